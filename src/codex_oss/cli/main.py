@@ -1,0 +1,94 @@
+"""`codex-oss`: the group of all verbs, loaded one at a time.
+
+Rules that hold here:
+
+1. Importing this file imports click and nothing else of weight; a verb's module is imported when it is called, or
+   when its own `--help` is asked for. The short help of the list comes from the table below (a test compares it).
+2. Exit codes: 0 done, 1 not done, 2 asked wrongly; a mission adds 10, 11 and 12 (`docs/cli.md`).
+3. Bad input gets one sentence and a hint on stderr, never a traceback.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import Final
+
+import click
+
+from codex_oss import __version__
+from codex_oss.errors import BridgeError, RequestError
+
+VERBS: Final[dict[str, tuple[str, str]]] = {
+    "demo": ("codex_oss.cli.demo:demo", "Run one real mission with the embedded open model."),
+    "up": ("codex_oss.cli.daemon:up", "Run the bridge in the foreground, or around one command."),
+    "start": ("codex_oss.cli.daemon:start", "Start the bridge in the background."),
+    "stop": ("codex_oss.cli.daemon:stop", "Stop the bridge of this project."),
+    "restart": (
+        "codex_oss.cli.daemon:restart",
+        "Stop the bridge, start it again, and prove that it is the new one.",
+    ),
+    "status": ("codex_oss.cli.daemon:status", "Say whether the bridge runs, which one, and how it is."),
+    "doctor": ("codex_oss.cli.doctor:doctor", "Check the set-up and name the fix for each fault."),
+    "install": ("codex_oss.cli.install:install", "Connect Codex and OpenCode to the bridge."),
+    "uninstall": ("codex_oss.cli.install:uninstall", "Take out what install wrote."),
+    "mission": ("codex_oss.cli.missions:mission", "Write, run and list missions."),
+    "validate-handoff": (
+        "codex_oss.cli.contracts:validate_handoff",
+        "List every breach of the contract in a handoff.",
+    ),
+    "show-summary": ("codex_oss.cli.records:show_summary", "Print a mission's summary."),
+    "show-trace": ("codex_oss.cli.records:show_trace", "Print a mission's steps."),
+    "audit-mission": (
+        "codex_oss.cli.records:audit_mission",
+        "Check a mission's log, projections and claims.",
+    ),
+    "explain": ("codex_oss.cli.records:explain", "Say in plain words why a mission ended as it did."),
+}
+"""Verb to (module:command, short help)."""
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported on demand."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """All verbs, in the order of the table."""
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import one verb; None for an unknown one (click then says so)."""
+        entry = VERBS.get(cmd_name)
+        if entry is None:
+            return None
+        module, _, attribute = entry[0].partition(":")
+        command: click.Command = getattr(importlib.import_module(module), attribute)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the verbs without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, help_text) for name, (_, help_text) in VERBS.items()])
+
+
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Example: codex-oss demo",
+)
+@click.version_option(__version__, prog_name="codex-oss")
+def cli() -> None:
+    """Codex, OpenCode and open models behind one local Responses address.
+
+    Hand bounded work to open models without handing them the keys to the repository.
+    """
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Entry point: turn our errors into a sentence, a hint and an exit code."""
+    try:
+        cli.main(args=argv, prog_name="codex-oss", standalone_mode=True)
+    except BridgeError as exc:
+        click.echo(f"error: {exc.message}", err=True)
+        if exc.hint:
+            click.echo(f"hint: {exc.hint}", err=True)
+        sys.exit(2 if isinstance(exc, RequestError) else 1)

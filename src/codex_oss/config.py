@@ -1,0 +1,336 @@
+"""The configuration as one frozen value, parsed from mappings; reading the files is for the edge (`wiring`).
+
+Precedence, highest first: flags > environment > `.codex-oss/config.toml` > the user's config > defaults.
+In a config file the keys are the field names below (`port = 4000`); in the environment the names of `ENV`.
+
+Rules that hold here:
+
+1. One table (`SETTINGS`) gives for each setting its field, environment names, type and bounds; the docs are made
+   from it.
+2. A bad value never discards the rest: `parse_config` returns the value with the good part *and* every problem,
+   each naming source, key and what was expected. The edge refuses to start when there is one.
+3. Keys of upstreams are read by name when they are needed and are never a field of the configuration.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+DEFAULT_LOCAL_KEY: Final = "sk-local-codex-bridge"
+DEFAULT_UPSTREAM_BASE: Final = "https://opencode.ai/zen/go/v1"
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """Every setting of the bridge. Times are seconds, sizes bytes."""
+
+    host: str = "127.0.0.1"
+    """Address to listen on; anything but loopback is refused unless `allow_remote` is set."""
+    port: int = 4000
+    """0 picks a free port."""
+    local_key: str = DEFAULT_LOCAL_KEY
+    """What clients present as bearer token. Never empty."""
+    allow_remote: bool = False
+    allowed_origins: tuple[str, ...] = ()
+    """Web origins that may call the bridge; empty means none, so that a web page gets nothing."""
+    max_body_bytes: int = 32 * 1024 * 1024
+    upstream_base: str | None = None
+    """Replaces the base URL of every profile that the project's models.toml does not set itself."""
+    upstream_key: str = field(default="", repr=False)
+    """Value for profiles whose key variable is `OPENCODE_GO_API_KEY` (or `UPSTREAM_API_KEY`)."""
+    upstream_total_timeout_s: float = 900.0
+    upstream_first_byte_timeout_s: float = 30.0
+    upstream_idle_timeout_s: float = 30.0
+    upstream_retries: int = 2
+    upstream_stream: bool = True
+    max_upstream_concurrency: int = 5
+    model_map: Mapping[str, str] = field(default_factory=dict)
+    """Further raw names: `ocg-…` to the upstream id."""
+    fallback_map: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    model_concurrency: Mapping[str, int] = field(default_factory=dict)
+    gpt_strategy: str = "error"
+    visible_trace: str = "summary"
+    """Commentary of missions: off, summary or detailed."""
+    visible_trace_stream: bool = True
+    visible_trace_max_events: int = 40
+    visible_trace_max_chars: int = 500
+    mission_max_time_s: int = 180
+    mission_reserve_s: float = 5.0
+    mission_turn_estimate_s: float = 8.0
+    mission_final_call_s: float = 20.0
+    request_deadline_s: float = 90.0
+    shutdown_drain_s: float = 4.0
+    """Open streams get this long to end after SIGTERM; the process is gone within 5 s."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigProblem:
+    """A value that cannot be used. source: `environment`, a file's path or `command line`."""
+
+    source: str
+    key: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.source}: {self.key}: {self.message}"
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One row of the settings table."""
+
+    field: str
+    env: tuple[str, ...]
+    """Environment names, the first one set wins."""
+    parse: Callable[[Any], Any]
+    """Takes a TOML value or an environment string; raises ValueError with what was expected."""
+    help: str
+
+
+def parse_config(
+    *,
+    flags: Mapping[str, Any],
+    environ: Mapping[str, str],
+    files: Sequence[tuple[str, Mapping[str, Any]]],
+) -> tuple[Config, list[ConfigProblem]]:
+    """Merge all sources into a Config.
+
+    flags: field name to value, None meaning "not given". files: (path, parsed TOML), the strongest first.
+    Returns the configuration with every good value applied, and the problems in the order met.
+    """
+    values: dict[str, Any] = {}
+    problems: list[ConfigProblem] = []
+    by_field = {setting.field: setting for setting in SETTINGS}
+    for path, table in reversed(files):
+        for key, raw in table.items():
+            setting = by_field.get(key)
+            if setting is None:
+                problems.append(ConfigProblem(path, key, f"unknown key; known keys: {', '.join(sorted(by_field))}"))
+            else:
+                _take(values, problems, setting, path, key, raw)
+    for setting in SETTINGS:
+        for name in setting.env:
+            if environ.get(name, "") != "":
+                _take(values, problems, setting, "environment", name, environ[name])
+                break
+    for key, raw in flags.items():
+        if raw is not None:
+            _take(values, problems, by_field[key], "command line", f"--{key.replace('_', '-')}", raw)
+    config = replace(Config(), **values)
+    if not config.allow_remote and config.host not in LOOPBACK_HOSTS:
+        problems.append(
+            ConfigProblem(
+                "configuration",
+                "host",
+                f"{config.host!r} is not loopback; set allow_remote = true to mean it",
+            )
+        )
+    if config.upstream_key and config.upstream_key == config.local_key:
+        problems.append(
+            ConfigProblem("configuration", "local_key", "equals the upstream key; clients would hold your real key")
+        )
+    return config, problems
+
+
+LOOPBACK_HOSTS: Final = ("127.0.0.1", "::1", "localhost")
+
+
+def _take(
+    values: dict[str, Any], problems: list[ConfigProblem], setting: Setting, source: str, key: str, raw: Any
+) -> None:
+    try:
+        values[setting.field] = setting.parse(raw)
+    except ValueError as exc:
+        problems.append(ConfigProblem(source, key, str(exc)))
+
+
+def _text(raw: Any) -> str:
+    if not isinstance(raw, str) or not raw.strip():
+        raise ValueError(f"expected a non-empty string, got {_shown(raw)}")
+    return raw.strip()
+
+
+def _secret(raw: Any) -> str:
+    if not isinstance(raw, str) or not raw.strip():
+        raise ValueError("expected a non-empty string")
+    if not raw.isascii() or any(c.isspace() for c in raw.strip()):
+        raise ValueError("expected printable ASCII without blanks (it travels in a header)")
+    return raw.strip()
+
+
+def _url(raw: Any) -> str:
+    text = _text(raw).rstrip("/")
+    if not text.startswith(("http://", "https://")):
+        raise ValueError(f"expected a URL that starts with http:// or https://, got {_shown(raw)}")
+    return text
+
+
+def _flag(raw: Any) -> bool:
+    if isinstance(raw, bool):
+        return raw
+    word = str(raw).strip().lower()
+    if word in ("1", "true", "yes", "on"):
+        return True
+    if word in ("0", "false", "no", "off"):
+        return False
+    raise ValueError(f"expected true or false (or 1 or 0), got {_shown(raw)}")
+
+
+def _whole(low: int, high: int) -> Callable[[Any], int]:
+    def parse(raw: Any) -> int:
+        try:
+            if isinstance(raw, bool | float):
+                raise ValueError
+            number = int(raw)
+        except (TypeError, ValueError):
+            raise ValueError(f"expected a whole number from {low} to {high}, got {_shown(raw)}") from None
+        if not low <= number <= high:
+            raise ValueError(f"expected a whole number from {low} to {high}, got {number}")
+        return number
+
+    return parse
+
+
+def _seconds(low: float, high: float) -> Callable[[Any], float]:
+    def parse(raw: Any) -> float:
+        try:
+            if isinstance(raw, bool):
+                raise ValueError
+            number = float(raw)
+        except (TypeError, ValueError):
+            raise ValueError(f"expected seconds from {low:g} to {high:g}, got {_shown(raw)}") from None
+        if not low <= number <= high:  # also refuses nan
+            raise ValueError(f"expected seconds from {low:g} to {high:g}, got {number:g}")
+        return number
+
+    return parse
+
+
+def _one_of(*words: str) -> Callable[[Any], str]:
+    def parse(raw: Any) -> str:
+        word = str(raw).strip().lower()
+        if word not in words:
+            raise ValueError(f"expected one of {', '.join(words)}, got {_shown(raw)}")
+        return word
+
+    return parse
+
+
+def _texts(raw: Any) -> tuple[str, ...]:
+    parts = raw.split(",") if isinstance(raw, str) else raw
+    if not isinstance(parts, list) or not all(isinstance(part, str) for part in parts):
+        raise ValueError(f"expected a list of strings, got {_shown(raw)}")
+    return tuple(part.strip() for part in parts if part.strip())
+
+
+def _table(item: Callable[[Any], Any], what: str) -> Callable[[Any], dict[str, Any]]:
+    def parse(raw: Any) -> dict[str, Any]:
+        try:
+            table = json.loads(raw) if isinstance(raw, str) else raw
+        except json.JSONDecodeError as exc:
+            raise ValueError(f"expected a JSON object ({what}); it does not parse: {exc.msg}") from None
+        if not isinstance(table, Mapping):
+            raise ValueError(f"expected an object ({what}), got {_shown(raw)}")
+        return {str(key): item(value) for key, value in table.items()}
+
+    return parse
+
+
+def _shown(raw: Any) -> str:
+    text = repr(raw)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+SETTINGS: Final[tuple[Setting, ...]] = (
+    Setting("host", ("PROXY_HOST",), _text, "address to listen on"),
+    Setting("port", ("PROXY_PORT",), _whole(0, 65535), "port to listen on; 0 picks a free one"),
+    Setting("local_key", ("PROXY_API_KEY", "LITELLM_MASTER_KEY"), _secret, "bearer token that clients present"),
+    Setting("allow_remote", (), _flag, "allow an address that is not loopback"),
+    Setting("allowed_origins", (), _texts, "web origins that may call the bridge"),
+    Setting("max_body_bytes", (), _whole(1024, 1 << 30), "largest request body"),
+    Setting("upstream_base", ("UPSTREAM_BASE",), _url, "base URL for profiles the project does not place itself"),
+    Setting("upstream_key", ("OPENCODE_GO_API_KEY", "UPSTREAM_API_KEY"), _secret, "key of the default upstream"),
+    Setting(
+        "upstream_total_timeout_s",
+        ("UPSTREAM_TIMEOUT_SECONDS",),
+        _seconds(1, 86400),
+        "longest upstream answer",
+    ),
+    Setting(
+        "upstream_first_byte_timeout_s",
+        ("UPSTREAM_FIRST_BYTE_TIMEOUT_SECONDS",),
+        _seconds(0.1, 3600),
+        "longest wait for the upstream's first byte",
+    ),
+    Setting(
+        "upstream_idle_timeout_s",
+        ("UPSTREAM_IDLE_TIMEOUT_SECONDS",),
+        _seconds(0.1, 3600),
+        "longest silence inside an upstream stream",
+    ),
+    Setting("upstream_retries", ("UPSTREAM_RETRIES",), _whole(0, 10), "retries before the first event"),
+    Setting("upstream_stream", ("UPSTREAM_STREAM",), _flag, "ask the upstream to stream"),
+    Setting(
+        "max_upstream_concurrency",
+        ("MAX_GLOBAL_UPSTREAM_CONCURRENCY",),
+        _whole(1, 4096),
+        "upstream requests under way at once",
+    ),
+    Setting("model_map", ("MODEL_MAP_JSON",), _table(_text, "alias to upstream id"), "further ocg-* names"),
+    Setting(
+        "fallback_map",
+        ("FALLBACK_MODEL_MAP_JSON",),
+        _table(_texts, "model to list of models"),
+        "fallback chains",
+    ),
+    Setting(
+        "model_concurrency",
+        ("MODEL_CONCURRENCY_JSON",),
+        _table(_whole(1, 4096), "model to number"),
+        "requests under way at once per model",
+    ),
+    Setting("gpt_strategy", ("GPT_MODEL_STRATEGY",), _one_of("error"), "what a gpt-* model gets"),
+    Setting("visible_trace", ("OSS_VISIBLE_TRACE",), _one_of("off", "summary", "detailed"), "mission commentary"),
+    Setting("visible_trace_stream", ("OSS_VISIBLE_TRACE_STREAM",), _flag, "stream the commentary to the client"),
+    Setting(
+        "visible_trace_max_events",
+        ("OSS_VISIBLE_TRACE_MAX_EVENTS",),
+        _whole(2, 1000),
+        "most commentary messages",
+    ),
+    Setting(
+        "visible_trace_max_chars",
+        ("OSS_VISIBLE_TRACE_MAX_EVENT_CHARS",),
+        _whole(40, 10_000),
+        "longest commentary",
+    ),
+    Setting("mission_max_time_s", ("RUNTIME_MISSION_MAX_DEADLINE_SECONDS",), _whole(1, 3600), "longest mission"),
+    Setting(
+        "mission_reserve_s",
+        ("DETERMINISTIC_PARTIAL_RESERVE_SECONDS",),
+        _seconds(0, 60),
+        "time kept back for an honest closing",
+    ),
+    Setting(
+        "mission_turn_estimate_s",
+        ("ESTIMATED_A3_TURN_SECONDS",),
+        _seconds(0.1, 600),
+        "expected time of one turn",
+    ),
+    Setting(
+        "mission_final_call_s",
+        ("RUNTIME_FINAL_REPORT_MODEL_TIMEOUT_SECONDS",),
+        _seconds(1, 600),
+        "time for the forced final report",
+    ),
+    Setting("request_deadline_s", ("REQUEST_DEADLINE_SECONDS",), _seconds(1, 3600), "deadline that budgets assume"),
+    Setting(
+        "shutdown_drain_s",
+        ("BRIDGE_SHUTDOWN_DRAIN_SECONDS",),
+        _seconds(0, 3600),
+        "drain time after SIGTERM (never above 4 s)",
+    ),
+)

@@ -1,0 +1,1 @@
+"""Frozen values that the other rooms agree on, and the checks that make them trustworthy."""

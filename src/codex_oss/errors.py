@@ -1,0 +1,220 @@
+"""The errors of the bridge: one root, a machine code, a sentence for a person, a hint what to do next.
+
+    BridgeError(code, message, hint)
+    ├─ RequestError      the caller is wrong    InvalidRequest · UnknownModel · Unauthorized · ConfigInvalid
+    │                                           HandoffInvalid · ContractInvalid
+    ├─ UpstreamError     the peer failed        UpstreamProtocolError · Unavailable · RateLimited
+    │                                           UpstreamRefused · ContextWindowExceeded · StreamInterrupted
+    ├─ StoreError        our disk               LogConflict · LogCorrupt
+    └─ LocalProtocolError                       a wrong call by our own code
+
+Rules that hold here:
+
+1. Denials, spent budgets and thin evidence are *not* errors: they are verdicts, events and closure states.
+2. Tokens, prompts and file contents never enter a message.
+3. A foreign exception becomes one of these at the service that met it, with `from exc`.
+4. One table maps a code to the HTTP status, one to the Responses `error.code` that Codex acts on
+   (Observed: Codex CLI 0.169; `docs/errors.md` lists both, a test compares them).
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+
+class BridgeError(Exception):
+    """Root of all errors that a caller may see.
+
+    code: stable, `snake_case`; programs may match on it.
+    message: one sentence for a person.
+    hint: what to do next; may be empty.
+    """
+
+    code: str = "internal"
+
+    def __init__(self, message: str, *, hint: str = "", code: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        if code:
+            self.code = code
+
+
+class RequestError(BridgeError):
+    """The caller asked wrongly; asking the same again cannot succeed."""
+
+    code = "invalid_request"
+
+    def __init__(self, message: str, *, hint: str = "", code: str = "", param: str | None = None) -> None:
+        super().__init__(message, hint=hint, code=code)
+        self.param = param
+
+
+class InvalidRequest(RequestError):
+    """The request body or its arguments do not fit the protocol."""
+
+
+class UnknownModel(RequestError):
+    """No lane answers to this model name."""
+
+    code = "model_not_found"
+
+
+class Unauthorized(RequestError):
+    """The local key is missing or wrong, or the request came from a web page."""
+
+    code = "unauthorized"
+
+
+class ConfigInvalid(RequestError):
+    """A configuration value is unusable; the message names file, key and what was expected."""
+
+    code = "config_invalid"
+
+
+class HandoffInvalid(RequestError):
+    """The mission block is missing, broken or present more than once."""
+
+    code = "handoff_missing"
+
+
+class ContractInvalid(RequestError):
+    """The mission parsed but breaks a rule of MissionV1; `problems` lists every breach."""
+
+    code = "contract_invalid"
+
+
+class UpstreamError(BridgeError):
+    """The model server failed. `retryable` says whether the same request may succeed later."""
+
+    code = "upstream_error"
+    retryable = True
+
+
+class UpstreamProtocolError(UpstreamError):
+    """The peer sent bytes that are not the protocol it claims to speak."""
+
+    code = "upstream_protocol_error"
+
+
+class Unavailable(UpstreamError):
+    """The peer cannot be reached, is overloaded or did not answer in time."""
+
+    code = "upstream_unavailable"
+
+
+class RateLimited(UpstreamError):
+    """The peer asks for patience. retry_after_s: seconds, None when it did not say."""
+
+    code = "rate_limited"
+
+    def __init__(self, message: str, *, hint: str = "", retry_after_s: float | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.retry_after_s = retry_after_s
+
+
+class UpstreamRefused(UpstreamError):
+    """The peer refuses this request or this key (4xx other than 429); repeating it is useless."""
+
+    code = "upstream_refused"
+    retryable = False
+
+
+class ContextWindowExceeded(UpstreamError):
+    """The conversation is longer than the model can read."""
+
+    code = "context_length_exceeded"
+    retryable = False
+
+
+class StreamInterrupted(UpstreamError):
+    """The stream ended before its closing event."""
+
+    code = "stream_interrupted"
+
+
+class StoreError(BridgeError):
+    """Our own disk failed or holds something else than expected."""
+
+    code = "store_error"
+
+
+class LogConflict(StoreError):
+    """Another writer appended first; expected and found are sequence numbers."""
+
+    code = "log_conflict"
+
+    def __init__(self, expected: int, found: int) -> None:
+        super().__init__(f"The event log moved on: expected sequence {expected}, found {found}.")
+        self.expected = expected
+        self.found = found
+
+
+class LogCorrupt(StoreError):
+    """A committed line of the event log does not verify. line is 1-based."""
+
+    code = "log_corrupt"
+
+    def __init__(self, line: int, reason: str) -> None:
+        super().__init__(f"Line {line} of the event log does not verify: {reason}.")
+        self.line = line
+        self.reason = reason
+
+
+class LocalProtocolError(BridgeError):
+    """Our own code called a state machine in an order it forbids. Always a bug of ours."""
+
+    code = "internal"
+
+
+HTTP_STATUS: Final[dict[str, int]] = {
+    "invalid_request": 400,
+    "unsupported_bridge_model": 400,
+    "previous_response_not_found": 400,
+    "config_invalid": 500,
+    "model_not_found": 404,
+    "not_found": 404,
+    "unauthorized": 401,
+    "forbidden_origin": 403,
+    "request_too_large": 413,
+    "method_not_allowed": 405,
+    "rate_limited": 429,
+    "capacity_exceeded": 429,
+    "context_length_exceeded": 400,
+    "upstream_refused": 400,
+    "upstream_unauthorized": 401,
+    "upstream_key_missing": 503,
+    "upstream_error": 503,
+    "upstream_protocol_error": 502,
+    "upstream_unavailable": 503,
+    "stream_interrupted": 502,
+    "store_error": 500,
+    "internal": 500,
+}
+"""HTTP status for a failure met before the first byte of the answer; anything absent is 500."""
+
+RESPONSES_CODE: Final[dict[str, str]] = {
+    "rate_limited": "rate_limit_exceeded",
+    "capacity_exceeded": "rate_limit_exceeded",
+    "context_length_exceeded": "context_length_exceeded",
+    "invalid_request": "invalid_prompt",
+    "unsupported_bridge_model": "invalid_prompt",
+    "model_not_found": "invalid_prompt",
+    "upstream_refused": "invalid_prompt",
+    "upstream_unauthorized": "invalid_prompt",
+    "upstream_key_missing": "invalid_prompt",
+}
+"""`response.error.code` for a failure inside a stream; anything absent is `server_error`.
+
+Codex 0.169 retries `server_error` and `rate_limit_exceeded`, and stops at `invalid_prompt` with its message.
+"""
+
+
+def http_status(code: str) -> int:
+    """HTTP status of an error code; 500 for one that the table does not know."""
+    return HTTP_STATUS.get(code, 500)
+
+
+def responses_code(code: str) -> str:
+    """Responses `error.code` of an error code; `server_error` for one that the table does not know."""
+    return RESPONSES_CODE.get(code, "server_error")

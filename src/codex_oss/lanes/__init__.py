@@ -1,0 +1,1 @@
+"""One lane a file; every lane has the signature `wire.events.Lane`."""

@@ -1,0 +1,1 @@
+"""The event-sourced core of a mission: events, record, decision, report, projections. Nothing here performs I/O."""

@@ -1,0 +1,1 @@
+"""Decisions: values in, a `Verdict` or a choice out. Nothing here performs I/O."""

@@ -1,0 +1,1 @@
+"""Codecs between bytes and values. Nothing here performs I/O."""

@@ -1,0 +1,155 @@
+"""`TurnEvent`, the one vocabulary of what streams while a turn runs, and `Lane`, the signature of all lanes.
+
+Counterparts: `wire.chat` makes these events from upstream bytes, `missions.commentary` from mission events;
+`wire.responses_stream` turns them into the frames a client reads.
+
+    TurnStarted ─► ( ItemStarted ─► TextDelta* | ReasoningDelta* | ArgumentsDelta* ─► ItemDone )* ─►
+                   ( UsageReported | LimitsReported )* ─► TurnCompleted | TurnIncomplete | TurnFailed
+
+Rules that hold here:
+
+1. `index` numbers the items of a turn from 0 and equals the place in the final `output`.
+2. A lane may stop anywhere; the encoder closes what is open and ends the stream with one terminal event.
+3. A batch is what one upstream read produced, and becomes one write to the client.
+4. A lane raises `BridgeError` only before its first event; afterwards a failure is `TurnFailed`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Literal
+
+from msgspec import Struct
+
+from codex_oss.wire.items import TurnRequest
+
+Phase = Literal["commentary", "final_answer"]
+
+
+class MessageStart(Struct, frozen=True, gc=False):
+    """A message item opens. phase None means that the upstream did not say."""
+
+    phase: Phase | None = None
+
+
+class ReasoningStart(Struct, frozen=True, gc=False):
+    """A reasoning item opens; its deltas become summary text."""
+
+
+class FunctionCallStart(Struct, frozen=True, gc=False):
+    """A function call opens. namespace is restored from the request's tools."""
+
+    call_id: str
+    name: str
+    namespace: str | None = None
+
+
+class CustomCallStart(Struct, frozen=True, gc=False):
+    """A freeform call opens; its `ArgumentsDelta` carry the unwrapped raw input."""
+
+    call_id: str
+    name: str
+    namespace: str | None = None
+
+
+ItemStart = MessageStart | ReasoningStart | FunctionCallStart | CustomCallStart
+
+
+class Usage(Struct, frozen=True, gc=False):
+    """Tokens of the turn. Cached tokens are part of the input, reasoning tokens part of the output."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cached_tokens: int = 0
+    reasoning_tokens: int = 0
+    cached_known: bool = False
+    """False when the upstream gave no cache figure; 0 then means unknown."""
+    estimated: bool = False
+    """True when the upstream reported nothing and the bridge counted roughly."""
+
+
+class TurnStarted(Struct, frozen=True, gc=False):
+    """The lane took the turn. upstream_model: what really answers, for the log."""
+
+    upstream_model: str = ""
+
+
+class ItemStarted(Struct, frozen=True, gc=False):
+    """An output item opens."""
+
+    index: int
+    item: ItemStart
+
+
+class TextDelta(Struct, frozen=True, gc=False):
+    """More text of an open message item."""
+
+    index: int
+    text: str
+
+
+class ReasoningDelta(Struct, frozen=True, gc=False):
+    """More summary text of an open reasoning item."""
+
+    index: int
+    text: str
+
+
+class ArgumentsDelta(Struct, frozen=True, gc=False):
+    """More arguments (or raw input) of an open call item."""
+
+    index: int
+    text: str
+
+
+class ItemDone(Struct, frozen=True, gc=False):
+    """An item is whole. The encoder knows its content from the deltas."""
+
+    index: int
+
+
+class UsageReported(Struct, frozen=True, gc=False):
+    """The upstream told its token counts; the last one wins."""
+
+    usage: Usage
+
+
+class LimitsReported(Struct, frozen=True):
+    """Rate-limit windows as an upstream reported them; not shown to clients yet."""
+
+    limits: dict[str, str]
+
+
+class TurnCompleted(Struct, frozen=True, gc=False):
+    """Terminal: the turn is whole."""
+
+
+class TurnIncomplete(Struct, frozen=True, gc=False):
+    """Terminal: the model stopped early. A half-written call is never emitted as completed."""
+
+    reason: Literal["max_output_tokens", "content_filter"]
+
+
+class TurnFailed(Struct, frozen=True, gc=False):
+    """Terminal: the turn failed. code is ours (`errors`), message is for the person."""
+
+    code: str
+    message: str
+
+
+TurnEvent = (
+    TurnStarted
+    | ItemStarted
+    | TextDelta
+    | ReasoningDelta
+    | ArgumentsDelta
+    | ItemDone
+    | UsageReported
+    | LimitsReported
+    | TurnCompleted
+    | TurnIncomplete
+    | TurnFailed
+)
+
+Lane = Callable[[TurnRequest], AsyncIterator[Sequence[TurnEvent]]]
+"""A lane answers one turn. It is closed (`aclose`) when the client leaves, and must then free its upstream."""
