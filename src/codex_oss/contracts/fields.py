@@ -45,7 +45,15 @@ MISSION_FIELDS: Final = (
         words=(SCHEMA_VERSION,),
     ),
     Field("mission_id", "text", "Letters, digits and `_.-`, at most 80", code="mission_id_invalid", shown="drawn"),
-    Field("tier", "word", "How far the model may go", code="tier_invalid", missing="tier_invalid"),
+    Field(
+        "tier",
+        "word",
+        "How far the model may go",
+        code="tier_invalid",
+        missing="tier_invalid",
+        words=tuple(APPLY_MODES_OF_TIER),
+        hint="A0 and A1 are plain answers, which the runtime does not run: ask the model without a mission.",
+    ),
     Field(
         "mode",
         "word",

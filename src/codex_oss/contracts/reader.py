@@ -213,8 +213,8 @@ def _read_word(reader: Reader, field: Field, raw: Any, at: str) -> Any:
     if not field.words:
         return raw.strip()
     near = get_close_matches(word[:60], field.words, n=1)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
-    reader.refuse(field.code, at, f"Found {shown(raw)}; {_expected(field)}.{hint}")
+    hint = field.hint or (f"Did you mean {near[0]!r}?" if near else "")
+    reader.refuse(field.code, at, f"Found {shown(raw)}; {_expected(field)}. {hint}".rstrip())
     return field.default
 
 

@@ -49,5 +49,7 @@ class Field:
     """For a list of objects: the field that a bare string stands for."""
     missing: str = ""
     """Code when the field is absent; empty for an optional field."""
+    hint: str = ""
+    """A further sentence for whoever gave a value that does not fit."""
     shown: str = ""
     """What the docs give as default when it depends on other fields."""
