@@ -66,7 +66,9 @@ class CapacityGate:
             self._release(model)
 
     async def _acquire(self, model: str, limit: int) -> None:
-        if self._fits(model, limit) and not any(self._fits(w.model, w.limit) for w in self._waiting):
+        # A cancelled waiter, whose task has not run yet, will never take the slot that it seems to fit.
+        ahead = (waiter for waiter in self._waiting if not waiter.granted.cancelled())
+        if self._fits(model, limit) and not any(self._fits(waiter.model, waiter.limit) for waiter in ahead):
             self._under_way[model] += 1
             return
         if len(self._waiting) >= self.max_waiting:
