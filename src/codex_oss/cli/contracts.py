@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
+from codex_oss.cli.mission_flags import SUFFICIENCY_NAMES, WORKSPACE_NAMES, compile_flags, template_flags
 from codex_oss.cli.options import json_option, project_option
 from codex_oss.errors import InvalidRequest
 
@@ -48,7 +49,7 @@ def validate_handoff(file: str, project: Path, as_json: bool) -> None:
     """
     checked = check_document(read_document(file), project)
     if as_json:
-        click.echo(json.dumps(_as_answer(checked), ensure_ascii=False))
+        click.echo(json.dumps(_as_answer(checked)))
     else:
         for problem in checked.problems:
             click.echo(render_problem(problem))
@@ -65,7 +66,7 @@ def read_document(file: str) -> str:
     name = "stdin" if file == "-" else file
     try:
         with click.open_file(file, "rb") as stream:
-            data = stream.read(MAX_DOCUMENT_BYTES + 1)
+            data: bytes = stream.read(MAX_DOCUMENT_BYTES + 1)
     except (OSError, ValueError) as exc:
         reason = (getattr(exc, "strerror", None) or str(exc)).lower()
         raise InvalidRequest(f"{name} cannot be read: {reason}.", hint="Name a file, or - for stdin.") from exc
@@ -166,114 +167,6 @@ def _render_ok(checked: Validation) -> str:
     return text if mission.tier in RUNNABLE_TIERS else f"{text}; running tier {mission.tier} is not available yet"
 
 
-_TEMPLATE_WORDS: Final = {
-    "tier": "A2 or A3 (the default).",
-    "objective": "What is to be found out.",
-    "mission_id": "Name of the mission and of its folder.",
-    "risk_tier": "low (the default), medium or critical.",
-    "critical_path_reason": "Why a critical path must be read.",
-}
-_TEMPLATE_LISTS: Final = {
-    "allowed_roots": ("--allowed-root", "Folder that may be read."),
-    "allowed_paths": ("--allowed-path", "File that may be read."),
-    "must_inspect": ("--must-inspect", "File that must be read."),
-}
-_TEMPLATE_FLAGS: Final = {
-    "critical_path_read_allowed": "Critical paths may be read; say why with --critical-path-reason.",
-    "allow_broad_read_scope": "A broad root such as `.` or `src` is meant.",
-}
-_COMPILE_WORDS: Final = {
-    **_TEMPLATE_WORDS,
-    "tier": "A2 to A6; A3 when neither this nor FILE says it.",
-    "objective_type": "Type of objective_spec; guessed from the targets when left out.",
-    "objective_style": "deterministic_lookup, open_investigation or implementation.",
-    "evidence_collection_mode": "prefetch_floor, agenda_guided or model_led.",
-    "target_symbol": "Name to look for.",
-    "target_key": "Key to look up.",
-    "target_pattern": "Pattern to search for.",
-    "apply_mode": "Where a change goes: none, isolated, temp_project, workspace, and so on.",
-}
-_COMPILE_LISTS: Final = {
-    **_TEMPLATE_LISTS,
-    "owned_paths": ("--owned-path", "File that may change (A4 to A6)."),
-    "read_only_paths": ("--read-only-path", "File that gives context (A4 to A6)."),
-    "answer_obligations": ("--answer-obligation", "Question that must be answered; makes the style open."),
-    "required_values": ("--required-value", "Value that must be found."),
-    "required_test_names": ("--required-test-name", "Test that must exist."),
-    "required_changed_files": ("--required-changed-file", "File that must change."),
-    "required_source_files": ("--required-source-file", "Source that must change."),
-    "required_test_files": ("--required-test-file", "Test file that must change."),
-    "required_symbols": ("--required-symbol", "Symbol that must exist: path:kind:name, path:name or name."),
-    "verification_commands": ("--verification-command", "Command that verifies the change, quoted as for a shell."),
-    "workspace_reviewer_models": ("--workspace-reviewer-model", "Model that reviews."),
-    "workspace_invariant_commands": ("--workspace-invariant-command", "Command that must stay green."),
-}
-_COMPILE_FLAGS: Final = {
-    **_TEMPLATE_FLAGS,
-    "critical_path_write_allowed": "Critical paths may change.",
-    "workspace_allow_direct": "A change may reach your own tree.",
-    "workspace_allow_critical": "So may one to a critical path.",
-    "workspace_require_clean": "Only when your tree has no changes.",
-    "workspace_allow_dirty_targets": "Even when the target file has changes.",
-    "workspace_certification_required": "Only with a certification.",
-    "workspace_require_gpt_review": "Only after a review by the parent model.",
-    "workspace_require_isolated_preflight": "Only after a green run in isolation.",
-    "workspace_require_rollback_proof": "Only when the rollback was tried.",
-    "sufficiency_must_list_uninspected_areas": "The report must name what was not looked at.",
-}
-_COMPILE_NUMBERS: Final = {
-    "workspace_min_reviewer_approvals": "Fewest approvals.",
-    "sufficiency_min_main_claims": "Fewest findings of a complete report.",
-    "sufficiency_min_evidence_refs_per_claim": "Fewest evidence refs of each finding.",
-}
-
-_WORKSPACE_NAMES: Final = {
-    "workspace_allow_direct": "allow_direct_workspace_apply",
-    "workspace_allow_critical": "allow_critical_workspace_apply",
-    "workspace_require_clean": "require_clean_worktree",
-    "workspace_allow_dirty_targets": "allow_dirty_target_files",
-    "workspace_certification_required": "certification_required",
-    "workspace_require_gpt_review": "require_gpt_review",
-    "workspace_reviewer_models": "reviewer_models",
-    "workspace_min_reviewer_approvals": "min_reviewer_approvals",
-    "workspace_require_isolated_preflight": "require_isolated_preflight",
-    "workspace_require_rollback_proof": "require_rollback_proof",
-    "workspace_invariant_commands": "invariant_commands",
-}
-_SUFFICIENCY_NAMES: Final = {
-    "sufficiency_min_main_claims": "min_main_claims",
-    "sufficiency_min_evidence_refs_per_claim": "min_evidence_refs_per_claim",
-    "sufficiency_must_list_uninspected_areas": "must_list_uninspected_areas",
-    "sufficiency_confidence_cap": "confidence_cap_if_partial_extracts",
-}
-
-
-def _flags(
-    words: Mapping[str, str],
-    lists: Mapping[str, tuple[str, str]],
-    switches: Mapping[str, str],
-    numbers: Mapping[str, str],
-) -> Callable[[Command], Command]:
-    """Options from the tables above; what was not given arrives as None or ()."""
-
-    def decorate(command: Command) -> Command:
-        for name, text in reversed(numbers.items()):
-            command = click.option(_long(name), name, type=int, help=text)(command)
-        for name, text in reversed(switches.items()):
-            command = click.option(f"{_long(name)}/--no-{_long(name)[2:]}", name, default=None, help=text)(command)
-        for name, (flag, text) in reversed(lists.items()):
-            command = click.option(flag, name, multiple=True, metavar="TEXT", help=f"{text} Repeatable.")(command)
-        for name, text in reversed(words.items()):
-            command = click.option(_long(name), name, metavar="TEXT", help=text)(command)
-        return command
-
-    return decorate
-
-
-def _long(name: str) -> str:
-    return "--" + name.replace("_", "-")
-
-
 def _output_options(command: Command) -> Command:
     wrap = click.option("--handoff", is_flag=True, help="Wrap the mission in its tags, ready to be sent.")
     return project_option(wrap(json_option(command)))
@@ -283,7 +176,7 @@ def _output_options(command: Command) -> Command:
     name="template",
     epilog="Example: codex-oss mission template --objective 'Where is the port set?' --allowed-path config.py",
 )
-@_flags(_TEMPLATE_WORDS, _TEMPLATE_LISTS, _TEMPLATE_FLAGS, {})
+@template_flags
 @_output_options
 def template(project: Path, handoff: bool, as_json: bool, **said: Any) -> None:
     """Write a mission of tier A2 or A3 to start from.
@@ -309,8 +202,7 @@ def template(project: Path, handoff: bool, as_json: bool, **said: Any) -> None:
     "--allowed-path app.py --handoff",
 )
 @click.argument("file", metavar="[FILE|-]", required=False)
-@_flags(_COMPILE_WORDS, _COMPILE_LISTS, _COMPILE_FLAGS, _COMPILE_NUMBERS)
-@click.option("--sufficiency-confidence-cap", metavar="TEXT", help="LOW, MEDIUM or HIGH.")
+@compile_flags
 @_output_options
 def compile_(file: str | None, project: Path, handoff: bool, as_json: bool, **said: Any) -> None:
     """Write a whole mission of tier A2 to A6, from flags, from FILE, or from FILE with flags over it."""
@@ -323,8 +215,8 @@ def compile_(file: str | None, project: Path, handoff: bool, as_json: bool, **sa
         _fail(Validation(None, found.problems), as_json)
     for name in ("verification_commands", "workspace_invariant_commands"):
         said[name] = tuple(_split(command) for command in said[name])
-    said["workspace"] = _take(said, _WORKSPACE_NAMES)
-    said["sufficiency"] = _take(said, _SUFFICIENCY_NAMES)
+    said["workspace"] = _take(said, WORKSPACE_NAMES)
+    said["sufficiency"] = _take(said, SUFFICIENCY_NAMES)
     _print_mission(compile_mission(CompileOptions(**said), found.raw), project, handoff, as_json)
 
 
@@ -341,7 +233,7 @@ def _split(command: str) -> tuple[str, ...]:
         return tuple(shlex.split(command))
     except ValueError as exc:
         raise InvalidRequest(
-            f"The command {command!r} cannot be split: {str(exc).lower()}.", hint="Quote it as you would in a shell."
+            f"The command {command!r} cannot be split: {str(exc).lower()}.", hint="Quote it as for a shell."
         ) from exc
 
 
@@ -353,7 +245,7 @@ def _print_mission(raw: Mapping[str, Any], project: Path, handoff: bool, as_json
         _fail(checked, as_json)
     _print_problems(checked.problems)
     if as_json:
-        click.echo(json.dumps({"handoff": wrap_handoff(raw)} if handoff else raw, ensure_ascii=False, sort_keys=True))
+        click.echo(json.dumps({"handoff": wrap_handoff(raw)} if handoff else raw, sort_keys=True))
     else:
         click.echo(wrap_handoff(raw) if handoff else render_mission(raw))
 
@@ -366,7 +258,7 @@ def _print_problems(problems: Sequence[Problem]) -> None:
 def _fail(checked: Validation, as_json: bool) -> None:
     """Say every problem and exit 2."""
     if as_json:
-        click.echo(json.dumps(_as_answer(checked), ensure_ascii=False))
+        click.echo(json.dumps(_as_answer(checked)))
     else:
         _print_problems(checked.problems)
     sys.exit(2)
