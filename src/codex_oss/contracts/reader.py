@@ -113,8 +113,10 @@ def path_fault(path: str) -> str:
 
 def text_fault(text: str) -> str:
     """Say why *text* cannot be stored; empty when it can."""
-    if "\0" in text:
-        return "it holds a NUL character"
+    return "it holds a NUL character" if "\0" in text else _unicode_fault(text)
+
+
+def _unicode_fault(text: str) -> str:
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -135,7 +137,7 @@ def json_fault(raw: Any, depth: int = 0) -> str:
         case None | bool():
             return ""
         case str():
-            return text_fault(raw)
+            return _unicode_fault(raw)
         case int():
             return "" if raw.bit_length() < 64 else "it holds a number beyond 64 bits"
         case float():
@@ -143,7 +145,7 @@ def json_fault(raw: Any, depth: int = 0) -> str:
         case Mapping():
             if not all(isinstance(key, str) for key in raw):
                 return "a key is not a string"
-            faults = (text_fault(key) or json_fault(value, depth + 1) for key, value in raw.items())
+            faults = (_unicode_fault(key) or json_fault(value, depth + 1) for key, value in raw.items())
         case list() | tuple():
             faults = (json_fault(value, depth + 1) for value in raw)
         case _:
