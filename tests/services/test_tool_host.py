@@ -374,3 +374,13 @@ def test_nothing_that_is_asked_makes_the_host_raise(host: ToolHost, tool: str, a
     assert (result.kind == "error") == bool(result.error_code) == bool(result.message)
     assert "outside" not in "".join(result.lines)
     assert all(match.path.startswith("src/") for match in result.matches)
+
+
+def test_a_machine_without_processes_is_an_error_result(host: ToolHost, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When no child can be started, the model is told, and nothing is raised."""
+
+    def refuse(*args: object, **kwargs: object) -> None:
+        raise OSError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr("subprocess.Popen", refuse)
+    assert run(host, "rtk_grep", pattern="nee[d]le").error_code == "tool_failed"

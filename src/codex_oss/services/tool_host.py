@@ -83,7 +83,8 @@ class ToolHost:
 
     def run(self, call: ToolCall, scope: Scope, limits: ToolLimits | None = None) -> ToolResult:
         """The result of *call*; an `error` result carries a code of `check_tool`, `FileRefused` or `GitProblem`,
-        or binary_file, range_outside_file, pattern_invalid, pattern_too_slow. Never raises for what was asked.
+        or binary_file, range_outside_file, pattern_invalid, pattern_too_slow,
+        tool_failed. Never raises for what was asked.
         """
         verdict = check_tool(call, _EVERY_CLASS, scope)
         path = _shown_path(call.arguments.get("path"))
@@ -100,6 +101,9 @@ class ToolHost:
             return tool_error(call.tool, "pattern_invalid", self._clean(str(invalid)), path=path)
         except PatternTooSlow as slow:
             return tool_error(call.tool, "pattern_too_slow", str(slow), path=path)
+        except OSError:
+            # No process, no descriptor, no room for a temporary file: the machine's trouble, not the model's.
+            return tool_error(call.tool, "tool_failed", "The machine could not run the tool just now.", path=path)
 
     # ------------------------------------------------------------------------------------------ rtk_read
 
