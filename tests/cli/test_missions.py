@@ -238,7 +238,7 @@ def test_every_breach_is_listed(project: Path) -> None:
 @pytest.mark.parametrize(
     ("document", "code"),
     [
-        ("", "handoff_missing"),
+        ("", "stdin is empty."),
         ("please look around", "handoff_missing"),
         ("<OSS_HANDOFF_JSON>{oops</OSS_HANDOFF_JSON>", "handoff_malformed_json"),
         (f"<OSS_HANDOFF_JSON>{json.dumps(HANDOFF)}</OSS_HANDOFF_JSON>" * 2, "handoff_multiple_blocks"),
