@@ -165,6 +165,13 @@ def test_options_override_the_base() -> None:
     assert (promoted.tier, promoted.mode, promoted.write_allowed) == ("A5", "bounded_implementation", True)
 
 
+def test_null_in_the_base_is_not_given() -> None:
+    """A base that writes null where something is needed gets what is written by default."""
+    base = {"tier": None, "mission_id": None, "objective": "x", "allowed_paths": ["a.py"], "must_inspect": None}
+    mission = compiled(CompileOptions(), base)
+    assert (mission.tier, mission.mission_id) == ("A3", "mission_local_compile_001")
+
+
 def test_what_cannot_be_is_left_to_the_contract() -> None:
     """Missing or senseless options give the contract's problems, never an exception."""
     codes = {problem.code for problem in check(compile_mission(CompileOptions(tier="A9", risk_tier="high"))).errors}
