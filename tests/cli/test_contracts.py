@@ -45,9 +45,11 @@ def run(command: click.Command, *args: str, stdin: str | bytes = b"") -> Result:
     return CliRunner().invoke(command, args, input=stdin)
 
 
-def fails(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *args: str, stdin: bytes = b"") -> str:
-    """stderr of the whole program for a call that must end with 2."""
-    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
+def fails(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *args: str, stdin: bytes | None = b""
+) -> str:
+    """stderr of the whole program for a call that must end with 2; stdin None is a closed one."""
+    monkeypatch.setattr(sys, "stdin", None if stdin is None else io.TextIOWrapper(io.BytesIO(stdin)))
     with pytest.raises(SystemExit) as ended:
         main(list(args))
     assert ended.value.code == 2
@@ -144,6 +146,7 @@ def test_unreadable_documents(
         assert hint.startswith("hint: ")
     assert "stdin is empty" in fails(monkeypatch, capsys, "validate-handoff", "-", stdin=b" \n")
     assert "cannot be read" in fails(monkeypatch, capsys, "validate-handoff", "a\0b")
+    assert "stdin cannot be read: it is closed" in fails(monkeypatch, capsys, "validate-handoff", "-", stdin=None)
 
 
 def test_a_text_without_a_mission() -> None:

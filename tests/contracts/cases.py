@@ -42,6 +42,11 @@ REQUIRED = [
     if name in minimal(tier)
 ]
 
+ARGVS = "verification_policy.allowed_commands"
+NESTED: dict[str, Any] = {}
+for _ in range(70):
+    NESTED = {"a": NESTED}
+
 BREACHES: list[tuple[dict[str, Any], str, str]] = [
     (minimal(schema_version="oss_agent_mission.v2"), "schema_version_invalid", "schema_version"),
     (minimal(tier="A0"), "tier_invalid", "tier"),
@@ -251,7 +256,22 @@ BREACHES: list[tuple[dict[str, Any], str, str]] = [
     (minimal(completion_contract=[1]), "field_type_invalid", "completion_contract"),
     (minimal(completion_contract={"a": 2**64}), "field_type_invalid", "completion_contract"),
     (minimal(completion_contract={"a": {1: 2}}), "field_type_invalid", "completion_contract"),
+    (minimal(completion_contract={"a": {1}}), "field_type_invalid", "completion_contract"),
+    (minimal(completion_contract=NESTED), "field_type_invalid", "completion_contract"),
     (minimal(forbidden_topics=["x"] * 1001), "field_type_invalid", "forbidden_topics"),
+    (minimal(forbidden_topics=["a\0b"]), "field_type_invalid", "forbidden_topics[0]"),
+    (minimal("A5", verification_policy={"allowed_commands": "pytest"}), "verification_policy_invalid", ARGVS),
+    (
+        minimal(
+            objective_spec={
+                "objective_type": "config_value_extraction",
+                "target": {"key": "port"},
+                "required_values": [None],
+            }
+        ),
+        "objective_spec_invalid",
+        "objective_spec.required_values[0]",
+    ),
 ]
 
 VALID: list[dict[str, Any]] = [
