@@ -202,7 +202,10 @@ def template(project: Path, handoff: bool, as_json: bool, **said: Any) -> None:
 @compile_flags
 @_output_options
 def compile_(file: str | None, project: Path, handoff: bool, as_json: bool, **said: Any) -> None:
-    """Write a whole mission of tier A2 to A6, from flags, from FILE, or from FILE with flags over it."""
+    """Write a whole mission of tier A2 to A6.
+
+    It comes from flags, from FILE (bare JSON or the tagged block, - for stdin), or from FILE with flags over it.
+    """
     from codex_oss.contracts.compiler import CompileOptions, compile_mission
     from codex_oss.contracts.handoff import Handoff, parse_document
     from codex_oss.contracts.validation import Validation
