@@ -95,7 +95,7 @@ def compile_mission(options: CompileOptions, base: Mapping[str, Any] | None = No
     kept = {name: value for name, value in base.items() if value is not None or name not in written}
     raw = written | kept | _said(options)
     if options.tier:
-        raw |= {"tier": tier, "mode": MODE_OF_TIER.get(tier, ""), "write_allowed": tier in ("A5", "A6")}
+        raw |= {name: written[name] for name in ("tier", "mode", "write_allowed", "report_schema")}
     if tier in IMPLEMENTATION_TIERS:
         raw |= _implementation(tier, raw, options)
     spec = _objective_spec(tier, raw, options)
