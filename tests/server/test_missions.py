@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.fakes.bridge_process import running_bridge
-from tests.fakes.chat_upstream import Answer, ChatUpstream, Hold, Request, action
+from tests.fakes.chat_upstream import Answer, ChatUpstream, Hold, Request, action, text
 
 HANDOFF: dict[str, Any] = {
     "schema_version": "oss_agent_mission.v1",
@@ -86,7 +86,7 @@ def test_a_json_client_gets_the_same_report(project: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "code"),
+    ("said", "code"),
     [
         ("just a question", "handoff_missing"),
         ("<OSS_HANDOFF_JSON>{]</OSS_HANDOFF_JSON>", "handoff_malformed_json"),
@@ -95,16 +95,30 @@ def test_a_json_client_gets_the_same_report(project: Path) -> None:
         (handed({**HANDOFF, "allowed_paths": ["../x"]}), "path_invalid"),
     ],
 )
-def test_a_refused_handoff_is_a_failed_report(project: Path, text: str, code: str) -> None:
+def test_a_refused_handoff_is_a_failed_report(project: Path, said: str, code: str) -> None:
     """Status 200 and a FAILED report with the code, so that the client shows it; the model is never asked."""
     with ChatUpstream([]) as up, running_bridge(project, upstream=up.base_url) as bridge:
-        answer = bridge.post({"model": "mission-a3-kimi", "input": text, "stream": True})
+        answer = bridge.post({"model": "mission-a3-kimi", "input": said, "stream": True})
         assert up.requests == []
     assert answer.status == 200
     report = report_of(messages_of(answer.events)[-1][1])
     assert report["status"] == "FAILED"
     assert code in report["reason_codes"]
     assert answer.events[-1]["type"] == "response.completed"
+
+
+def test_the_turn_after_a_mission_does_not_run_it_again(project: Path) -> None:
+    """History holds the old handoff; a raw name then answers like any other turn."""
+    history = [
+        {"role": "user", "content": handed()},
+        {"role": "assistant", "content": "the report"},
+        {"role": "user", "content": "thanks, and what else?"},
+    ]
+    with ChatUpstream([text("nothing else")]) as up, running_bridge(project, upstream=up.base_url) as bridge:
+        answer = bridge.post({"model": "ocg-kimi-k2.6", "input": history, "stream": True})
+        assert answer.events[-1]["response"]["output"][0]["content"][0]["text"] == "nothing else"
+        refused = bridge.post({"model": "mission-a3-kimi", "input": history, "stream": True})
+    assert report_of(messages_of(refused.events)[-1][1])["reason_codes"] == ["handoff_missing"]
 
 
 def test_a_mission_that_is_not_runnable_yet_says_so(project: Path) -> None:
