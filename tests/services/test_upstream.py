@@ -127,6 +127,20 @@ async def test_the_total_deadline_ends_a_chatty_answer() -> None:
                 await _read(client, _profile(upstream))
 
 
+async def test_a_slow_reader_is_no_silent_upstream() -> None:
+    """Silence counts only while a read waits: a client that pauses longer than the deadline loses nothing."""
+    answer = text("x" * 40, pieces=4)
+    with ChatUpstream([answer]) as upstream:
+        async with (
+            _client(Deadlines(first_byte_s=0.2, idle_s=0.2, total_s=20)) as client,
+            client.post(_profile(upstream), b'{"stream": true}', stream=True) as opened,
+        ):
+            chunks = opened.chunks()
+            seen = await anext(chunks)
+            await asyncio.sleep(0.6)  # the pause is what is tested
+            assert seen + b"".join([chunk async for chunk in chunks]) == payload_of(answer)
+
+
 async def test_a_dead_address_is_final() -> None:
     """A refused connection names host and port and is not worth a retry."""
     async with _client() as client:

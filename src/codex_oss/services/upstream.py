@@ -17,7 +17,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import importlib
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
@@ -54,15 +54,19 @@ class UpstreamAnswer:
         self._watch = watch
         self._foreign = foreign
 
-    async def chunks(self) -> AsyncIterator[bytes]:
+    async def chunks(self) -> AsyncGenerator[bytes, None]:
         """The body as it arrives, one read each.
 
         Raises Unavailable when a deadline passes, StreamInterrupted when the connection breaks.
         """
         content = self._response.content
         try:
-            while chunk := await content.readany():
-                self._watch.heard()
+            while True:
+                self._watch.begin_read()
+                chunk = await content.readany()
+                self._watch.end_read()
+                if not chunk:
+                    return
                 yield chunk
         except self._foreign as exc:
             self._watch.raise_if_expired(exc)
@@ -186,13 +190,17 @@ class UpstreamClient:
 
 
 class _Watch:
-    """The deadlines of one answer. When one passes, the response is closed, which wakes its reader."""
+    """The deadlines of one answer. When one passes, the response is closed, which wakes its reader.
+
+    Silence counts only while a read waits: a client that takes its time must not look like a silent upstream.
+    """
 
     def __init__(self, deadlines: Deadlines) -> None:
         self._loop = asyncio.get_running_loop()
         self._deadlines = deadlines
-        self._begun = self._loop.time()
-        self._last: float | None = None
+        self._begun_at = self._loop.time()
+        self._waiting_since: float | None = self._begun_at
+        self._heard = False
         self._timer: asyncio.TimerHandle | None = None
         self._response: aiohttp.ClientResponse | None = None
         self._expired = ""
@@ -201,8 +209,12 @@ class _Watch:
         self._response = response
         self._check()
 
-    def heard(self) -> None:
-        self._last = self._loop.time()
+    def begin_read(self) -> None:
+        self._waiting_since = self._loop.time() if self._heard else self._begun_at
+
+    def end_read(self) -> None:
+        self._heard = True
+        self._waiting_since = None
 
     def end(self) -> None:
         if self._timer is not None:
@@ -214,20 +226,27 @@ class _Watch:
 
     def _check(self) -> None:
         """Close the response if a deadline passed; else look again when the nearest one can have passed."""
-        ends = self._begun + self._deadlines.total_s
-        if self._last is None:
-            quiet = self._begun + self._deadlines.first_byte_s
-            sentence = f"The upstream sent nothing within {self._deadlines.first_byte_s:g} s."
-        else:
-            quiet = self._last + self._deadlines.idle_s
-            sentence = f"The upstream fell silent for {self._deadlines.idle_s:g} s in the middle of its answer."
-        if ends < quiet:
-            quiet, sentence = ends, f"The upstream did not finish within {self._deadlines.total_s:g} s."
-        if self._loop.time() < quiet:
-            self._timer = self._loop.call_at(quiet, self._check)
+        now = self._loop.time()
+        ends_at, sentence = self._next_deadline(now)
+        if now < ends_at:
+            self._timer = self._loop.call_at(ends_at, self._check)
         elif self._response is not None:
             self._expired = sentence
             self._response.close()
+
+    def _next_deadline(self, now: float) -> tuple[float, str]:
+        allowed = self._deadlines
+        total_ends_at = self._begun_at + allowed.total_s
+        since = now if self._waiting_since is None else self._waiting_since
+        if self._heard:
+            quiet_ends_at = since + allowed.idle_s
+            sentence = f"The upstream fell silent for {allowed.idle_s:g} s in the middle of its answer."
+        else:
+            quiet_ends_at = since + allowed.first_byte_s
+            sentence = f"The upstream sent nothing within {allowed.first_byte_s:g} s."
+        if total_ends_at < quiet_ends_at:
+            return total_ends_at, f"The upstream did not finish within {allowed.total_s:g} s."
+        return quiet_ends_at, sentence
 
 
 def _place(base_url: str) -> str:
