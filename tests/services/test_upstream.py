@@ -37,7 +37,7 @@ def _profile(upstream: ChatUpstream, key_env: str = "KEY") -> ModelProfile:
 
 @asynccontextmanager
 async def _client(deadlines: Deadlines = PATIENT, key: str = "synthetic") -> AsyncIterator[UpstreamClient]:
-    client = UpstreamClient(lambda _: key, deadlines)
+    client = UpstreamClient(lambda _: key, deadlines, may_hold_key=lambda url: "untrusted" not in url)
     try:
         yield client
     finally:
@@ -82,6 +82,19 @@ async def test_an_unusable_key_sends_nothing(key: str) -> None:
     assert caught.value.code == "upstream_key_missing"
     assert "KEY" in caught.value.message
     assert not key or key not in caught.value.message + caught.value.hint
+
+
+async def test_a_key_is_withheld_from_an_address_of_the_project() -> None:
+    """An address that only the project names gets no key and no request; one without a key may be asked."""
+    async with _client() as client:
+        with pytest.raises(UpstreamRefused) as caught:
+            await _read(client, ModelProfile("m", "ocg-m", "m", "https://untrusted.invalid/v1", key_env="KEY"))
+        assert caught.value.code == "upstream_key_withheld"
+        assert caught.value.message == (
+            "KEY is not sent to untrusted.invalid:443: only this project's files name that address."
+        )
+        with pytest.raises(Unavailable):
+            await _read(client, ModelProfile("m", "ocg-m", "m", "https://untrusted.invalid/v1", key_env=""))
 
 
 START = Send(b"data: {}\n\n")

@@ -25,12 +25,12 @@ from urllib.parse import urlsplit
 from codex_oss import __version__
 from codex_oss.contracts.profiles import ModelProfile
 from codex_oss.errors import StreamInterrupted, Unavailable, UpstreamError, UpstreamProtocolError, UpstreamRefused
+from codex_oss.policy.key_trust import LOOPBACK
 from codex_oss.services.upstream_errors import error_for_status
 
 if TYPE_CHECKING:
     import aiohttp
 
-LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
 ERROR_BODY_BYTES: Final = 16 * 1024
 ERROR_BODY_WAIT_S: Final = 5.0
 
@@ -76,11 +76,15 @@ class UpstreamAnswer:
 class UpstreamClient:
     """One connection pool for all upstreams.
 
-    key_of: value of an upstream key by the name of its variable, empty when unset.
+    key_of: value of an upstream key by the name of its variable, empty when unset. may_hold_key: whether a base URL
+    may be sent a key.
     """
 
-    def __init__(self, key_of: Callable[[str], str], deadlines: Deadlines) -> None:
+    def __init__(
+        self, key_of: Callable[[str], str], deadlines: Deadlines, *, may_hold_key: Callable[[str], bool]
+    ) -> None:
         self._key_of = key_of
+        self._may_hold_key = may_hold_key
         self._deadlines = deadlines
         self._session: aiohttp.ClientSession | None = None
         self._opening = asyncio.Lock()
@@ -137,22 +141,33 @@ class UpstreamClient:
             "User-Agent": f"codex-oss/{__version__}",
         }
         if profile.key_env:
-            key = self._key_of(profile.key_env)
-            if not key:
-                raise UpstreamRefused(
-                    f"The upstream key is missing: {profile.key_env} is not set.",
-                    hint=f"Set {profile.key_env} and start the bridge again, "
-                    f'or set key_env = "" for profile {profile.name!r} if its server needs no key.',
-                    code="upstream_key_missing",
-                )
-            if not key.isascii() or not key.isprintable() or " " in key:
-                raise UpstreamRefused(
-                    f"The value of {profile.key_env} cannot be a key: it holds blanks or characters beyond ASCII.",
-                    hint=f"Set {profile.key_env} again and start the bridge again.",
-                    code="upstream_key_missing",
-                )
-            headers["Authorization"] = f"Bearer {key}"
+            headers["Authorization"] = f"Bearer {self._key(profile)}"
         return headers
+
+    def _key(self, profile: ModelProfile) -> str:
+        """The key of a profile; raises UpstreamRefused when there is none, or none that may be sent."""
+        name = profile.key_env
+        key = self._key_of(name)
+        if not key:
+            raise UpstreamRefused(
+                f"The upstream key is missing: {name} is not set.",
+                hint=f"Set {name} and start the bridge again, "
+                f'or set key_env = "" for profile {profile.name!r} if its server needs no key.',
+                code="upstream_key_missing",
+            )
+        if not key.isascii() or not key.isprintable() or " " in key:
+            raise UpstreamRefused(
+                f"The value of {name} cannot be a key: it holds blanks or characters beyond ASCII.",
+                hint=f"Set {name} again and start the bridge again.",
+                code="upstream_key_missing",
+            )
+        if not self._may_hold_key(profile.base_url):
+            raise UpstreamRefused(
+                f"{name} is not sent to {_place(profile.base_url)}: only this project's files name that address.",
+                hint="If you trust it, set UPSTREAM_BASE, or place the profile in ~/.config/codex-oss/models.toml.",
+                code="upstream_key_withheld",
+            )
+        return key
 
     async def _send(self, profile: ModelProfile, body: bytes, headers: Mapping[str, str]) -> aiohttp.ClientResponse:
         assert self._session is not None
