@@ -70,7 +70,7 @@ def test_a_child_that_dies_at_once_is_reported_with_its_last_words(
     with pytest.raises(BridgeError) as caught, run_local_model():
         pass
     assert caught.value.code == "local_model_failed"
-    assert "Its last words" in caught.value.message
+    assert "its last words" in caught.value.message
 
 
 @pytest.mark.local_model

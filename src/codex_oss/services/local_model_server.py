@@ -57,6 +57,7 @@ def engine_parameters(model_path: str, key: str) -> Any:
     params.cors_credentials = False
     params.ui = False
     params.endpoint_slots = False
+    params.endpoint_metrics = True
     params.offline = True
     params.n_parallel = SLOTS
     params.n_ctx = CONTEXT_TOKENS
