@@ -108,8 +108,8 @@ class RateLimited(UpstreamError):
 
     code = "rate_limited"
 
-    def __init__(self, message: str, *, hint: str = "", retry_after_s: float | None = None) -> None:
-        super().__init__(message, hint=hint)
+    def __init__(self, message: str, *, hint: str = "", code: str = "", retry_after_s: float | None = None) -> None:
+        super().__init__(message, hint=hint, code=code)
         self.retry_after_s = retry_after_s
 
 
@@ -176,6 +176,8 @@ HTTP_STATUS: Final[dict[str, int]] = {
     "not_found": 404,
     "unauthorized": 401,
     "forbidden_origin": 403,
+    "forbidden_host": 403,
+    "upgrade_refused": 426,
     "request_too_large": 413,
     "method_not_allowed": 405,
     "rate_limited": 429,

@@ -11,9 +11,13 @@ Rules that hold here:
 
 from __future__ import annotations
 
-from typing import Literal
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Final, Literal
 
-from msgspec import Struct
+from msgspec import Struct, ValidationError, convert, structs
+
+from codex_oss.config import DEFAULT_UPSTREAM_BASE, ConfigProblem
 
 StructuredOutput = Literal["none", "json_object", "json_schema"]
 
@@ -65,3 +69,195 @@ class ModelProfile(Struct, frozen=True):
     max_seconds: dict[str, int] = {}
     """Per tier: most seconds a mission gets on this model."""
     quirks: Quirks = Quirks()
+
+
+Source = tuple[str, Mapping[str, Any]]
+"""Where a table came from (a path, for messages) and the parsed TOML."""
+
+NAME: Final = re.compile(r"[a-z0-9][a-z0-9_.-]*")
+TIERS: Final = ("A2", "A3", "A4", "A5", "A6")
+PRIMARY_KEY_ENV: Final = "OPENCODE_GO_API_KEY"
+
+
+def parse_profiles(
+    sources: Sequence[Source],
+    *,
+    project_source: str = "",
+    upstream_base: str | None = None,
+    model_map: Mapping[str, str] | None = None,
+    fallback_map: Mapping[str, Sequence[str]] | None = None,
+    model_concurrency: Mapping[str, int] | None = None,
+) -> tuple[dict[str, ModelProfile], list[ConfigProblem]]:
+    """Merge all model tables, weakest source first, and apply the maps of the configuration.
+
+    project_source: the name in *sources* whose `base_url`s stand against *upstream_base*.
+    model_map: client name to upstream id; names an existing profile or makes a new raw one.
+    fallback_map, model_concurrency: keyed by profile name, alias or upstream id.
+    Returns the profiles by name, each with every good value applied, and the problems in the order met.
+    """
+    tables: dict[str, dict[str, Any]] = {}
+    problems: list[ConfigProblem] = []
+    fixed_bases: set[str] = set()
+    for source, document in sources:
+        for name, table in _profile_tables(source, document, problems):
+            values = _checked(source, f"profiles.{name}", table, ModelProfile, _CHECKS, problems)
+            if source == project_source and "base_url" in values:
+                fixed_bases.add(name)
+            tables[name] = _merged(tables.get(name, {}), values)
+    profiles: dict[str, ModelProfile] = {}
+    for name, values in tables.items():
+        if "model" not in values:
+            problems.append(ConfigProblem("models", f"profiles.{name}.model", "is required: the id the upstream knows"))
+            continue
+        if upstream_base is not None and name not in fixed_bases:
+            values["base_url"] = upstream_base
+        profiles[name] = _profile(name, values)
+    _apply_maps(profiles, problems, model_map or {}, fallback_map or {}, model_concurrency or {}, upstream_base)
+    _check_names(profiles, problems)
+    return profiles, problems
+
+
+def find_profile(profiles: Mapping[str, ModelProfile], name: str) -> ModelProfile | None:
+    """The profile with this name, alias, further alias or (last) upstream id; None when there is none."""
+    if name in profiles:
+        return profiles[name]
+    for profile in profiles.values():
+        if name == profile.alias or name in profile.aliases:
+            return profile
+    return next((profile for profile in profiles.values() if profile.model == name), None)
+
+
+def raw_profile(alias: str, model: str, base_url: str) -> ModelProfile:
+    """A profile for raw use only, made from a name that no table describes."""
+    return ModelProfile(name=alias, alias=alias, model=model, base_url=base_url)
+
+
+def _profile_tables(
+    source: str, document: Mapping[str, Any], problems: list[ConfigProblem]
+) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    for key, value in document.items():
+        if key != "profiles" or not isinstance(value, Mapping):
+            problems.append(ConfigProblem(source, key, "unknown key; expected tables [profiles.<name>]"))
+            continue
+        for name, table in value.items():
+            if not NAME.fullmatch(name):
+                message = "a profile name is lower case: a letter or digit, then letters, digits, '_', '.', '-'"
+                problems.append(ConfigProblem(source, f"profiles.{name}", message))
+            elif not isinstance(table, Mapping):
+                problems.append(ConfigProblem(source, f"profiles.{name}", "expected a table"))
+            else:
+                yield name, table
+
+
+def _checked(
+    source: str,
+    where: str,
+    table: Mapping[str, Any],
+    kind: type[Struct],
+    checks: Mapping[str, tuple[Callable[[Any], bool], str]],
+    problems: list[ConfigProblem],
+) -> dict[str, Any]:
+    """The good values of one table, in builtin types; each bad one becomes a problem."""
+    types = {entry.name: entry.type for entry in structs.fields(kind) if entry.name != "name"}
+    values: dict[str, Any] = {}
+    for key, raw in table.items():
+        place = f"{where}.{key}"
+        if key not in types:
+            problems.append(ConfigProblem(source, place, f"unknown key; known keys: {', '.join(sorted(types))}"))
+            continue
+        if key == "quirks" and isinstance(raw, Mapping):
+            values[key] = _checked(source, place, raw, Quirks, {}, problems)
+            continue
+        try:
+            value = convert(raw, types[key])
+        except ValidationError as exc:
+            problems.append(ConfigProblem(source, place, str(exc).lower()))
+            continue
+        good, expected = checks.get(key, (lambda _: True, ""))
+        if good(value):
+            values[key] = value.rstrip("/") if key == "base_url" else value
+        else:
+            problems.append(ConfigProblem(source, place, f"expected {expected}, got {raw!r}"[:300]))
+    return values
+
+
+def _merged(weak: Mapping[str, Any], strong: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(weak)
+    for key, value in strong.items():
+        held = merged.get(key)
+        merged[key] = {**held, **value} if isinstance(value, dict) and isinstance(held, dict) else value
+    return merged
+
+
+def _profile(name: str, values: Mapping[str, Any]) -> ModelProfile:
+    defaults = {"alias": f"ocg-{name}", "base_url": DEFAULT_UPSTREAM_BASE}
+    return convert({**defaults, **values, "name": name}, ModelProfile)
+
+
+def _apply_maps(
+    profiles: dict[str, ModelProfile],
+    problems: list[ConfigProblem],
+    model_map: Mapping[str, str],
+    fallback_map: Mapping[str, Sequence[str]],
+    model_concurrency: Mapping[str, int],
+    upstream_base: str | None,
+) -> None:
+    for alias, model in model_map.items():
+        held = next((one for one in profiles.values() if alias == one.alias or alias in one.aliases), None)
+        if held is None:
+            profiles[alias] = raw_profile(alias, model, upstream_base or DEFAULT_UPSTREAM_BASE)
+        else:
+            profiles[held.name] = structs.replace(held, model=model)
+    for key, chain in fallback_map.items():
+        profile = find_profile(profiles, key)
+        targets = [find_profile(profiles, entry) for entry in chain]
+        unknown = [key] if profile is None else [e for e, found in zip(chain, targets, strict=True) if found is None]
+        if profile is None or unknown:
+            problems.append(ConfigProblem("configuration", f"fallback_map.{key}", f"unknown model {unknown[0]!r}"))
+        else:
+            names = tuple(found.name for found in targets if found is not None)
+            profiles[profile.name] = structs.replace(profile, fallbacks=names)
+    for key, limit in model_concurrency.items():
+        profile = find_profile(profiles, key)
+        if profile is None:
+            problems.append(ConfigProblem("configuration", f"model_concurrency.{key}", f"unknown model {key!r}"))
+        else:
+            profiles[profile.name] = structs.replace(profile, max_concurrency=limit)
+
+
+def _check_names(profiles: Mapping[str, ModelProfile], problems: list[ConfigProblem]) -> None:
+    owner: dict[str, str] = {}
+    for profile in profiles.values():
+        for alias in (profile.alias, *profile.aliases):
+            if owner.setdefault(alias, profile.name) != profile.name:
+                message = f"{alias!r} is already a name of profile {owner[alias]!r}"
+                problems.append(ConfigProblem("models", f"profiles.{profile.name}.alias", message))
+        for name in profile.fallbacks:
+            if name not in profiles:
+                message = f"unknown profile {name!r}"
+                problems.append(ConfigProblem("models", f"profiles.{profile.name}.fallbacks", message))
+
+
+def _is_base_url(value: str) -> bool:
+    fits = re.fullmatch(r"https?://[^\s/?#@]+(/[^\s?#]*)?", value) is not None
+    return fits and not value.rstrip("/").endswith("/chat/completions")
+
+
+def _is_per_tier(value: dict[str, int]) -> bool:
+    return all(tier in TIERS and 1 <= number <= 3600 for tier, number in value.items())
+
+
+_CHECKS: Final[dict[str, tuple[Callable[[Any], bool], str]]] = {
+    "alias": (lambda v: bool(re.fullmatch(r"[!-~]{1,128}", v)), "a name without blanks"),
+    "model": (lambda v: bool(v.strip()), "the id the upstream knows"),
+    "base_url": (_is_base_url, "http(s)://host[:port]/path without credentials, query or /chat/completions"),
+    "key_env": (lambda v: bool(re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*|", v)), "the NAME of an environment variable"),
+    "context_tokens": (lambda v: 512 <= v <= 100_000_000, "a whole number from 512 to 100000000"),
+    "max_output_tokens": (lambda v: 16 <= v <= 10_000_000, "a whole number from 16 to 10000000"),
+    "tiers": (lambda v: set(v) <= set(TIERS), f"a list of {', '.join(TIERS)}"),
+    "capability": (lambda v: 1 <= v <= 5, "a whole number from 1 to 5"),
+    "max_concurrency": (lambda v: 1 <= v <= 4096, "a whole number from 1 to 4096"),
+    "max_tool_budget": (_is_per_tier, f"a table of {', '.join(TIERS)} to whole numbers from 1 to 3600"),
+    "max_seconds": (_is_per_tier, f"a table of {', '.join(TIERS)} to whole numbers from 1 to 3600"),
+}
+"""Field to (is it usable, what was expected); the type itself comes from the Struct."""

@@ -97,7 +97,7 @@ class ReasoningItem(Struct, frozen=True, tag="reasoning", gc=False):
     encrypted_content: str = ""
 
 
-class OpaqueItem(Struct, frozen=True, tag="opaque"):
+class OpaqueItem(Struct, frozen=True):
     """An item kept as it came because this bridge has no translation for it."""
 
     type: str

@@ -1,0 +1,248 @@
+"""The HTTP client towards model servers: send bytes, get an async iterator of bytes.
+
+Counterparts: `lanes.oss` uses it, `wire.chat` makes and reads the bytes. Rules that hold here:
+
+1. aiohttp stays inside this file and is imported when the client starts, not when this file is (164 ms).
+2. One read is one chunk: nothing is collected, split or decoded on the way.
+3. Three deadlines: first byte, silence between bytes, and the whole. One timer serves all of a stream; a chunk only
+   notes the time.
+4. Leaving `post` closes an unfinished connection at once, also on cancellation.
+5. No redirects (they would carry the key elsewhere), no cookies, no netrc, no decompression. The key is read by the
+   name of its variable at the moment of the request and appears in no message.
+6. Every foreign exception and every status but 200 becomes one of our errors (`error_for_status`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
+
+from codex_oss import __version__
+from codex_oss.contracts.profiles import ModelProfile
+from codex_oss.errors import StreamInterrupted, Unavailable, UpstreamError, UpstreamProtocolError, UpstreamRefused
+from codex_oss.services.upstream_errors import error_for_status
+
+if TYPE_CHECKING:
+    import aiohttp
+
+LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
+ERROR_BODY_BYTES: Final = 16 * 1024
+ERROR_BODY_WAIT_S: Final = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Deadlines:
+    """Seconds. total counts from the request to the last byte."""
+
+    first_byte_s: float = 30.0
+    idle_s: float = 30.0
+    total_s: float = 900.0
+
+
+class UpstreamAnswer:
+    """A 200 whose body is still to be read. content_type: lower case, without parameters, empty when absent."""
+
+    def __init__(self, response: aiohttp.ClientResponse, watch: _Watch, foreign: tuple[type[Exception], ...]) -> None:
+        header = response.headers.get("Content-Type", "")
+        self.content_type = header.partition(";")[0].strip().lower()
+        self._response = response
+        self._watch = watch
+        self._foreign = foreign
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """The body as it arrives, one read each.
+
+        Raises Unavailable when a deadline passes, StreamInterrupted when the connection breaks.
+        """
+        content = self._response.content
+        try:
+            while chunk := await content.readany():
+                self._watch.heard()
+                yield chunk
+        except self._foreign as exc:
+            self._watch.raise_if_expired(exc)
+            raise StreamInterrupted("The upstream broke the connection in the middle of its answer.") from exc
+
+
+class UpstreamClient:
+    """One connection pool for all upstreams.
+
+    key_of: value of an upstream key by the name of its variable, empty when unset.
+    """
+
+    def __init__(self, key_of: Callable[[str], str], deadlines: Deadlines) -> None:
+        self._key_of = key_of
+        self._deadlines = deadlines
+        self._session: aiohttp.ClientSession | None = None
+        self._opening = asyncio.Lock()
+        self._aiohttp: Any = None
+
+    async def start(self) -> None:
+        """Import aiohttp beside the running loop and open the pool; later calls do nothing."""
+        async with self._opening:
+            if self._session is not None:
+                return
+            self._aiohttp = await asyncio.to_thread(importlib.import_module, "aiohttp")
+            self._session = self._aiohttp.ClientSession(
+                connector=self._aiohttp.TCPConnector(limit=0),
+                cookie_jar=self._aiohttp.DummyCookieJar(),
+                timeout=self._aiohttp.ClientTimeout(total=None, sock_connect=self._deadlines.first_byte_s),
+                auto_decompress=False,
+                trust_env=False,
+            )
+
+    async def aclose(self) -> None:
+        """Close every connection."""
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    @contextlib.asynccontextmanager
+    async def post(self, profile: ModelProfile, body: bytes, *, stream: bool) -> AsyncIterator[UpstreamAnswer]:
+        """Send *body* to the chat endpoint of *profile* and yield its 200 answer.
+
+        Raises UpstreamRefused `upstream_key_missing` before anything is sent when the key is unset; Unavailable,
+        RateLimited, UpstreamRefused, ContextWindowExceeded or UpstreamProtocolError for any other failure.
+        """
+        headers = self._headers(profile, stream=stream)
+        await self.start()
+        assert self._session is not None
+        watch = _Watch(self._deadlines)
+        response = await self._send(profile, body, headers)
+        try:
+            watch.guard(response)
+            if response.status != 200:
+                raise await self._refusal(profile, response)
+            if response.headers.get("Content-Encoding", "identity").lower() != "identity":
+                raise UpstreamProtocolError("The upstream compressed its answer although it was asked not to.")
+            yield UpstreamAnswer(response, watch, (self._aiohttp.ClientError, OSError))
+        finally:
+            watch.end()
+            response.close()
+
+    def _headers(self, profile: ModelProfile, *, stream: bool) -> dict[str, str]:
+        headers = {
+            "Content-Type": "application/json",
+            "Accept": "text/event-stream" if stream else "application/json",
+            "Accept-Encoding": "identity",
+            "User-Agent": f"codex-oss/{__version__}",
+        }
+        if profile.key_env:
+            key = self._key_of(profile.key_env)
+            if not key:
+                raise UpstreamRefused(
+                    f"The upstream key is missing: {profile.key_env} is not set.",
+                    hint=f"Set {profile.key_env} and start the bridge again, "
+                    f'or set key_env = "" for profile {profile.name!r} if its server needs no key.',
+                    code="upstream_key_missing",
+                )
+            headers["Authorization"] = f"Bearer {key}"
+        return headers
+
+    async def _send(self, profile: ModelProfile, body: bytes, headers: Mapping[str, str]) -> aiohttp.ClientResponse:
+        assert self._session is not None
+        url = f"{profile.base_url}/chat/completions"
+        place = _place(profile.base_url)
+        try:
+            async with asyncio.timeout(self._deadlines.first_byte_s):
+                return await self._session.post(
+                    url, data=body, headers=headers, allow_redirects=False, proxy=_proxy_for(url)
+                )
+        except self._aiohttp.ClientSSLError as exc:
+            raise _final(f"The TLS connection to {place} failed.", f"Check the certificate of {place}.") from exc
+        except self._aiohttp.ClientConnectorError as exc:
+            hint = f"Is the server running? The address comes from UPSTREAM_BASE or profile {profile.name!r}."
+            raise _final(f"Cannot connect to the upstream at {place}.", hint) from exc
+        except TimeoutError as exc:
+            raise Unavailable(f"The upstream at {place} did not answer in time.") from exc
+        except (self._aiohttp.ClientError, OSError, ValueError) as exc:
+            raise Unavailable(f"The upstream at {place} closed the connection without an answer.") from exc
+
+    async def _refusal(self, profile: ModelProfile, response: aiohttp.ClientResponse) -> UpstreamError:
+        excerpt = b""
+        with contextlib.suppress(self._aiohttp.ClientError, TimeoutError):
+            async with asyncio.timeout(ERROR_BODY_WAIT_S):
+                while len(excerpt) < ERROR_BODY_BYTES and (chunk := await response.content.readany()):
+                    excerpt += chunk
+        return error_for_status(
+            response.status,
+            excerpt[:ERROR_BODY_BYTES],
+            profile=profile,
+            place=_place(profile.base_url),
+            retry_after=response.headers.get("Retry-After", ""),
+            secret=self._key_of(profile.key_env) if profile.key_env else "",
+        )
+
+
+class _Watch:
+    """The deadlines of one answer. When one passes, the response is closed, which wakes its reader."""
+
+    def __init__(self, deadlines: Deadlines) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._deadlines = deadlines
+        self._begun = self._loop.time()
+        self._last: float | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._response: aiohttp.ClientResponse | None = None
+        self._expired = ""
+
+    def guard(self, response: aiohttp.ClientResponse) -> None:
+        self._response = response
+        self._check()
+
+    def heard(self) -> None:
+        self._last = self._loop.time()
+
+    def end(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def raise_if_expired(self, cause: Exception) -> None:
+        if self._expired:
+            raise Unavailable(self._expired) from cause
+
+    def _check(self) -> None:
+        """Close the response if a deadline passed; else look again when the nearest one can have passed."""
+        ends = self._begun + self._deadlines.total_s
+        if self._last is None:
+            quiet = self._begun + self._deadlines.first_byte_s
+            sentence = f"The upstream sent nothing within {self._deadlines.first_byte_s:g} s."
+        else:
+            quiet = self._last + self._deadlines.idle_s
+            sentence = f"The upstream fell silent for {self._deadlines.idle_s:g} s in the middle of its answer."
+        if ends < quiet:
+            quiet, sentence = ends, f"The upstream did not finish within {self._deadlines.total_s:g} s."
+        if self._loop.time() < quiet:
+            self._timer = self._loop.call_at(quiet, self._check)
+        elif self._response is not None:
+            self._expired = sentence
+            self._response.close()
+
+
+def _place(base_url: str) -> str:
+    """`host:port` for messages."""
+    parts = urlsplit(base_url)
+    return f"{parts.hostname}:{parts.port or (443 if parts.scheme == 'https' else 80)}"
+
+
+def _proxy_for(url: str) -> str | None:
+    """The proxy that the environment names for *url*; loopback always goes direct."""
+    from urllib.request import getproxies, proxy_bypass
+
+    parts = urlsplit(url)
+    proxies = getproxies()
+    if parts.hostname in LOOPBACK or not proxies or proxy_bypass(parts.hostname or ""):
+        return None
+    return proxies.get(parts.scheme)
+
+
+def _final(message: str, hint: str) -> Unavailable:
+    """An unreachable server: trying again at once is useless, another model's server may answer."""
+    error = Unavailable(message, hint=hint)
+    error.retryable = False
+    return error

@@ -1,0 +1,242 @@
+"""Encode turn events as the SSE stream (or the JSON object) of the Responses API.
+
+Counterparts: lanes produce the events (`wire.events`), `server` writes the bytes.
+
+    TurnStarted        response.created, response.in_progress
+    ItemStarted        output_item.added, then content_part.added or reasoning_summary_part.added
+    TextDelta …        output_text.delta · reasoning_summary_text.delta · *_arguments.delta · *_input.delta
+    ItemDone           *.done of the text, *_part.done, output_item.done with the whole item
+    TurnCompleted …    open items are closed, response.completed | .incomplete | (error, response.failed), [DONE]
+
+Rules that hold here:
+
+1. Exactly one terminal event, then `data: [DONE]`; after it `finish` and `fail` give nothing. Somebody must call
+   `finish` when the lane is over, whatever ended it.
+2. Every item that opened is closed by one `output_item.done` before the terminal event, because Codex builds its
+   history only from there. `response.output` holds exactly these items, in order.
+3. Cut short, an item has status `incomplete` and a call gets no `*.done` event with whole arguments. A cut JSON
+   object never parses, so a client that ignores the status cannot run it by mistake.
+4. An illegal order is a bug of the lane: `LocalProtocolError`. Frames made before it are kept for the next call.
+5. A failed turn is `error` (nested form) *followed by* `response.failed`: Codex 0.169 ignores the first alone.
+6. The delta path builds no dict: prefix of the open item + encoded string + number.
+Source: Open Responses 2026-04-24 for names and required fields; what clients need was observed with Codex 0.169
+and OpenCode 1.18.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from codex_oss.errors import LocalProtocolError, responses_code
+from codex_oss.wire.events import (
+    ArgumentsDelta,
+    ItemDone,
+    ItemStarted,
+    LimitsReported,
+    ReasoningDelta,
+    TextDelta,
+    TurnCompleted,
+    TurnEvent,
+    TurnFailed,
+    TurnIncomplete,
+    TurnStarted,
+    Usage,
+    UsageReported,
+)
+from codex_oss.wire.items import TurnRequest
+from codex_oss.wire.loose_json import clean_text
+from codex_oss.wire.responses_object import ResponseObject, changing_fields
+from codex_oss.wire.responses_output import OutputItem, open_item
+
+ERROR_TYPE: Final = {
+    "rate_limit_exceeded": "too_many_requests",
+    "context_length_exceeded": "invalid_request",
+    "invalid_prompt": "invalid_request",
+}
+"""`error.type` of the nested error event by its code; anything absent is `server_error`."""
+
+DONE_FRAME: Final = b"data: [DONE]\n\n"
+
+_encode: Final = msgspec.json.Encoder().encode
+
+
+class ResponseEncoder:
+    """The encoder of one turn.
+
+    now: gives seconds since the epoch for `completed_at`; without it that key stays null.
+    """
+
+    def __init__(self, request: TurnRequest, *, now: Callable[[], float] | None = None) -> None:
+        self._object = ResponseObject(request)
+        self._response_id = request.response_id
+        self._now = now
+        self._started = False
+        self._items: list[OutputItem] = []
+        self._open: dict[int, OutputItem] = {}
+        self._usage: Usage | None = None
+        self._terminal: TurnCompleted | TurnIncomplete | TurnFailed | None = None
+        self._final: dict[str, Any] | None = None
+        self._sequence = 0
+        # Pairs of event type and JSON not handed out yet. Framing is the last step, so that another transport
+        # (one JSON event per WebSocket message) can take the pairs instead.
+        self._pending: list[tuple[bytes, bytes]] = []
+
+    @property
+    def terminal(self) -> bool:
+        """True after the closing event was made."""
+        return self._terminal is not None
+
+    @property
+    def outcome(self) -> TurnCompleted | TurnIncomplete | TurnFailed | None:
+        """The closing event; None while the turn runs. The server turns a failure into an HTTP status with it."""
+        return self._terminal
+
+    @property
+    def usage(self) -> Usage | None:
+        """The usage reported last; None when the lane reported none."""
+        return self._usage
+
+    def encode(self, events: Sequence[TurnEvent]) -> bytes:
+        """Return the frames of one batch; b"" when it shows nothing.
+
+        Raises LocalProtocolError for an order that `wire.events` forbids.
+        """
+        for event in events:
+            # Deltas first and without `match`: this line runs for each token.
+            if type(event) is TextDelta or type(event) is ArgumentsDelta or type(event) is ReasoningDelta:
+                if self._terminal is None:
+                    self._delta(event)
+            else:
+                self._take(event)
+        return self._frames()
+
+    def finish(self) -> bytes:
+        """Say that the lane is over; a turn without its closing event fails as interrupted. Idempotent."""
+        return self.fail("stream_interrupted", "The answer ended before it was complete.")
+
+    def fail(self, code: str, message: str) -> bytes:
+        """End the turn as failed, unless it has ended. code: one of `errors`. Returns the last frames."""
+        if self._terminal is None:
+            self._end(TurnFailed(code, message))
+        return self._frames()
+
+    def response(self) -> dict[str, Any]:
+        """Return the response object as it stands, with all keys; for `stream: false` call it after the end."""
+        return self._object.value(self._final or changing_fields("in_progress", self._output()))
+
+    def _take(self, event: TurnEvent) -> None:
+        if isinstance(event, TurnCompleted | TurnIncomplete | TurnFailed):
+            if self._terminal is not None:
+                raise LocalProtocolError("A turn ended twice.")
+            self._end(event)
+            return
+        if self._terminal is not None:
+            return
+        match event:
+            case ItemStarted(index, start):
+                self._open_item(index, open_item(self._response_id, index, start))
+            case ItemDone(index):
+                self._close_item(self._open_at(index), whole=True)
+            case UsageReported(usage):
+                self._usage = usage
+            case TurnStarted():
+                if self._started:
+                    raise LocalProtocolError("A turn started twice.")
+                self._start()
+            case LimitsReported():
+                pass
+
+    def _start(self) -> None:
+        self._started = True
+        response = self._object.encoded(changing_fields("in_progress", []))
+        for name in (b"response.created", b"response.in_progress"):
+            self._emit_raw(name, b'"response":' + response)
+
+    def _open_item(self, index: int, item: OutputItem) -> None:
+        if not self._started:
+            self._start()
+        if index != len(self._items):
+            raise LocalProtocolError(f"Item {index} opened where item {len(self._items)} was due.")
+        self._items.append(item)
+        self._open[index] = item
+        for name, fields in item.opening():
+            self._emit(name, fields)
+
+    def _delta(self, event: TextDelta | ArgumentsDelta | ReasoningDelta) -> None:
+        item = self._open.get(event.index)
+        if item is None or type(event) is not item.delta_type:
+            raise LocalProtocolError(f"A {type(event).__name__} for item {event.index}, which is not open for it.")
+        text = event.text
+        try:
+            encoded = _encode(text)
+        except UnicodeEncodeError:
+            text = clean_text(text)
+            encoded = _encode(text)
+        item.texts.append(text)
+        self._pending.append(
+            (item.delta_name, b'%b%b,"sequence_number":%d}' % (item.delta_prefix, encoded, self._sequence))
+        )
+        self._sequence += 1
+
+    def _open_at(self, index: int) -> OutputItem:
+        item = self._open.get(index)
+        if item is None:
+            raise LocalProtocolError(f"Item {index} is not open.")
+        return item
+
+    def _close_item(self, item: OutputItem, *, whole: bool) -> None:
+        del self._open[item.index]
+        for name, fields in item.closing(whole=whole):
+            self._emit(name, fields)
+
+    def _end(self, event: TurnCompleted | TurnIncomplete | TurnFailed) -> None:
+        if not self._started:
+            self._start()
+        whole = isinstance(event, TurnCompleted)
+        for item in list(self._open.values()):
+            self._close_item(item, whole=whole)
+        self._terminal = event
+        usage, output, at = self._usage or Usage(), self._output(), self._completed_at()
+        match event:
+            case TurnCompleted():
+                name = b"response.completed"
+                final = changing_fields("completed", output, usage=usage, completed_at=at)
+            case TurnIncomplete(reason):
+                name = b"response.incomplete"
+                final = changing_fields("incomplete", output, usage=usage, completed_at=at, incomplete_reason=reason)
+            case TurnFailed(code, message):
+                name = b"response.failed"
+                error = {"code": responses_code(code), "message": clean_text(message)}
+                self._emit(b"error", _error_fields(error))
+                final = changing_fields("failed", output, usage=usage, completed_at=at, error=error)
+        self._final = final
+        self._emit_raw(name, b'"response":' + self._object.encoded(final))
+
+    def _output(self) -> list[dict[str, Any]]:
+        return [item.value() for item in self._items if item.status != "in_progress"]
+
+    def _completed_at(self) -> int | None:
+        return None if self._now is None else int(self._now())
+
+    def _emit(self, name: bytes, fields: dict[str, Any]) -> None:
+        self._emit_raw(name, _encode(fields)[1:-1])
+
+    def _emit_raw(self, name: bytes, members: bytes) -> None:
+        self._pending.append((name, b'{"type":"%b",%b,"sequence_number":%d}' % (name, members, self._sequence)))
+        self._sequence += 1
+
+    def _frames(self) -> bytes:
+        """Frame what is pending as SSE and hand it out."""
+        if not self._pending:
+            return b""
+        frames = b"".join([b"event: %b\ndata: %b\n\n" % pair for pair in self._pending])
+        self._pending.clear()
+        return frames if self._terminal is None else frames + DONE_FRAME
+
+
+def _error_fields(error: dict[str, str]) -> dict[str, Any]:
+    code = error["code"]
+    return {"error": {"type": ERROR_TYPE.get(code, "server_error"), **error, "param": None}}
