@@ -41,7 +41,7 @@ PYTEST = {
     "CLIENTS": ["-m", "client or local_model"],
     "DOCS": ["tests/docs"],
 }
-HELP = f"""\
+HELP = """\
 usage: bin/test [SELECTION ...] [PYTEST ARGUMENT ...]
 
 Sets itself up and runs everything: format, lint, types, import contracts, tests with the real clients and the
@@ -54,7 +54,7 @@ selections:
   LINT      ruff check
   TYPES     mypy, strict
   IMPORTS   the import contracts of pyproject.toml
-  UNIT      the tests that are {DAILY.replace("not ", "not marked ", 1)}
+  UNIT      the tests without real clients and without the embedded model
   CLIENTS   the tests that drive Codex, OpenCode and the embedded model
   DOCS      the examples of README and docs/
 
@@ -167,7 +167,7 @@ def usable_home() -> bool:
 def run_tool(
     command: Sequence[str], environ: dict[str, str], cwd: Path = ROOT, timeout_s: float = STEP_TIMEOUT_S
 ) -> int:
-    """Run a program in its own process group; its status, or 124 when it took too long and was ended with its children."""
+    """Run a program in its own process group; its status, or 124 when it took too long and was ended."""
     outer = {key: value for key, value in os.environ.items() if key != "VIRTUAL_ENV"}
     with subprocess.Popen(command, cwd=cwd, env=outer | environ, stdin=subprocess.DEVNULL, process_group=0) as child:  # noqa: S603
         try:
