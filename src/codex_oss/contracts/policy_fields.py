@@ -1,0 +1,177 @@
+"""The tables of the contract's inner objects: obligations, sources and policies.
+
+Counterpart: `contracts.fields`, whose rows of kind `group` point here. How a row is read: `contracts.rows`.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from codex_oss.contracts.rows import Field
+
+COMPLETENESS_POLICIES: Final = (
+    "shape_sufficient",
+    "whole_file_required",
+    "scope_search_required",
+    "range_sufficient",
+    "negative_proof_required",
+)
+COMPLETENESS_OF_EVIDENCE: Final[dict[str, str]] = {
+    "behavior_derivation": "whole_file_required",
+    "broad_policy_audit": "whole_file_required",
+    "security_review": "whole_file_required",
+    "negative_proof": "negative_proof_required",
+    "scope_search": "scope_search_required",
+}
+"""Default completeness policy by evidence kind; any other kind is `shape_sufficient`."""
+SUFFICIENCY_FIELDS: Final = (
+    Field(
+        "min_main_claims",
+        "whole",
+        "Fewest findings of a complete report",
+        code="sufficiency_policy_invalid",
+        high=100,
+        shown="open style 1, else 0",
+    ),
+    Field(
+        "min_evidence_refs_per_claim",
+        "whole",
+        "Fewest evidence refs of each finding",
+        1,
+        code="sufficiency_policy_invalid",
+        high=100,
+    ),
+    Field(
+        "must_list_uninspected_areas",
+        "flag",
+        "The report must name what was not looked at",
+        code="sufficiency_policy_invalid",
+        shown="open style true, else false",
+    ),
+    Field(
+        "confidence_cap_if_partial_extracts",
+        "word",
+        "Highest confidence when only parts of the files were read",
+        code="sufficiency_policy_invalid",
+        words=("LOW", "MEDIUM", "HIGH"),
+        shown="open style MEDIUM, else LOW",
+    ),
+    Field(
+        "allow_runtime_answer_graph_closure",
+        "flag",
+        "The runtime may close the mission from its own record",
+        code="sufficiency_policy_invalid",
+        shown="open style true, else false",
+    ),
+)
+
+_SOURCE: Final = "source_requirement_invalid"
+
+SOURCE_FIELDS: Final = (
+    Field("path", "path", "File that must be looked at", missing=_SOURCE),
+    Field("evidence_kind", "text", "What kind of evidence the file should give", "source_read", code=_SOURCE),
+    Field("required", "flag", "The answer does not count without it", True, code=_SOURCE),
+    Field("prefetch", "flag", "The runtime may read it before the first question to the model", True, code=_SOURCE),
+    Field("required_shapes", "texts", "Evidence shapes that its text must show", (), code=_SOURCE),
+    Field("contradiction_markers", "texts", "Texts whose presence contradicts the answer", (), code=_SOURCE),
+    Field(
+        "completeness_policy",
+        "word",
+        "How much of the file must have been seen",
+        code="completeness_policy_invalid",
+        words=COMPLETENESS_POLICIES,
+        shown="by evidence_kind",
+    ),
+    Field(
+        "shape_match_policy",
+        "word",
+        "Whether all required shapes must be seen or any of them",
+        "all",
+        code="shape_policy_invalid",
+        words=("all", "any"),
+    ),
+    Field(
+        "evidence_plane",
+        "word",
+        "Whether the evidence is the file's text or a command's result",
+        "file_content",
+        code=_SOURCE,
+        words=("file_content", "command_result"),
+    ),
+    Field("pattern", "text", "Pattern to search for", "", code=_SOURCE),
+    Field("command_requirement", "object", "For command results: `{pattern}`", code=_SOURCE, shown="null"),
+)
+
+OBLIGATION_FIELDS: Final = (
+    Field("id", "text", "Name of the question", code="obligation_invalid", shown="q1, q2, …"),
+    Field("question", "text", "What must be answered", missing="obligation_invalid", code="obligation_invalid"),
+    Field("required", "flag", "A complete report must answer it", True, code="obligation_invalid"),
+    Field("source_hints", "texts", "Where the answer may be", (), code="obligation_invalid"),
+    Field("evidence_needed", "texts", "What would prove the answer", (), code="obligation_invalid"),
+    Field(
+        "source_requirements",
+        "group",
+        "Files that the answer needs; a bare string is a path",
+        (),
+        code=_SOURCE,
+        fields=SOURCE_FIELDS,
+        many=True,
+        short="path",
+    ),
+)
+
+_EXPLORATION: Final = "exploration_policy_invalid"
+
+EXPLORATION_FIELDS: Final = (
+    Field(
+        "after_required_floor",
+        "word",
+        "What follows once every required source was read",
+        "allow_model_exploration",
+        code=_EXPLORATION,
+        words=("allow_model_exploration", "close_immediately"),
+    ),
+    Field(
+        "min_optional_actions_after_floor",
+        "whole",
+        "Fewest further actions",
+        code=_EXPLORATION,
+        high=100,
+        shown="1; 0 when close_immediately",
+    ),
+    Field("max_optional_actions_after_floor", "whole", "Most further actions", 4, code=_EXPLORATION, high=100),
+    Field(
+        "require_contradiction_search",
+        "flag",
+        "A complete report must have searched for the opposite",
+        code=_EXPLORATION,
+        shown="true; false when close_immediately",
+    ),
+)
+
+_VERIFICATION: Final = "verification_policy_invalid"
+
+VERIFICATION_FIELDS: Final = (
+    Field("allowed_commands", "argvs", "Commands that may run, each a list of strings", (), code=_VERIFICATION),
+    Field("max_commands", "whole", "Most commands run", code=_VERIFICATION, high=10, shown="number of commands"),
+    Field("timeout_seconds", "whole", "Longest run of one command", 60, code=_VERIFICATION, low=1, high=600),
+    Field("network_allowed", "flag", "Must be false: a verification never reaches out", False, code=_VERIFICATION),
+    Field("env_policy", "word", "Environment of a command", "minimal", code=_VERIFICATION, words=("minimal",)),
+    Field("allow_broad_suite", "flag", "The whole test suite may be run", False, code=_VERIFICATION),
+)
+
+_WORKSPACE: Final = "workspace_policy_invalid"
+
+WORKSPACE_FIELDS: Final = (
+    Field("allow_direct_workspace_apply", "flag", "A change may reach your own tree", False, code=_WORKSPACE),
+    Field("allow_critical_workspace_apply", "flag", "So may one to a critical path", False, code=_WORKSPACE),
+    Field("require_clean_worktree", "flag", "Only when your tree has no changes", False, code=_WORKSPACE),
+    Field("allow_dirty_target_files", "flag", "Even when the target file has changes", False, code=_WORKSPACE),
+    Field("certification_required", "flag", "Only with a certification", False, code=_WORKSPACE),
+    Field("require_gpt_review", "flag", "Only after a review by the parent model", True, code=_WORKSPACE),
+    Field("reviewer_models", "texts", "Models that review", (), code=_WORKSPACE),
+    Field("min_reviewer_approvals", "whole", "Fewest approvals", 0, code=_WORKSPACE, high=20),
+    Field("require_isolated_preflight", "flag", "Only after a green run in isolation", False, code=_WORKSPACE),
+    Field("require_rollback_proof", "flag", "Only when the rollback was tried", False, code=_WORKSPACE),
+    Field("invariant_commands", "argvs", "Commands that must stay green", (), code=_WORKSPACE),
+)

@@ -1,0 +1,249 @@
+"""What a person sees while a mission runs, as a fold of its log; the only bridge from mission to turn events.
+
+Counterparts: `lanes.mission` streams what this file says, `missions.projections` writes the same lines to
+`visible_commentary.jsonl`.
+
+Rules that hold here:
+
+1. Each remark is a message item of its own, opened and closed at once, with phase `commentary`: that is what Codex
+   and OpenCode show before the end (Observed: Codex CLI 0.169, OpenCode 1.18).
+2. Never hidden reasoning, file bodies, system prompts or raw tool output; only what was done, where, and its verdict.
+3. Compact: the first remarks, all warnings, the last one, and one line that says how many were left out.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Final, Literal, assert_never
+
+from msgspec import Struct
+
+from codex_oss.contracts.tools import ToolResult
+from codex_oss.missions.events import (
+    ActionAllowed,
+    ActionDenied,
+    ActionProposed,
+    LegacyEvent,
+    MissionClosed,
+    MissionEvent,
+    MissionOpened,
+    ModelAnswered,
+    ModelAsked,
+    Recorded,
+    ReportRefused,
+    ReportSubmitted,
+    ToolFinished,
+    ToolStarted,
+)
+from codex_oss.missions.record import RunRecord
+from codex_oss.wire.events import ItemDone, ItemStarted, MessageStart, Phase, TextDelta, TurnEvent
+
+Severity = Literal["debug", "info", "warning", "error"]
+TITLE_CHARS: Final = 120
+
+
+class Remark(Struct, frozen=True):
+    """One line of visible commentary (`visible_commentary_event.v1`)."""
+
+    mission_id: str
+    seq: int
+    """1-based among the remarks."""
+    timestamp: str
+    phase: str
+    event_type: str
+    title: str
+    message: str
+    source: str
+    severity: Severity
+    model: str = ""
+    runtime_decision: str = ""
+    evidence_refs: tuple[str, ...] = ()
+    source_seq: int = 0
+    """Sequence number of the log event that this remark is about."""
+    safe_for_user: bool = True
+
+
+class _Line(Struct, frozen=True):
+    event_type: str
+    message: str
+    source: str
+    severity: Severity = "info"
+    decision: str = ""
+    evidence_refs: tuple[str, ...] = ()
+
+
+ENDING: Final[dict[str, tuple[str, Severity]]] = {
+    "COMPLETE": ("mission_completed", "info"),
+    "PARTIAL": ("mission_partial", "warning"),
+    "ESCALATE": ("mission_escalated", "warning"),
+    "FAILED": ("mission_failed", "error"),
+}
+
+
+class Commentator:
+    """Turns events into remarks, in order. One per reader of a log; `take` is called after `evolve`."""
+
+    def __init__(self) -> None:
+        self.emitted = 0
+        self.hidden = 0
+
+    def take(self, record: RunRecord, recorded: Recorded) -> list[Remark]:
+        """The remarks about one event; often none."""
+        opened = record.opened
+        if opened is None or opened.trace_level == "off":
+            return []
+        remarks: list[Remark] = []
+        for line in _describe(record, recorded.event):
+            if line.severity == "debug" and opened.trace_level != "detailed":
+                continue
+            last = isinstance(recorded.event, MissionClosed)
+            if last and self.hidden:
+                hidden = f"{self.hidden} steps are not shown here; the trace has them all."
+                remarks.append(self._remark(record, recorded, _Line("commentary_compacted", hidden, "runtime")))
+            room = self.emitted < opened.trace_max_events - 1
+            warns = line.severity in ("warning", "error") and self.emitted < 2 * opened.trace_max_events
+            if last or room or warns:
+                remarks.append(self._remark(record, recorded, line))
+            else:
+                self.hidden += 1
+        return remarks
+
+    def _remark(self, record: RunRecord, recorded: Recorded, line: _Line) -> Remark:
+        opened = record.opened
+        bound = opened.trace_max_chars if opened else 500
+        self.emitted += 1
+        message = _one_line(line.message, bound)
+        return Remark(
+            mission_id=record.mission_id,
+            seq=self.emitted,
+            timestamp=recorded.at,
+            phase=record.stage,
+            event_type=line.event_type,
+            title=_one_line(message, TITLE_CHARS),
+            message=message,
+            source=line.source,
+            severity=line.severity,
+            model=opened.upstream_model if opened else "",
+            runtime_decision=line.decision,
+            evidence_refs=line.evidence_refs[:8],
+            source_seq=recorded.seq,
+        )
+
+
+def message_events(index: int, text: str, phase: Phase) -> list[TurnEvent]:
+    """A whole message item: opened, filled and closed in one batch."""
+    return [ItemStarted(index, MessageStart(phase)), TextDelta(index, text), ItemDone(index)]
+
+
+def _describe(record: RunRecord, event: MissionEvent) -> Iterator[_Line]:
+    match event:
+        case MissionOpened():
+            yield _describe_opening(event)
+        case ModelAsked():
+            yield _Line(
+                "model_action_requested",
+                f"Asked {_model(record)} for its next step ({event.purpose}).",
+                "runtime",
+                "debug",
+            )
+        case ModelAnswered():
+            if event.outcome in ("failed", "unknown"):
+                yield _Line(
+                    "model_action_failed", f"The model gave no answer: {event.error_message}", "runtime", "warning"
+                )
+        case ActionProposed():
+            if event.kind == "tool_call":
+                why = f" ({event.reason})" if event.reason else ""
+                yield _Line(
+                    "tool_action_planned", f"{_describe_call(event.tool, event.arguments)}{why}", "model_action"
+                )
+        case ActionDenied():
+            kind = "model_action_invalid" if event.decision == "repaired" else "runtime_redirect"
+            yield _Line(kind, f"Not done ({event.code}): {event.reason}", "runtime", "warning", event.decision)
+        case ToolFinished():
+            yield _describe_result(record, event.result)
+        case ReportSubmitted():
+            findings = event.draft.get("findings")
+            count = len(findings) if isinstance(findings, list) else 0
+            yield _Line(
+                "model_report_received",
+                f"The model reports {count} finding(s); checking them against the record.",
+                "report_acceptance",
+            )
+        case ReportRefused():
+            codes = ", ".join(dict.fromkeys(failure.code for failure in event.failures))
+            yield _Line(
+                "report_downgraded",
+                f"The report does not hold yet: {codes}. One correction is asked for.",
+                "report_acceptance",
+                "warning",
+            )
+        case MissionClosed():
+            yield _describe_closing(record, event)
+        case ActionAllowed() | ToolStarted() | LegacyEvent():
+            pass
+        case _:
+            assert_never(event)
+
+
+def _describe_opening(event: MissionOpened) -> _Line:
+    mission = event.mission
+    budget = f"{mission.budget.tool_calls} tool calls, {mission.budget.time_s} s"
+    text = f"Mission {mission.mission_id} ({mission.tier}) on {event.upstream_model}, {budget}: {mission.objective}"
+    return _Line("mission_started", text, "runtime")
+
+
+def _describe_closing(record: RunRecord, event: MissionClosed) -> _Line:
+    kind, severity = ENDING[event.status]
+    reasons = f" ({', '.join(event.reason_codes)})" if event.reason_codes else ""
+    text = f"{event.status}{reasons}: {record.tool_runs} tool runs, {len(record.calls)} model calls."
+    return _Line(kind, text, "runtime", severity)
+
+
+def _describe_call(tool: str, arguments: dict[str, object]) -> str:
+    path = str(arguments.get("path", "")) or "the whole scope"
+    if tool == "rtk_read":
+        start, end = arguments.get("start_line"), arguments.get("end_line")
+        lines = f" lines {start or 1}-{end or 'end'}" if start or end else ""
+        return f"Read {path}{lines}"
+    if tool == "rtk_grep":
+        return f"Search {str(arguments.get('pattern', ''))!r} in {path}"
+    if tool == "rtk_ls":
+        return f"List {path}"
+    return f"Run {tool}"
+
+
+def _describe_result(record: RunRecord, result: ToolResult) -> _Line:
+    if result.kind == "error":
+        return _Line("tool_result_summary", f"{result.tool}: {result.error_code}. {result.message}", "tool", "warning")
+    refs = _newest_ref(record, result)
+    if result.kind == "extract":
+        last = result.start_line + len(result.lines) - 1
+        text = f"Read {result.path}: lines {result.start_line}-{last} of {result.total_lines}"
+    elif result.kind == "matches":
+        text = f"Search met {result.match_count} matches in {result.files_searched} files"
+    else:
+        text = f"{result.tool}: {len(result.lines)} lines"
+    if result.redactions:
+        text += f"; {result.redactions} secret-looking values were redacted"
+    return _Line("tool_result_summary", text + ".", "tool", evidence_refs=refs)
+
+
+def _newest_ref(record: RunRecord, result: ToolResult) -> tuple[str, ...]:
+    if result.tool == "rtk_read":
+        extracts = record.evidence.extracts.get(result.path, [])
+        return (extracts[-1].ref,) if extracts else ()
+    return (record.evidence.commands[-1].ref,) if record.evidence.commands else ()
+
+
+def _model(record: RunRecord) -> str:
+    return record.opened.upstream_model if record.opened else "the model"
+
+
+_BLANKS: Final = re.compile(r"[\s\x00-\x1f\x7f-\x9f\u2028\u2029]+")
+
+
+def _one_line(text: str, bound: int) -> str:
+    flat = _BLANKS.sub(" ", text).strip()
+    return flat if len(flat) <= bound else flat[: bound - 1] + "…"

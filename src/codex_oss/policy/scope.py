@@ -1,0 +1,396 @@
+"""Where a mission may look, and which calls it may make: pure text in, a `Verdict` out.
+
+Counterparts: `services.files` opens what was allowed here without following a link, `services.tool_host` asks again
+for every file it meets, `services.mission_runner` asks `check_tool` before a call is started.
+
+Rules that hold here:
+
+1. Nothing is allowed that no root and no exact path of the mission covers; an empty scope allows nothing.
+2. Denied names win over everything, `forbidden_roots` win over everything else. Both are compared after NFKC, case
+   folding and removal of invisible characters, because some file systems do the same.
+3. A path is never repaired: `..`, absolute paths, backslashes, control characters and lone surrogates are refused,
+   also where they would be harmless.
+4. Comparison is by component (`src` does not cover `src2`) and in NFC; what is opened is the spelling that was given.
+5. The first reason in this order is given: path_empty, path_invalid, path_traversal, path_absolute, path_denied,
+   path_forbidden_root, path_outside_scope, critical_path_detected.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from functools import lru_cache
+from typing import Any, Final
+
+from codex_oss.contracts.mission import MissionV1
+from codex_oss.contracts.tools import (
+    ALLOWED,
+    REQUIRED_ARGUMENTS,
+    TOOL_ARGUMENTS,
+    TOOL_CLASS,
+    WRITE_LIKE_TOOLS,
+    ToolCall,
+    Verdict,
+    denied,
+)
+
+WHOLE_PROJECT: Final = "."
+MAX_PATH_BYTES: Final = 4_096
+MAX_NAME_BYTES: Final = 255
+MAX_PATTERN_CHARS: Final = 1_000
+
+DENIED_NAMES: Final[dict[str, tuple[str, ...]]] = {
+    "environment file": (".env", ".env.*", "*.env", ".envrc"),
+    "secret store": (
+        "secrets", ".secrets", "secrets.yaml", "secrets.yml", "secrets.json", "secrets.toml",
+        "credentials", "credentials.json", ".credentials", ".credentials.json", "*.kdbx", "*.tfstate", "*.tfstate.*",
+    ),
+    "private key": (
+        "*.pem", "*.key", "*.p12", "*.pfx", "*.jks", "*.keystore", "*.ppk",
+        "id_rsa*", "id_dsa*", "id_ecdsa*", "id_ed25519*", ".ssh", ".gnupg",
+    ),
+    "login file": (
+        ".netrc", "_netrc", ".npmrc", ".pypirc", ".pgpass", ".my.cnf", ".htpasswd", ".git-credentials",
+        ".aws", ".azure", ".kube", ".docker", ".dockercfg", "application_default_credentials.json",
+    ),
+    "version control": (".git", ".hg", ".svn"),
+    "installed packages": ("node_modules",),
+    "state of the bridge": (".codex-oss",),
+}  # fmt: skip
+"""What a denied name is -> globs that one component of a path may match, at any depth, in folded form."""
+
+PERMITTED_NAMES: Final = frozenset({".env.example", ".env.sample", ".env.template"})
+"""Exceptions of `DENIED_NAMES`: committed on purpose to be read. They are still redacted."""
+
+CRITICAL_ROOTS: Final = (
+    "src/auth",
+    "src/schema",
+    "migrations",
+    ".github/workflows",
+    "scripts/recovery",
+    "scripts/finalizer",
+)
+"""Where a mistake is expensive; a project adds globs of its own. Source: mission contract, critical paths."""
+
+REV_PATTERN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_./~^-]{0,99}")
+"""Revisions that a safe git tool accepts: no option, no range, no reflog syntax, no search."""
+
+ARGUMENT_BOUNDS: Final[dict[str, tuple[int, int]]] = {
+    "start_line": (1, 1 << 31),
+    "end_line": (1, 1 << 31),
+    "max_results": (1, 10_000),
+    "context_lines": (0, 20),
+    "limit": (1, 20),
+}
+"""Inclusive bounds of whole numbers, by argument name."""
+
+_DRIVE: Final = re.compile(r"[A-Za-z]:(/|$)")
+_REFUSED_CATEGORIES: Final = frozenset({"Cc", "Cs", "Zl", "Zp"})
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What one mission may read. Make it with `scope_of`; every path in it is normalised."""
+
+    roots: tuple[str, ...] = ()
+    """Folders whose whole content is allowed; `.` is the whole project."""
+    paths: tuple[str, ...] = ()
+    """Exact files."""
+    forbidden: tuple[str, ...] = ()
+    """Folders, files or globs that are refused although a root covers them."""
+    critical: tuple[str, ...] = CRITICAL_ROOTS
+    """Folders, files or globs that need the mission's own permission."""
+    critical_read_allowed: bool = False
+    """The mission has both the flag and a reason for it."""
+
+
+def scope_of(mission: MissionV1, *, ignore: Sequence[str] = (), critical: Sequence[str] = ()) -> Scope:
+    """The scope of *mission*.
+
+    ignore: further forbidden globs of the project; critical: further critical globs of the project.
+    A root or path that cannot be normalised covers nothing. A forbidden root may begin with `/` (read as "from the
+    top of the project", as ignore files do): forbidding too much is the safe side.
+    """
+    return Scope(
+        roots=_normalised(mission.allowed_roots),
+        paths=_normalised(mission.allowed_paths),
+        forbidden=_normalised(path.lstrip("/") for path in (*mission.forbidden_roots, *ignore)),
+        critical=CRITICAL_ROOTS + _normalised(path.lstrip("/") for path in critical),
+        critical_read_allowed=mission.critical_path_read_allowed and bool(mission.critical_path_reason.strip()),
+    )
+
+
+def normalise_path(path: str) -> str | None:
+    """*path* without `./`, doubled and trailing slashes; `.` for the project itself; None when it is refused (rule 3).
+
+    The result is relative, `/`-separated, free of `..`, and spelled as given (NFC is only used to compare).
+    """
+    return None if _breach(path) else _tidy(path)
+
+
+def check_path(path: str, scope: Scope, *, walk: bool = False) -> Verdict:
+    """Say whether a tool may read *path*.
+
+    path: relative to the project, `/`-separated, not yet resolved.
+    walk: also allow the folders that lead to something allowed; their other content stays refused.
+    Returns a denied Verdict with a reason code of rule 5. Never raises.
+    """
+    if breach := _breach(path):
+        return breach
+    tidy = _tidy(path)
+    if what := denied_name(tidy):
+        return denied("path_denied", f"{_shown(path)} is never read: {what}.")
+    if _is_under_any(_fold(tidy), _folded(scope.forbidden)):
+        return denied("path_forbidden_root", f"{_shown(path)} lies under a forbidden root of this mission.")
+    compared = _compared(tidy)
+    if walk and any(_leads_to(compared, _compared(inner)) for inner in (*scope.roots, *scope.paths)):
+        return ALLOWED
+    exact = any(compared == _compared(allowed) for allowed in scope.paths)
+    covering = [root for root in scope.roots if _covers(_compared(root), compared)]
+    if not exact and not covering:
+        return denied("path_outside_scope", f"{_shown(path)} is outside the allowed roots and paths of this mission.")
+    if _is_under_any(_fold(tidy), _folded(scope.critical)) and not _may_read_critical(scope, exact, covering):
+        return denied(
+            "critical_path_detected",
+            f"{_shown(path)} is a critical path: the mission must allow critical reads, say why, and name it.",
+        )
+    return ALLOWED
+
+
+def check_breadth(mission: MissionV1, entries: Mapping[str, int]) -> Verdict:
+    """Say whether the allowed roots are narrow enough for a delegated mission (`broad_scope` when not).
+
+    entries: number of direct entries of each allowed root, as spelled in the mission; an absent one counts as empty.
+    The whole project is always broad. Any other folder is broad when it holds more than `max_files_to_inspect`
+    entries, whatever its name. `allow_broad_read_scope` permits both, except at critical risk.
+    """
+    if mission.allow_broad_read_scope and mission.risk_tier != "critical":
+        return ALLOWED
+    for root in mission.allowed_roots:
+        tidy = normalise_path(root)
+        count = max(entries.get(root, 0), entries.get(tidy or root, 0))
+        if tidy in (None, WHOLE_PROJECT):
+            return denied("broad_scope", f"{_shown(root)} is the whole project or not inside it; name folders instead.")
+        if count > mission.max_files_to_inspect:
+            return denied(
+                "broad_scope",
+                f"{_shown(root)} has {count} entries, more than max_files_to_inspect ({mission.max_files_to_inspect}).",
+            )
+    return ALLOWED
+
+
+def check_tool(call: ToolCall, mission_tool_classes: Collection[str], scope: Scope) -> Verdict:
+    """Say whether *call* may run: the tool, its class, its arguments and its path, in that order.
+
+    Codes: write_blocked, tool_unknown, tool_class_not_allowed, argument_missing, argument_invalid, and those of
+    `check_path`. A search or listing without a path means everything inside the scope. Never raises.
+    """
+    if call.tool in WRITE_LIKE_TOOLS:
+        return denied("write_blocked", f"{_shown(call.tool)} would change something; this mission only reads.")
+    if call.tool not in TOOL_CLASS:
+        return denied("tool_unknown", f"There is no tool {_shown(call.tool)}; there are {', '.join(TOOL_CLASS)}.")
+    if (wanted := TOOL_CLASS[call.tool]) not in mission_tool_classes:
+        return denied("tool_class_not_allowed", f"This mission does not allow tools of the class {wanted}.")
+    breach = _argument_breach(call)
+    if breach is not None:
+        return breach
+    path = call.arguments.get("path")
+    if path is None:
+        return ALLOWED
+    return check_path(path, scope, walk=call.tool != "rtk_read")
+
+
+def denied_name(path: str) -> str:
+    """What makes *path* unreadable whatever the scope says, e.g. `private key`; empty when nothing does."""
+    for name in path.split("/"):
+        if what := _denied_component(name):
+            return what
+    return ""
+
+
+def glob_matches(path: str, glob: str) -> bool:
+    """Whether a search glob selects *path*: without a `/` it means the file name at any depth, as in ignore files.
+
+    Knows `*`, `?`, `[…]`, `**` (any number of folders) and one level of `{a,b}`.
+    """
+    compared = _compared(path)
+    return any(
+        _glob_parts(tuple(compared.split("/")), tuple(_compared(_anchored(one)).split("/"))) for one in _braces(glob)
+    )
+
+
+# ---------------------------------------------------------------------------------------------- text of a path
+
+
+def _breach(path: str) -> Verdict | None:
+    if not path.strip():
+        return denied("path_empty", "The path is empty.")
+    plain = path.isascii() and path.isprintable()
+    if not plain and any(unicodedata.category(char) in _REFUSED_CATEGORIES for char in path):
+        return denied("path_invalid", f"{_shown(path)} contains a character that no readable path has.")
+    if "\\" in path:
+        return denied("path_invalid", f"{_shown(path)} contains a backslash; folders are separated by `/`.")
+    parts = path.split("/")
+    if len(path.encode()) > MAX_PATH_BYTES or any(len(part.encode()) > MAX_NAME_BYTES for part in parts):
+        return denied("path_invalid", f"{_shown(path)} is longer than any path can be.")
+    if ".." in parts:
+        return denied("path_traversal", f"{_shown(path)} contains `..`; paths only go down from the project.")
+    if path.startswith("/") or _DRIVE.match(path):
+        return denied("path_absolute", f"{_shown(path)} is absolute; paths are relative to the project.")
+    return None
+
+
+def _tidy(path: str) -> str:
+    return "/".join(part for part in path.split("/") if part not in ("", ".")) or WHOLE_PROJECT
+
+
+def _normalised(paths: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(tidy for path in paths if (tidy := normalise_path(path)) is not None))
+
+
+def _shown(text: str) -> str:
+    """*text* fit for one line of a sentence: quoted, escaped, bounded."""
+    return repr(text) if len(text) <= 120 else repr(text[:117] + "...")
+
+
+def _compared(path: str) -> str:
+    return path if path.isascii() else unicodedata.normalize("NFC", path)
+
+
+@lru_cache(maxsize=4_096)
+def _fold(path: str) -> str:
+    """The form in which denied and forbidden names are compared (rule 2)."""
+    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", path).casefold())
+    visible = "".join(char for char in folded if unicodedata.category(char) != "Cf")
+    # Trailing dots and spaces are dropped by some file systems: `.env.` opens `.env` there.
+    return "/".join(part.rstrip(" .") or part for part in visible.split("/"))
+
+
+@lru_cache(maxsize=256)
+def _folded(paths: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(_fold(path) for path in paths)
+
+
+@lru_cache(maxsize=16_384)
+def _denied_component(name: str) -> str:
+    folded = _fold(name)
+    if folded in PERMITTED_NAMES:
+        return ""
+    # NFKC may turn one character into a separator-like one; each piece is looked at.
+    pieces = {folded, *folded.split("/")}
+    for what, globs in DENIED_NAMES.items():
+        if any(fnmatchcase(piece, glob) for piece in pieces for glob in globs):
+            return what
+    return ""
+
+
+# ---------------------------------------------------------------------------------------------- covering
+
+
+def _covers(root: str, path: str) -> bool:
+    """Whether *path* is *root* or lies below it. The whole project covers everything."""
+    return root == WHOLE_PROJECT or path == root or path.startswith(root + "/")
+
+
+def _leads_to(path: str, inner: str) -> bool:
+    return path != inner and _covers(path, inner)
+
+
+def _is_under_any(path: str, patterns: tuple[str, ...]) -> bool:
+    """Whether *path* or a folder above it equals or matches one of *patterns* (plain paths or globs)."""
+    parts = path.split("/")
+    for pattern in patterns:
+        if not any(mark in pattern for mark in "*?["):
+            if _covers(pattern, path):
+                return True
+            continue
+        wanted = tuple(_anchored(pattern).split("/"))
+        if any(_glob_parts(tuple(parts[:depth]), wanted) for depth in range(1, len(parts) + 1)):
+            return True
+    return False
+
+
+def _may_read_critical(scope: Scope, exact: bool, covering: list[str]) -> bool:
+    """A broad root is no permission: the file itself is named, or a root that is wholly critical."""
+    named = any(_is_under_any(_fold(root), _folded(scope.critical)) for root in covering)
+    return scope.critical_read_allowed and (exact or named)
+
+
+def _anchored(glob: str) -> str:
+    return glob.removeprefix("./").lstrip("/") if "/" in glob else f"**/{glob}"
+
+
+def _glob_parts(parts: tuple[str, ...], globs: tuple[str, ...]) -> bool:
+    """Match by components; `reached` holds how many of *globs* may be used up, so the cost is their product."""
+    reached = _skip_stars({0}, globs)
+    for part in parts:
+        following = set()
+        for index in reached:
+            if index < len(globs) and globs[index] == "**":
+                following.add(index)
+            elif index < len(globs) and fnmatchcase(part, globs[index]):
+                following.add(index + 1)
+        reached = _skip_stars(following, globs)
+    return len(globs) in reached
+
+
+def _skip_stars(reached: set[int], globs: tuple[str, ...]) -> set[int]:
+    closed = set(reached)
+    for index in sorted(reached):
+        while index < len(globs) and globs[index] == "**":
+            index += 1
+            closed.add(index)
+    return closed
+
+
+def _braces(glob: str) -> tuple[str, ...]:
+    before, opened, rest = glob.partition("{")
+    choices, closed, after = rest.partition("}")
+    if not opened or not closed or "{" in choices:
+        return (glob,)
+    return tuple(f"{before}{choice}{after}" for choice in choices.split(",")[:32])
+
+
+# ---------------------------------------------------------------------------------------------- arguments
+
+
+def _argument_breach(call: ToolCall) -> Verdict | None:
+    known = TOOL_ARGUMENTS[call.tool]
+    for name in REQUIRED_ARGUMENTS.get(call.tool, ()):
+        if call.arguments.get(name) is None:
+            return denied("argument_missing", f"{call.tool} needs the argument {name}.")
+    for name, value in call.arguments.items():
+        if name not in known:
+            supported = ", ".join(known) or "none"
+            return denied("argument_invalid", f"{call.tool} has no argument {_shown(name)}; it knows: {supported}.")
+        if breach := _value_breach(name, value, known[name]):
+            return denied("argument_invalid", f"{call.tool}: {name} {breach}.")
+    first, last = call.arguments.get("start_line"), call.arguments.get("end_line")
+    if first is not None and last is not None and last < first:
+        return denied("argument_invalid", f"{call.tool}: end_line must not be before start_line.")
+    return None
+
+
+def _value_breach(name: str, value: Any, kind: type) -> str:
+    matches_kind = type(value) is kind  # a bool is an int to isinstance
+    if not matches_kind:
+        return f"must be of the type {kind.__name__}"
+    if name in ARGUMENT_BOUNDS:
+        low, high = ARGUMENT_BOUNDS[name]
+        return "" if low <= value <= high else f"must be between {low} and {high}"
+    if name in ("pattern", "include_glob"):
+        return _text_breach(str(value))
+    if name == "rev" and not REV_PATTERN.fullmatch(str(value)):
+        return "must be a plain revision such as HEAD, main~2 or a commit id"
+    return ""
+
+
+def _text_breach(text: str) -> str:
+    if not text or len(text) > MAX_PATTERN_CHARS:
+        return f"must have 1 to {MAX_PATTERN_CHARS} characters"
+    if any(char in "\n\r\0" or unicodedata.category(char) == "Cs" for char in text):
+        return "must be one line of valid text"
+    return ""

@@ -1,0 +1,220 @@
+"""The event log on disk: one append-only file per run, `.codex-oss/runs/<run_id>/events.jsonl`.
+
+Counterparts: `missions.events` seals and unseals the lines, `missions.record` folds them, `services.audit` verifies
+a log that may have been damaged.
+
+Rules that hold here:
+
+1. A line counts when it ends in a line feed, verifies by its own hash, and follows its predecessor. Bytes after the
+   last line feed are a torn write: they were never committed, are ignored on reading and cut off on re-opening.
+2. One `append` is one write and one `fdatasync`, however many events it takes.
+3. One writer: a lock file beside the log, and the file must be exactly as long as this writer left it.
+4. The record is folded where the events are written, under the same lock, so that it can never run ahead of the disk
+   or behind it, also when a caller is cancelled half-way.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+import msgspec
+from filelock import FileLock, Timeout
+from msgspec import Struct
+
+from codex_oss.errors import LogConflict, LogCorrupt, StoreError
+from codex_oss.missions.events import Envelope, Known, Recorded, record_of, seal, unseal
+from codex_oss.missions.record import RunRecord, evolve, new_record
+
+LOG_NAME: Final = "events.jsonl"
+LOCK_NAME: Final = "events.lock"
+
+
+class LogReading(Struct, frozen=True):
+    """What a log file holds."""
+
+    path: Path
+    envelopes: tuple[Envelope, ...]
+    """The committed events, up to the first that does not verify."""
+    committed_bytes: int
+    """Length of the file up to and including the last envelope."""
+    torn_bytes: int = 0
+    """Bytes after the last line feed."""
+    bad_line: int = 0
+    """1-based number of the first line that does not verify; 0 when all do."""
+    bad_reason: str = ""
+
+    @property
+    def run_id(self) -> str:
+        """Run of the first event; empty for an empty log."""
+        return self.envelopes[0].run_id if self.envelopes else ""
+
+    @property
+    def mission_id(self) -> str:
+        """Mission of the first event; empty for an empty log."""
+        return self.envelopes[0].mission_id if self.envelopes else ""
+
+    def recorded(self) -> list[Recorded]:
+        """The events, opened for folding. Raises LogCorrupt for a payload this version cannot read."""
+        opened = []
+        for line, envelope in enumerate(self.envelopes, 1):
+            try:
+                opened.append(record_of(envelope))
+            except ValueError as exc:
+                raise LogCorrupt(line, str(exc)) from exc
+        return opened
+
+
+def read_log(path: Path) -> LogReading:
+    """Read and verify a log. Raises StoreError when the file cannot be read at all."""
+    try:
+        data = path.read_bytes()
+    except OSError as exc:
+        raise StoreError(f"The event log {path.name} cannot be read: {exc.strerror}.", code="log_unreadable") from exc
+    *lines, torn = data.split(b"\n")
+    envelopes: list[Envelope] = []
+    committed = 0
+    for number, line in enumerate(lines, 1):
+        reason = _check_line(line, envelopes)
+        if reason:
+            return LogReading(path, tuple(envelopes), committed, len(torn), number, reason)
+        committed += len(line) + 1
+    return LogReading(path, tuple(envelopes), committed, len(torn))
+
+
+def _check_line(line: bytes, before: list[Envelope]) -> str:
+    """Add the line's envelope to those before; returns a reason code instead when it does not belong there."""
+    try:
+        envelope = unseal(line)
+    except ValueError as exc:
+        return str(exc)
+    previous = before[-1] if before else None
+    if envelope.seq != len(before) + 1:
+        return "seq_mismatch"
+    if envelope.prev_hash != (previous.event_hash if previous else ""):
+        return "prev_hash_mismatch"
+    if previous and (envelope.run_id, envelope.mission_id) != (previous.run_id, previous.mission_id):
+        return "run_id_mismatch"
+    before.append(envelope)
+    return ""
+
+
+def utc_now() -> datetime:
+    """The clock of a log."""
+    return datetime.now(UTC)
+
+
+class EventLog:
+    """The one writer of a run, with the record of what it wrote.
+
+    `record` may be read between appends; it is changed by `append` only.
+    """
+
+    def __init__(self, folder: Path, run_id: str, mission_id: str, clock: Callable[[], datetime] = utc_now) -> None:
+        """Open or create the log in *folder*. Raises LogCorrupt, or StoreError when another process writes it."""
+        self.path = folder / LOG_NAME
+        self.run_id = run_id
+        self.mission_id = mission_id
+        self.record: RunRecord = new_record(run_id, mission_id)
+        self._clock = clock
+        self._guard = threading.Lock()
+        self._size = 0
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._lock = FileLock(folder / LOCK_NAME, timeout=0, thread_local=False)
+        try:
+            self._lock.acquire()
+        except Timeout as exc:
+            raise StoreError("Another process writes this run.", code="log_locked") from exc
+        try:
+            self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+            self._recover()
+        except BaseException:
+            self._lock.release()
+            raise
+
+    def append(self, events: Sequence[Known]) -> list[Recorded]:
+        """Commit events and fold them. Returns them with their places; blocking (one fdatasync).
+
+        Raises LogConflict when someone else wrote to the file, StoreError when the disk refuses.
+        """
+        with self._guard:
+            created_at = self._clock().astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+            recorded, lines = self._seal(events, created_at)
+            data = b"".join(line + b"\n" for line in lines)
+            try:
+                self._commit(data)
+            except OSError as exc:
+                raise StoreError(f"The event log cannot be written: {exc.strerror}.", code="log_unwritable") from exc
+            self._size += len(data)
+            for entry in recorded:
+                evolve(self.record, entry)
+            return recorded
+
+    def close(self) -> None:
+        """Release file and lock; safe to call twice."""
+        with self._guard:
+            if self._fd >= 0:
+                os.close(self._fd)
+                self._fd = -1
+            self._lock.release()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()
+
+    def _recover(self) -> None:
+        reading = read_log(self.path)
+        if reading.bad_line:
+            raise LogCorrupt(reading.bad_line, reading.bad_reason)
+        if reading.torn_bytes:
+            os.ftruncate(self._fd, reading.committed_bytes)
+        for entry in reading.recorded():
+            evolve(self.record, entry)
+        self._size = reading.committed_bytes
+
+    def _seal(self, events: Sequence[Known], created_at: str) -> tuple[list[Recorded], list[bytes]]:
+        seq, prev_hash = self.record.last_seq, self.record.last_hash
+        recorded, lines = [], []
+        for event in events:
+            seq += 1
+            envelope, line = seal(
+                event,
+                run_id=self.run_id,
+                mission_id=self.mission_id,
+                seq=seq,
+                prev_hash=prev_hash,
+                created_at=created_at,
+            )
+            prev_hash = envelope.event_hash
+            recorded.append(Recorded(seq, created_at, event, prev_hash))
+            lines.append(line)
+        return recorded, lines
+
+    def _commit(self, data: bytes) -> None:
+        found = os.fstat(self._fd).st_size
+        if found != self._size:
+            raise LogConflict(self._size, found)
+        try:
+            view = memoryview(data)
+            while view:
+                view = view[os.write(self._fd, view) :]
+            os.fdatasync(self._fd)
+        except OSError:
+            os.ftruncate(self._fd, self._size)  # a half-written batch must not stand before the next one
+            raise
+
+
+def read_header(path: Path) -> Envelope | None:
+    """The first event of a log, without reading the rest; None when there is none that verifies."""
+    try:
+        with path.open("rb") as file:
+            return unseal(file.readline(4 * 1024 * 1024).rstrip(b"\n"))
+    except (OSError, ValueError, msgspec.MsgspecError):
+        return None

@@ -1,0 +1,300 @@
+"""The hands of a mission: carries out what `missions.decide` chooses and appends what happened.
+
+Counterparts: `missions.decide` chooses, `services.event_log` keeps, `services.tool_host` runs tools, and the model is
+asked through a lane like any other client of it. `lanes.mission` is the viewer.
+
+    decide(record) ─► AskModel ─► ModelAsked, lane, ModelAnswered
+                   ─► RunTool  ─► ToolStarted, tool in a thread, ToolFinished
+                   ─► Append   ─► the events themselves
+                   ─► Finished ─► projections are written
+
+Rules that hold here:
+
+1. What is about to happen is in the log before it happens, what happened right after.
+2. Everything of the model's or of a file's is redacted before it becomes part of an event.
+3. A mission that is cut off (the viewer left, the process is told to end) is closed as `cancelled` with what it has.
+   A mission whose process is killed stays open in the log, and says so to `audit-mission`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import aclosing
+from typing import Final, Protocol
+
+from msgspec import Struct
+
+from codex_oss.contracts.mission import MissionV1
+from codex_oss.contracts.tools import ToolCall, ToolResult, tool_error
+from codex_oss.errors import BridgeError
+from codex_oss.missions.action_schema import action_schema
+from codex_oss.missions.closing import close_by_runtime
+from codex_oss.missions.decide import CHARS_PER_TOKEN, Append, AskModel, Finished, RunTool, decide
+from codex_oss.missions.events import (
+    Known,
+    MissionOpened,
+    ModelAnswered,
+    ModelAsked,
+    Recorded,
+    ToolFinished,
+    ToolStarted,
+)
+from codex_oss.missions.prompt import build_conversation
+from codex_oss.missions.record import RunRecord
+from codex_oss.policy.exposure import Redactor
+from codex_oss.policy.scope import Scope
+from codex_oss.services.event_log import EventLog
+from codex_oss.services.mission_store import MissionStore, rebuild
+from codex_oss.services.tool_host import ToolLimits
+from codex_oss.wire.events import (
+    ItemStarted,
+    Lane,
+    MessageStart,
+    TextDelta,
+    TurnCompleted,
+    TurnFailed,
+    TurnIncomplete,
+    Usage,
+    UsageReported,
+)
+from codex_oss.wire.items import Sampling, TextFormat, TurnRequest
+
+MAX_ANSWER_CHARS: Final = 200_000
+"""More than this is cut: no action is that long, and the log keeps what was answered."""
+
+
+class Tools(Protocol):
+    """What the runner needs of a tool host."""
+
+    def run(self, call: ToolCall, scope: Scope, limits: ToolLimits) -> ToolResult:
+        """Run one tool; blocking, never raises for what the model did."""
+        ...
+
+
+class Admission(Struct, frozen=True):
+    """A mission that may run, and on what."""
+
+    run_id: str
+    mission: MissionV1
+    model_alias: str
+    """What the client asked for."""
+    ask_model: str
+    """Raw alias under which the lane is asked."""
+    profile: str
+    upstream_model: str
+    context_tokens: int
+    max_output_tokens: int
+    structured_output: str
+    scope: Scope
+    root_entries: Mapping[str, int]
+    reserve_ms: int
+    final_call_ms: int
+    trace_level: str
+    trace_max_events: int
+    trace_max_chars: int
+
+
+class Seen(Struct, frozen=True):
+    """Committed events, with the record as it stands after them."""
+
+    events: Sequence[Recorded]
+    record: RunRecord
+
+
+class MissionRunner:
+    """Runs missions of one project, each on a log of its own."""
+
+    def __init__(
+        self,
+        store: MissionStore,
+        tools: Tools,
+        lane: Lane,
+        redactor: Redactor,
+        now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+    ) -> None:
+        self._store = store
+        self._tools = tools
+        self._lane = lane
+        self._redactor = redactor
+        self._now_ms = now_ms
+
+    async def run(self, admission: Admission) -> AsyncIterator[Seen]:
+        """Run a mission to its end, yielding events as they are committed.
+
+        Closing the iterator early closes the mission as `cancelled`. Raises RequestError when the mission runs
+        already, StoreError when the log cannot be written.
+        """
+        mission_id = admission.mission.mission_id
+        with self._store.claim(mission_id):
+            folder = self._store.prepare_run(admission.run_id)
+            with EventLog(folder, admission.run_id, mission_id) as log:
+                try:
+                    yield await self._commit(log, _opening(admission))
+                    async with aclosing(self._steps(log, admission)) as steps:
+                        async for seen in steps:
+                            yield seen
+                finally:
+                    if log.record.closed is None and log.record.opened is not None:
+                        log.append((close_by_runtime(log.record, "cancelled", detail="The mission was cut off."),))
+                    self._project(log)
+
+    async def _steps(self, log: EventLog, admission: Admission) -> AsyncIterator[Seen]:
+        while True:
+            step = decide(log.record, self._now_ms(), admission.scope)
+            match step:
+                case Finished():
+                    return
+                case Append(events):
+                    yield await self._commit(log, *events)
+                case AskModel():
+                    yield await self._commit(log, self._question(log.record, step))
+                    yield await self._commit(log, await self._ask(log.record, step, admission))
+                case RunTool():
+                    if not step.again:
+                        started = ToolStarted(step.step, step.call, step.tool.tool, step.tool.arguments)
+                        yield await self._commit(log, started)
+                    yield await self._commit(log, await self._run_tool(step, admission))
+
+    async def _commit(self, log: EventLog, *events: Known) -> Seen:
+        return Seen(await asyncio.to_thread(log.append, events), log.record)
+
+    def _project(self, log: EventLog) -> None:
+        from codex_oss.services.event_log import read_log
+
+        self._store.write_projections(log.mission_id, rebuild(read_log(log.path)))
+
+    def _question(self, record: RunRecord, step: AskModel) -> ModelAsked:
+        rules, messages = build_conversation(record)
+        texts = [rules, *(part.text for message in messages for part in message.parts if hasattr(part, "text"))]
+        text = "\x00".join([*texts, step.instruction])
+        digest = hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
+        return ModelAsked(step.call, step.purpose, step.instruction, len(text), digest, max(1, step.timeout_ms))
+
+    async def _ask(self, record: RunRecord, step: AskModel, admission: Admission) -> ModelAnswered:
+        started = self._now_ms()
+        answer = _Answer()
+        try:
+            async with asyncio.timeout(max(1, step.timeout_ms) / 1000):
+                async with aclosing(self._lane(_turn(record, step, admission))) as batches:  # type: ignore[type-var]
+                    async for batch in batches:
+                        answer.take(batch)
+        except TimeoutError:
+            answer.fail("model_timeout", f"no answer within {max(1, step.timeout_ms) / 1000:.1f} s")
+        except BridgeError as exc:
+            answer.fail(exc.code, exc.message)
+        return answer.event(step.call, self._now_ms() - started, self._redactor)
+
+    async def _run_tool(self, step: RunTool, admission: Admission) -> ToolFinished:
+        started = self._now_ms()
+        limits = tool_limits(admission.context_tokens)
+        try:
+            result = await asyncio.to_thread(self._tools.run, step.tool, admission.scope, limits)
+        except BridgeError as exc:
+            result = tool_error(step.tool.tool, exc.code, exc.message)
+        return ToolFinished(step.step, result, self._now_ms() - started)
+
+
+def tool_limits(context_tokens: int) -> ToolLimits:
+    """How much one observation may show: about a sixth of what the model can read."""
+    max_chars = min(40_000, max(1_200, context_tokens * CHARS_PER_TOKEN // 6))
+    return ToolLimits(
+        max_lines=2_000,
+        max_chars=max_chars,
+        max_matches=max(10, min(100, max_chars // 120)),
+        max_file_bytes=4 * 1024 * 1024,
+        timeout_s=20.0,
+    )
+
+
+def _opening(admission: Admission) -> MissionOpened:
+    return MissionOpened(
+        mission=admission.mission,
+        model_alias=admission.model_alias,
+        profile=admission.profile,
+        upstream_model=admission.upstream_model,
+        context_tokens=admission.context_tokens,
+        structured_output=admission.structured_output,
+        root_entries=dict(admission.root_entries),
+        reserve_ms=admission.reserve_ms,
+        final_call_ms=admission.final_call_ms,
+        trace_level=admission.trace_level,
+        trace_max_events=admission.trace_max_events,
+        trace_max_chars=admission.trace_max_chars,
+    )
+
+
+def _turn(record: RunRecord, step: AskModel, admission: Admission) -> TurnRequest:
+    """The question as a turn like any other; the record has taken its instruction in already."""
+    rules, messages = build_conversation(record)
+    text_format = TextFormat()
+    if admission.structured_output != "none":
+        text_format = TextFormat("json_schema", "action", action_schema(record, step.purpose), True)
+    return TurnRequest(
+        response_id=f"resp_{admission.run_id}_{step.call}",
+        model=admission.ask_model,
+        items=messages,
+        instructions=rules,
+        stream=True,
+        store=False,
+        text_format=text_format,
+        sampling=Sampling(temperature=0.0),
+        max_output_tokens=admission.max_output_tokens,
+        prompt_cache_key=admission.run_id[:64],
+        session_id=admission.run_id,
+    )
+
+
+class _Answer:
+    """Collects the text of a turn; only message items count, reasoning is dropped unseen."""
+
+    def __init__(self) -> None:
+        self.parts: list[str] = []
+        self.chars = 0
+        self.messages: set[int] = set()
+        self.usage = Usage()
+        self.outcome: str = ""
+        self.error_code = ""
+        self.error_message = ""
+
+    def take(self, batch: Sequence[object]) -> None:
+        for event in batch:
+            match event:
+                case ItemStarted(index=index, item=MessageStart()):
+                    self.messages.add(index)
+                case TextDelta(index=index, text=text) if index in self.messages and self.chars < MAX_ANSWER_CHARS:
+                    self.parts.append(text)
+                    self.chars += len(text)
+                case UsageReported(usage=usage):
+                    self.usage = usage
+                case TurnCompleted():
+                    self.outcome = "completed"
+                case TurnIncomplete():
+                    self.outcome = "incomplete"
+                case TurnFailed(code=code, message=message):
+                    self.fail(code, message)
+                case _:
+                    pass
+
+    def fail(self, code: str, message: str) -> None:
+        self.outcome, self.error_code, self.error_message = "failed", code, message
+
+    def event(self, call: int, duration_ms: int, redactor: Redactor) -> ModelAnswered:
+        if not self.outcome:
+            self.fail("stream_interrupted", "the lane ended without a closing event")
+        redacted = redactor.redact("".join(self.parts)[:MAX_ANSWER_CHARS])
+        return ModelAnswered(
+            call=call,
+            text=redacted.text,
+            outcome=self.outcome,  # type: ignore[arg-type]
+            error_code=self.error_code,
+            error_message=redactor.redact(self.error_message[:500]).text,
+            input_tokens=self.usage.input_tokens,
+            output_tokens=self.usage.output_tokens,
+            cached_tokens=self.usage.cached_tokens,
+            usage_estimated=self.usage.estimated,
+            duration_ms=duration_ms,
+            redactions=redacted.count,
+        )

@@ -1,0 +1,122 @@
+"""Where missions lie below `.codex-oss/`, and the files that are projected from their logs.
+
+    .codex-oss/runs/<run_id>/events.jsonl        the authority (`services.event_log`)
+    .codex-oss/missions/<mission_id>/*           projections, all rebuildable (`missions.projections`)
+    .codex-oss/locks/<mission_id>.lock           held while a mission runs
+
+Rules that hold here:
+
+1. A mission may be run again; its folder then shows the latest run, the earlier logs stay.
+2. Two runs of one mission never overlap, in this process or another.
+3. Everything is private to the user: folders 0700, files 0600.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from filelock import FileLock, Timeout
+
+from codex_oss.errors import RequestError, StoreError
+from codex_oss.missions.projections import project_files
+from codex_oss.services.event_log import LOG_NAME, LogReading, read_header, read_log
+from codex_oss.services.files import ensure_private_dir, write_atomic
+
+STATE_DIR: Final = ".codex-oss"
+
+
+class MissionStore:
+    """The missions of one project."""
+
+    def __init__(self, project: Path) -> None:
+        self.state = project / STATE_DIR
+
+    def run_folder(self, run_id: str) -> Path:
+        """Where a run's log lies."""
+        return self.state / "runs" / run_id
+
+    def mission_folder(self, mission_id: str) -> Path:
+        """Where a mission's projections lie."""
+        return self.state / "missions" / mission_id
+
+    @contextmanager
+    def claim(self, mission_id: str) -> Iterator[None]:
+        """Hold the right to run this mission. Raises RequestError `mission_already_running`."""
+        ensure_private_dir(self.state)
+        ensure_private_dir(self.state / "locks")
+        lock = FileLock(self.state / "locks" / f"{mission_id}.lock", timeout=0, thread_local=False)
+        try:
+            lock.acquire()
+        except Timeout as exc:
+            raise RequestError(
+                f"Mission {mission_id} is running already.",
+                hint="Wait for it, or give the new mission another mission_id.",
+                code="mission_already_running",
+            ) from exc
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def prepare_run(self, run_id: str) -> Path:
+        """Make the run's private folder."""
+        ensure_private_dir(self.state / "runs")
+        folder = self.run_folder(run_id)
+        ensure_private_dir(folder)
+        return folder
+
+    def runs_of(self, mission_id: str) -> list[str]:
+        """Run ids of a mission, oldest first."""
+        found = []
+        for path in sorted((self.state / "runs").glob(f"*/{LOG_NAME}")):
+            header = read_header(path)
+            if header is not None and header.mission_id == mission_id:
+                found.append((header.created_at, header.run_id, path.parent.name))
+        return [folder for _, _, folder in sorted(found)]
+
+    def mission_ids(self) -> list[str]:
+        """All missions of which a log exists, latest started first."""
+        latest: dict[str, str] = {}
+        for path in (self.state / "runs").glob(f"*/{LOG_NAME}"):
+            header = read_header(path)
+            if header is not None:
+                latest[header.mission_id] = max(header.created_at, latest.get(header.mission_id, ""))
+        return sorted(latest, key=latest.__getitem__, reverse=True)
+
+    def read_latest(self, mission_id: str) -> LogReading:
+        """The log of the latest run. Raises RequestError `mission_not_found`."""
+        runs = self.runs_of(mission_id)
+        if not runs:
+            known = ", ".join(self.mission_ids()[:5])
+            raise RequestError(
+                f"There is no mission {mission_id!r} in this project.",
+                hint=f"Known missions: {known}." if known else "No mission was run here yet.",
+                code="mission_not_found",
+            )
+        return read_log(self.run_folder(runs[-1]) / LOG_NAME)
+
+    def write_projections(self, mission_id: str, files: Mapping[str, bytes]) -> Path:
+        """Write the projected files, each atomically; returns their folder."""
+        ensure_private_dir(self.state / "missions")
+        folder = self.mission_folder(mission_id)
+        ensure_private_dir(folder)
+        for name, data in files.items():
+            write_atomic(folder / name, data)
+        return folder
+
+    def read_projection(self, mission_id: str, name: str) -> bytes | None:
+        """A projected file as it lies there; None when it is absent."""
+        try:
+            return (self.mission_folder(mission_id) / name).read_bytes()
+        except FileNotFoundError:
+            return None
+        except OSError as exc:
+            raise StoreError(f"{name} cannot be read: {exc.strerror}.") from exc
+
+
+def rebuild(reading: LogReading) -> dict[str, bytes]:
+    """All projections of a log, as they should lie in the mission's folder."""
+    return project_files(reading.run_id, reading.mission_id, reading.recorded())
