@@ -1,1 +1,201 @@
-"""The one place where concrete things meet: configuration is read, services are built, lanes are tied to them."""
+"""The one place where concrete things meet: configuration is read, services are built, lanes are tied to them.
+
+Counterparts: `server` and `cli` call it; everything below takes its collaborators as arguments. Adding a lane is one
+line in `build`. Files that are read, the strongest first (`XDG_CONFIG_HOME` defaults to `~/.config`):
+
+    <project>/.codex-oss/config.toml     $XDG_CONFIG_HOME/codex-oss/config.toml
+    <project>/.codex-oss/models.toml     $XDG_CONFIG_HOME/codex-oss/models.toml     data/models.toml of the package
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from codex_oss.config import DEFAULT_UPSTREAM_BASE, Config, ConfigProblem, parse_config
+from codex_oss.contracts.profiles import PRIMARY_KEY_ENV, ModelProfile, parse_profiles
+from codex_oss.errors import BridgeError, ConfigInvalid
+from codex_oss.lanes.oss import OssLane
+from codex_oss.policy.retry import RetryPolicy
+from codex_oss.policy.routing import Route, choose_route, known_models
+from codex_oss.services.capacity import CapacityGate
+from codex_oss.services.upstream import Deadlines, UpstreamClient
+from codex_oss.wire.events import Lane
+from codex_oss.wire.items import TurnRequest
+
+PRIMARY_KEY_NAMES = (PRIMARY_KEY_ENV, "UPSTREAM_API_KEY")
+"""Variables whose value is `Config.upstream_key`, wherever that was set."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything that files, environment and flags say."""
+
+    config: Config
+    profiles: Mapping[str, ModelProfile]
+
+
+@dataclass(frozen=True, slots=True)
+class Bridge:
+    """The running parts of one bridge, shared by all its requests."""
+
+    config: Config
+    project: Path
+    profiles: Mapping[str, ModelProfile]
+    lanes: Mapping[str, Lane]
+    gate: CapacityGate
+    upstream: UpstreamClient
+    key_of: Callable[[str], str]
+
+    def route(self, model: str) -> Route:
+        """Which lane and profile answer to *model*; see `policy.routing`."""
+        return choose_route(
+            model,
+            self.profiles,
+            self.config.gpt_strategy,
+            default_base_url=self.config.upstream_base or DEFAULT_UPSTREAM_BASE,
+        )
+
+    def lane_for(self, request: TurnRequest) -> tuple[Route, Lane]:
+        """The route of a request and the lane that serves it. Raises RequestError for a name nobody answers to."""
+        route = self.route(request.model)
+        lane = self.lanes.get(route.lane)
+        if lane is None:
+            raise BridgeError(f"The {route.lane} lane is not part of this bridge.", code="lane_unavailable")
+        return route, lane
+
+    def models(self) -> list[tuple[str, ModelProfile]]:
+        """Every model name to show, with its profile: raw aliases first, then admitted missions."""
+        return [
+            (name, profile)
+            for name, profile in known_models(self.profiles)
+            if "mission" in self.lanes or name == profile.alias
+        ]
+
+    def keys_present(self) -> dict[str, bool]:
+        """For every key variable that a profile names: is it set? Never a value."""
+        names = sorted({profile.key_env for profile in self.profiles.values() if profile.key_env})
+        return {name: bool(self.key_of(name)) for name in names}
+
+    async def start(self) -> None:
+        """Open the connection pool."""
+        await self.upstream.start()
+
+    async def aclose(self) -> None:
+        """Close the connection pool."""
+        await self.upstream.aclose()
+
+
+def read_config(project: Path, flags: Mapping[str, Any], environ: Mapping[str, str]) -> Config:
+    """The configuration of *project*. Raises ConfigInvalid with every problem, one a line."""
+    config, problems = _config(project, flags, environ)
+    _refuse(problems)
+    return config
+
+
+def load_profiles(project: Path, config: Config, environ: Mapping[str, str]) -> dict[str, ModelProfile]:
+    """The model profiles of *project*. Raises ConfigInvalid with every problem, one a line."""
+    profiles, problems = _profiles(project, config, environ)
+    _refuse(problems)
+    return profiles
+
+
+def read_settings(project: Path, flags: Mapping[str, Any], environ: Mapping[str, str]) -> Settings:
+    """Configuration and profiles; raises ConfigInvalid with the problems of both."""
+    config, problems = _config(project, flags, environ)
+    profiles, more = _profiles(project, config, environ)
+    _refuse(problems + more)
+    return Settings(config, profiles)
+
+
+def build(settings: Settings, project: Path, environ: Mapping[str, str]) -> Bridge:
+    """Build all services and lanes; opens nothing yet (`Bridge.start` does)."""
+    config, profiles = settings.config, settings.profiles
+    key_of = _key_reader(config, environ)
+    deadlines = Deadlines(
+        config.upstream_first_byte_timeout_s, config.upstream_idle_timeout_s, config.upstream_total_timeout_s
+    )
+    upstream = UpstreamClient(key_of, deadlines)
+    gate = CapacityGate(config.max_upstream_concurrency)
+    lanes: dict[str, Lane] = {}
+    bridge = Bridge(config, project, profiles, lanes, gate, upstream, key_of)
+    lanes["oss"] = OssLane(
+        resolve=lambda model: bridge.route(model).profile,
+        profiles=profiles,
+        upstream=upstream,
+        gate=gate,
+        retry=RetryPolicy(max_retries=config.upstream_retries),
+        stream=config.upstream_stream,
+        total_s=config.upstream_total_timeout_s,
+    )
+    return bridge
+
+
+def user_folder(environ: Mapping[str, str]) -> Path:
+    """The user's configuration folder by the XDG rule (a relative XDG_CONFIG_HOME is ignored)."""
+    xdg = environ.get("XDG_CONFIG_HOME", "")
+    home = Path(environ.get("HOME") or Path.home())
+    return (Path(xdg) if xdg.startswith("/") else home / ".config") / "codex-oss"
+
+
+def _config(project: Path, flags: Mapping[str, Any], environ: Mapping[str, str]) -> tuple[Config, list[ConfigProblem]]:
+    problems: list[ConfigProblem] = []
+    paths = (project / ".codex-oss" / "config.toml", user_folder(environ) / "config.toml")
+    files = [(str(path), _read_toml(path, problems)) for path in paths]
+    config, more = parse_config(flags=flags, environ=environ, files=files)
+    return config, problems + more
+
+
+def _profiles(
+    project: Path, config: Config, environ: Mapping[str, str]
+) -> tuple[dict[str, ModelProfile], list[ConfigProblem]]:
+    problems: list[ConfigProblem] = []
+    shipped = resources.files("codex_oss").joinpath("data/models.toml").read_text(encoding="utf-8")
+    user, own = user_folder(environ) / "models.toml", project / ".codex-oss" / "models.toml"
+    sources = [
+        ("codex_oss/data/models.toml", tomllib.loads(shipped)),
+        (str(user), _read_toml(user, problems)),
+        (str(own), _read_toml(own, problems)),
+    ]
+    profiles, more = parse_profiles(
+        sources,
+        project_source=str(own),
+        upstream_base=config.upstream_base,
+        model_map=config.model_map,
+        fallback_map=config.fallback_map,
+        model_concurrency=config.model_concurrency,
+    )
+    return profiles, problems + more
+
+
+def _read_toml(path: Path, problems: list[ConfigProblem]) -> dict[str, Any]:
+    """The table of a file; empty when it does not exist or (with a problem noted) cannot be read."""
+    try:
+        return tomllib.loads(path.read_bytes().decode("utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    except OSError as exc:
+        problems.append(ConfigProblem(str(path), "file", f"cannot be read: {exc.strerror}"))
+    except UnicodeDecodeError as exc:
+        problems.append(ConfigProblem(str(path), "file", f"is not UTF-8 (byte {exc.start})"))
+    except tomllib.TOMLDecodeError as exc:
+        problems.append(ConfigProblem(str(path), "TOML", str(exc)))
+    return {}
+
+
+def _refuse(problems: list[ConfigProblem]) -> None:
+    if problems:
+        lines = "\n".join(f"  {problem}" for problem in problems)
+        count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+        raise ConfigInvalid(f"The configuration has {count}:\n{lines}", hint="Correct it; nothing was started.")
+
+
+def _key_reader(config: Config, environ: Mapping[str, str]) -> Callable[[str], str]:
+    def key_of(name: str) -> str:
+        return config.upstream_key if name in PRIMARY_KEY_NAMES else environ.get(name, "").strip()
+
+    return key_of

@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
@@ -219,9 +220,8 @@ def _parse(text: str, start: int, end: int, where: str) -> Block:
 def _object(pairs: list[tuple[str, Any]], strange: list[str]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for index, name in enumerate(names) if name in names[:index])
-        strange.append(f"The key {shown(twice)} is given twice in one object.")
+        counts = Counter(name for name, _ in pairs)
+        strange.append(f"The key {shown(counts.most_common(1)[0][0])} is given twice in one object.")
     return found
 
 

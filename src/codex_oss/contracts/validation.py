@@ -105,11 +105,16 @@ def check_alias_tier(mission: MissionV1, tier_of_alias: str) -> Problem | None:
 
 def to_handoff(mission: MissionV1) -> dict[str, Any]:
     """The raw object that validates to an equal mission under the same limits."""
-    raw: dict[str, Any] = msgspec.to_builtins(mission)
+    raw: dict[str, Any] = _as_json(mission)
     del raw["budget"]
     raw["tool_budget"] = mission.budget.tool_calls_requested
     raw["time_budget_seconds"] = mission.budget.time_requested_s
     return raw
+
+
+def _as_json(value: Any) -> Any:
+    """Lists for tuples, objects for structs: what comes back from the log."""
+    return msgspec.json.decode(msgspec.json.encode(value))
 
 
 def _check_id(draft: Draft) -> None:
@@ -183,7 +188,7 @@ def _check_target(draft: Draft) -> None:
     if needs and draft.fits("objective_spec") and not any(target[name] for name in needs):
         message = f"{kind} needs {' or '.join(needs)} in its target."
         draft.reader.refuse("objective_spec_invalid", f"{at}.{needs[0]}", message)
-    given = {name: msgspec.to_builtins(value) for name, value in target.items() if value is not None}
+    given = {name: _as_json(value) for name, value in target.items() if value is not None}
     spec["target"] = spec["target"] | given
 
 

@@ -12,11 +12,12 @@ Rules that hold here:
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 import msgspec
 
+from codex_oss.contracts.mission import Problem
 from codex_oss.missions.commentary import Commentator, Remark
 from codex_oss.missions.events import Recorded, canonical_json
 from codex_oss.missions.gates import required_sources
@@ -49,18 +50,23 @@ def render_files(record: RunRecord, remarks: list[Remark]) -> dict[str, bytes]:
     """Render all files of a folded record."""
     run_record = project_run_record(record)
     stamp: dict[str, Any] = {"source_seq": record.last_seq, "source_run_record_hash": run_record["run_record_hash"]}
-    report = {**build_report(record), **stamp}
+    report = final_report(record)
     return {
         "report.json": _pretty(report),
         "summary.md": render_summary(report).encode(),
         "visible_commentary.jsonl": _lines(msgspec.to_builtins(remark) for remark in remarks),
-        "trace.jsonl": _lines(_trace_line(turn, judged) for turn, judged in enumerate(record.judged, 1)),
+        "trace.jsonl": _lines(project_trace(record)),
         "decision_trace.json": _pretty({**project_decisions(record), **stamp}),
         "ledger.json": _pretty({**project_ledger(record), **stamp}),
         "claim_graph.json": _pretty({**project_claims(record, report), **stamp}),
         "run_record.json": _pretty(run_record),
         "mission_summary.json": _pretty({**project_summary(record), **stamp}),
     }
+
+
+def final_report(record: RunRecord) -> dict[str, Any]:
+    """`report.json`, also what a client gets at the end."""
+    return {**build_report(record), "source_run_record_hash": project_run_record(record)["run_record_hash"]}
 
 
 def project_run_record(record: RunRecord) -> dict[str, Any]:
@@ -211,6 +217,11 @@ def project_claims(record: RunRecord, report: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def project_trace(record: RunRecord) -> list[dict[str, Any]]:
+    """`trace.jsonl`, one object a proposal."""
+    return [_trace_line(turn, judged) for turn, judged in enumerate(record.judged, 1)]
+
+
 def project_decisions(record: RunRecord) -> dict[str, Any]:
     """`decision_trace.json`: every verdict with its reason."""
     decisions: list[dict[str, Any]] = [
@@ -241,9 +252,10 @@ def project_decisions(record: RunRecord) -> dict[str, Any]:
     return {"decision_trace_version": "1.0", "mission_id": record.mission_id, "decisions": decisions}
 
 
-def render_summary(report: dict[str, Any]) -> str:
+def render_summary(report: Mapping[str, Any]) -> str:
     """`summary.md`: the human form of a report. Sections: Outcome, Findings, Checked, Left out, Gaps, Escalation."""
-    lines = [f"# Mission {report['mission_id']}: {report['status']}", "", f"Objective: {report['objective']}", ""]
+    name = report["mission_id"] or "(refused)"
+    lines = [f"# Mission {name}: {report['status']}", "", f"Objective: {report['objective'] or '-'}", ""]
     reasons = ", ".join(report["reason_codes"]) or "every claim stands on the lines it cites"
     lines += ["## Outcome", "", f"{report['status']} with confidence {report['confidence']} ({reasons})."]
     if report.get("synthesis_status"):
@@ -271,7 +283,19 @@ def render_summary(report: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def render_final_text(report: dict[str, Any]) -> str:
+def refusal_report(problems: Iterable[Problem]) -> dict[str, Any]:
+    """The report of a mission that was never opened: FAILED, with every problem as a caveat and no log behind it."""
+    listed = list(problems)
+    return {
+        **build_report(new_record("", "")),
+        "status": "FAILED",
+        "reason_codes": list(dict.fromkeys(problem.code for problem in listed if problem.severity == "error")),
+        "caveats": [f"{problem.code} {problem.field}: {problem.message}".replace(" :", ":") for problem in listed],
+        "problems": [msgspec.to_builtins(problem) for problem in listed],
+    }
+
+
+def render_final_text(report: Mapping[str, Any]) -> str:
     """What a client reads at the end: the human form, then the report as one fenced JSON block."""
     body = _pretty(report).decode().replace("```", "``\\u0060")
     return f"{render_summary(report)}\n```json\n{body.rstrip()}\n```\n"

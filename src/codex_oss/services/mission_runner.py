@@ -21,7 +21,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from typing import Final, Protocol
 
@@ -46,7 +46,7 @@ from codex_oss.missions.prompt import build_conversation
 from codex_oss.missions.record import RunRecord
 from codex_oss.policy.exposure import Redactor
 from codex_oss.policy.scope import Scope
-from codex_oss.services.event_log import EventLog
+from codex_oss.services.event_log import EventLog, read_log
 from codex_oss.services.mission_store import MissionStore, rebuild
 from codex_oss.services.tool_host import ToolLimits
 from codex_oss.wire.events import (
@@ -121,7 +121,7 @@ class MissionRunner:
         self._redactor = redactor
         self._now_ms = now_ms
 
-    async def run(self, admission: Admission) -> AsyncIterator[Seen]:
+    async def run(self, admission: Admission) -> AsyncGenerator[Seen, None]:
         """Run a mission to its end, yielding events as they are committed.
 
         Closing the iterator early closes the mission as `cancelled`. Raises RequestError when the mission runs
@@ -141,7 +141,7 @@ class MissionRunner:
                         log.append((close_by_runtime(log.record, "cancelled", detail="The mission was cut off."),))
                     self._project(log)
 
-    async def _steps(self, log: EventLog, admission: Admission) -> AsyncIterator[Seen]:
+    async def _steps(self, log: EventLog, admission: Admission) -> AsyncGenerator[Seen, None]:
         while True:
             step = decide(log.record, self._now_ms(), admission.scope)
             match step:
@@ -162,8 +162,6 @@ class MissionRunner:
         return Seen(await asyncio.to_thread(log.append, events), log.record)
 
     def _project(self, log: EventLog) -> None:
-        from codex_oss.services.event_log import read_log
-
         self._store.write_projections(log.mission_id, rebuild(read_log(log.path)))
 
     def _question(self, record: RunRecord, step: AskModel) -> ModelAsked:

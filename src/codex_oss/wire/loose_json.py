@@ -60,7 +60,7 @@ def _decode_with_repair(data: bytes, bad_utf8: str) -> Any:
         raise ValueError("it holds a number that JSON does not know or that is too long") from None
     if _is_deep(value):
         raise ValueError("it is nested too deeply")
-    return _cleaned(value)
+    return clean_value(value)
 
 
 def _refuse_constant(name: str) -> Any:
@@ -82,13 +82,14 @@ def _is_deep(value: Any) -> bool:
     return True
 
 
-def _cleaned(value: Any) -> Any:
+def clean_value(value: Any) -> Any:
+    """Return *value* (of at most `MAX_DEPTH` levels) with every string cleaned and infinities as null."""
     if isinstance(value, str):
         return clean_text(value)
     if isinstance(value, list):
-        return [_cleaned(item) for item in value]
+        return [clean_value(item) for item in value]
     if isinstance(value, dict):
-        return {clean_text(key): _cleaned(item) for key, item in value.items()}
+        return {clean_text(key): clean_value(item) for key, item in value.items()}
     if isinstance(value, float) and value in (float("inf"), float("-inf")):
         return None
     return value

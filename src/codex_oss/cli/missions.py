@@ -1,0 +1,173 @@
+"""`codex-oss mission …`: write, run and list missions.
+
+`run` hands the mission to the running bridge of the project, or runs it in this process when there is none; both ways
+lead through the mission lane and give the same report.
+
+Exit codes of `run`: 0 COMPLETE, 10 PARTIAL, 11 ESCALATE, 12 FAILED, 2 asked wrongly, 1 anything else.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from codex_oss.cli.options import json_option, project_option
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from codex_oss.contracts.mission import Problem
+
+EXIT_OF_STATUS: Final[dict[str, int]] = {"COMPLETE": 0, "PARTIAL": 10, "ESCALATE": 11, "FAILED": 12}
+DEFAULT_PROFILE: Final = "kimi"
+
+
+class MissionGroup(click.Group):
+    """Loads `template` and `compile` only when they are asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """All subcommands, in the order a newcomer needs them."""
+        return ["template", "compile", "run", "list"]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the authoring commands on demand."""
+        if cmd_name in ("template", "compile"):
+            from codex_oss.cli import contracts
+
+            return {"template": contracts.template, "compile": contracts.compile_}[cmd_name]
+        return super().get_command(ctx, cmd_name)
+
+
+@click.group("mission", cls=MissionGroup, epilog="Example: codex-oss mission run handoff.json --json")
+def mission() -> None:
+    """Write, run and list missions."""
+
+
+@mission.command("run", epilog="Example: codex-oss mission run handoff.json --model mission-a3-kimi")
+@click.argument("file", metavar="FILE|-")
+@project_option
+@click.option("--model", metavar="ALIAS", help="Model name, e.g. mission-a3-kimi. Default: the mission's tier on kimi.")
+@click.option("--timeout", "timeout_s", type=click.FloatRange(1, 86_400), metavar="S", help="Give up after S seconds.")
+@json_option
+def run(file: str, project: Path, model: str | None, timeout_s: float | None, as_json: bool) -> None:
+    """Run the mission in FILE (the tagged block or the bare JSON object; - reads standard input).
+
+    Remarks go to stderr as they happen, the report to stdout at the end.
+    """
+    from codex_oss.cli.mission_client import run_mission
+
+    text, raw = _read_mission(file, as_json)
+    alias = model or f"mission-{str(raw.get('tier', 'A3')).lower()}-{DEFAULT_PROFILE}"
+    show = (lambda remark: None) if as_json else (lambda remark: click.echo(f"· {remark}", err=True))
+    try:
+        final_text = run_mission(project, alias, text, timeout_s=timeout_s, show=show)
+    except TimeoutError:
+        _stop(as_json, 1, "timeout", f"The mission did not end within {timeout_s:g} s; it was cut off.")
+    report = _report_in(final_text)
+    if report is None:
+        _stop(as_json, 1, "no_report", "The answer holds no report; is this the bridge of codex-oss?")
+    if report.get("problems"):
+        _refuse([_problem_of(problem) for problem in report["problems"]], as_json)
+    status = str(report.get("status"))
+    click.echo(json.dumps(_outcome(project, report), ensure_ascii=False) if as_json else final_text)
+    sys.exit(EXIT_OF_STATUS.get(status, 1))
+
+
+@mission.command("list", epilog="Example: codex-oss mission list --json")
+@project_option
+@json_option
+def list_(project: Path, as_json: bool) -> None:
+    """List the missions of this project, the latest first."""
+    from codex_oss.errors import BridgeError
+    from codex_oss.missions.projections import project_summary
+    from codex_oss.missions.record import fold
+    from codex_oss.services.mission_store import MissionStore
+
+    store, rows = MissionStore(project), []
+    for mission_id in store.mission_ids():
+        try:
+            reading = store.read_latest(mission_id)
+            rows.append(project_summary(fold(reading.run_id, reading.mission_id, reading.recorded())))
+        except BridgeError as exc:
+            rows.append({"mission_id": mission_id, "status": "UNREADABLE", "reason_codes": [exc.code], "objective": ""})
+    if as_json:
+        click.echo(json.dumps({"missions": rows}, ensure_ascii=False))
+        return
+    for row in rows:
+        click.echo(f"{row['status']:10} {row['mission_id']}  {str(row['objective'])[:80]}")
+    if not rows:
+        click.echo("No mission was run here yet.")
+
+
+def _read_mission(file: str, as_json: bool) -> tuple[str, dict[str, Any]]:
+    """The text to hand over and the raw mission; ends the program when the contract is broken."""
+    from codex_oss.cli.contracts import read_document
+    from codex_oss.contracts.budget import BudgetLimits
+    from codex_oss.contracts.compiler import wrap_handoff
+    from codex_oss.contracts.handoff import parse_document
+    from codex_oss.contracts.validation import check_mission
+
+    found = parse_document(read_document(file))
+    if found.raw is None:
+        _refuse(found.problems, as_json)
+    checked = check_mission(found.raw, limits=BudgetLimits(), new_id="mission_unnamed")
+    if checked.errors:
+        _refuse(checked.problems, as_json)
+    for problem in checked.problems:
+        click.echo(f"warning: {problem.code} {problem.field}: {problem.message}", err=True)
+    return wrap_handoff(found.raw), found.raw
+
+
+def _outcome(project: Path, report: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "mission_id": report.get("mission_id"),
+        "run_id": report.get("run_id"),
+        "status": report.get("status"),
+        "reason_codes": report.get("reason_codes", []),
+        "artifacts": str(project / ".codex-oss" / "missions" / str(report.get("mission_id"))),
+        "report": report,
+    }
+
+
+def _report_in(final_text: str) -> dict[str, Any] | None:
+    """The fenced JSON block at the end of the final message."""
+    _, fence, rest = final_text.rpartition("\n```json\n")
+    try:
+        report = json.loads(rest.rsplit("\n```", 1)[0]) if fence else None
+    except json.JSONDecodeError:
+        return None
+    return report if isinstance(report, dict) else None
+
+
+def _problem_of(raw: dict[str, Any]) -> Problem:
+    import msgspec
+
+    from codex_oss.contracts.mission import Problem
+
+    return msgspec.convert(raw, Problem)
+
+
+def _refuse(problems: Sequence[Problem], as_json: bool) -> Any:
+    """Print every problem and end with 2."""
+    if as_json:
+        listed = [{"code": p.code, "field": p.field, "message": p.message, "severity": p.severity} for p in problems]
+        click.echo(json.dumps({"ok": False, "status": None, "problems": listed}, ensure_ascii=False))
+    for problem in problems:
+        click.echo(
+            f"{problem.severity}: {problem.code} {problem.field}: {problem.message}".replace(" :", ":"), err=True
+        )
+    click.echo(
+        "hint: `codex-oss validate-handoff FILE` lists all of them; docs/mission-contract.md explains.", err=True
+    )
+    sys.exit(2)
+
+
+def _stop(as_json: bool, code: int, error: str, message: str) -> Any:
+    if as_json:
+        click.echo(json.dumps({"ok": False, "status": None, "error": error, "message": message}, ensure_ascii=False))
+    click.echo(f"error: {message}", err=True)
+    sys.exit(code)

@@ -1,0 +1,103 @@
+"""Verbs that read what missions left behind: show-summary, show-trace, audit-mission, explain.
+
+All of them read the event log and fold it; none trusts a file that was projected from it.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from codex_oss.cli.options import json_option, project_option
+
+if TYPE_CHECKING:
+    from codex_oss.missions.record import RunRecord
+
+
+@click.command("show-summary", epilog="Example: codex-oss show-summary mission_local_001")
+@click.argument("mission_id")
+@project_option
+@json_option
+def show_summary(mission_id: str, project: Path, as_json: bool) -> None:
+    """Print the summary of a mission's latest run."""
+    from codex_oss.missions.projections import final_report, render_summary
+
+    report = final_report(_fold(project, mission_id))
+    click.echo(json.dumps(report, ensure_ascii=False) if as_json else render_summary(report), nl=as_json)
+
+
+@click.command("show-trace", epilog="Example: codex-oss show-trace mission_local_001 --json")
+@click.argument("mission_id")
+@project_option
+@json_option
+def show_trace(mission_id: str, project: Path, as_json: bool) -> None:
+    """Print every step of a mission's latest run: what was proposed, the verdict, the outcome."""
+    from codex_oss.missions.projections import project_trace
+
+    steps = project_trace(_fold(project, mission_id))
+    if as_json:
+        click.echo(json.dumps({"mission_id": mission_id, "steps": steps}, ensure_ascii=False))
+        return
+    for step in steps:
+        click.echo(_trace_line(step))
+    if not steps:
+        click.echo("No step was proposed.")
+
+
+@click.command("audit-mission", epilog="Example: codex-oss audit-mission mission_local_001 --json")
+@click.argument("mission_id")
+@project_option
+@json_option
+def audit_mission(mission_id: str, project: Path, as_json: bool) -> None:
+    """Check a mission's log, its projections and its claims. Exits 1 when a check fails."""
+    from codex_oss import wiring
+    from codex_oss.services.audit import audit_mission as audit
+    from codex_oss.services.mission_store import MissionStore
+
+    with wiring.open_project(project) as root:
+        result = audit(MissionStore(project), mission_id, wiring.digest_reader(root))
+    if as_json:
+        checks = [{"name": c.name, "status": c.status, "message": c.message} for c in result.checks]
+        click.echo(json.dumps({"ok": result.ok, "checks": checks}, ensure_ascii=False))
+    else:
+        for check in result.checks:
+            click.echo(f"{check.status:4} {check.name}: {check.message}")
+        click.echo("The record holds." if result.ok else "The record does not hold.")
+    sys.exit(0 if result.ok else 1)
+
+
+@click.command("explain", epilog="Example: codex-oss explain mission_local_001")
+@click.argument("mission_id")
+@project_option
+@json_option
+def explain(mission_id: str, project: Path, as_json: bool) -> None:
+    """Say in plain words why a mission ended as it did."""
+    from codex_oss.missions.explain import explain_record, render_explanation
+
+    explained = explain_record(_fold(project, mission_id))
+    click.echo(json.dumps(explained, ensure_ascii=False) if as_json else render_explanation(explained), nl=as_json)
+
+
+def _fold(project: Path, mission_id: str) -> RunRecord:
+    from codex_oss.missions.record import fold
+    from codex_oss.services.mission_store import MissionStore
+
+    reading = MissionStore(project).read_latest(mission_id)
+    if reading.bad_line:
+        click.echo(
+            f"warning: line {reading.bad_line} of the log does not verify; shown is what stands before it", err=True
+        )
+    return fold(reading.run_id, reading.mission_id, reading.recorded())
+
+
+def _trace_line(step: dict[str, object]) -> str:
+    what = step["tool_name"] or step["action_type"]
+    outcome = step["tool_result_summary"]
+    shown = f" -> {outcome['kind']}, {outcome['lines']} lines" if isinstance(outcome, dict) else ""
+    code = f" ({step['decision_code']})" if step["decision_code"] else ""
+    arguments = json.dumps(step["normalized_arguments"], ensure_ascii=False) if step["normalized_arguments"] else ""
+    return f"{step['turn']:3} {what} {arguments} {step['runtime_decision']}{code}{shown}"

@@ -1,0 +1,112 @@
+"""The mission lane: a turn that carries a mission is answered by the runtime, not by a model.
+
+Counterparts: `services.admission` admits, `services.mission_runner` runs, `missions.commentary` words what is seen.
+
+    handoff ─► admission ─► run ─► commentary items (phase commentary) ─► report (phase final_answer) ─► completed
+
+Rules that hold here:
+
+1. A mission's outcome is always a completed turn: FAILED and refused missions are reports too, so that the client
+   shows them. A broken handoff never falls through to a raw model.
+2. Each remark is a closed message item of its own; the report is the last item.
+3. The lane is only a viewer. When it is closed early, the runner closes the mission as `cancelled`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import aclosing
+
+from codex_oss.contracts.handoff import find_mission
+from codex_oss.contracts.mission import Problem
+from codex_oss.contracts.profiles import ModelProfile
+from codex_oss.errors import BridgeError
+from codex_oss.missions.commentary import Commentator, message_events
+from codex_oss.missions.projections import final_report, refusal_report, render_final_text
+from codex_oss.missions.record import RunRecord
+from codex_oss.services.admission import AdmissionDesk
+from codex_oss.services.mission_runner import Admission, MissionRunner
+from codex_oss.wire.events import TurnCompleted, TurnEvent, TurnStarted, Usage, UsageReported
+from codex_oss.wire.items import Message, Role, TextPart, TurnRequest
+
+Resolve = Callable[[str], tuple[ModelProfile, str | None]]
+"""Model name to its profile and, for a mission name, its tier."""
+
+
+class MissionLane:
+    """`Lane` for `mission-*` names and for raw names whose request carries a mission."""
+
+    def __init__(self, desk: AdmissionDesk, runner: MissionRunner, resolve: Resolve, *, stream_remarks: bool) -> None:
+        self._desk = desk
+        self._runner = runner
+        self._resolve = resolve
+        self._stream_remarks = stream_remarks
+
+    async def __call__(self, request: TurnRequest) -> AsyncIterator[Sequence[TurnEvent]]:
+        """Answer one turn. Raises RequestError only before the first event."""
+        profile, tier = self._resolve(request.model)
+        found = find_mission(
+            texts_of(request, ("user",)), texts_of(request, ("system", "developer")), mission_alias=tier is not None
+        )
+        yield [TurnStarted(profile.model)]
+        if found.raw is None:
+            yield _refused(found.problems)
+            return
+        admitted = self._desk.admit(found.raw, model_alias=request.model, profile=profile, tier=tier)
+        if not isinstance(admitted, Admission):
+            yield _refused(admitted)
+            return
+        async with aclosing(self._view(admitted)) as batches:  # type: ignore[type-var]
+            async for batch in batches:
+                yield batch
+
+    async def _view(self, admission: Admission) -> AsyncIterator[Sequence[TurnEvent]]:
+        commentator, index, record = Commentator(), 0, None
+        try:
+            async with aclosing(self._runner.run(admission)) as run:
+                async for seen in run:
+                    record = seen.record
+                    for recorded in seen.events:
+                        for remark in commentator.take(seen.record, recorded):
+                            if self._stream_remarks:
+                                yield message_events(index, remark.message, "commentary")
+                                index += 1
+        except BridgeError as exc:
+            yield _closing(index, refusal_report((Problem(exc.code, "", exc.message),)), Usage())
+            return
+        if record is not None:
+            yield _closing(index, final_report(record), usage_of(record))
+
+
+def carries_mission(request: TurnRequest) -> bool:
+    """Whether a turn to a raw name holds a mission block, and so belongs to this lane."""
+    found = find_mission(texts_of(request, ("user",)), texts_of(request, ("system", "developer")), mission_alias=False)
+    return found.raw is not None or bool(found.problems)
+
+
+def texts_of(request: TurnRequest, roles: tuple[Role, ...]) -> list[str]:
+    """The text of every message of these roles, in order; one entry a message."""
+    texts = [request.instructions] if request.instructions and "system" in roles else []
+    for item in request.items:
+        if isinstance(item, Message) and item.role in roles:
+            texts.append("\n".join(part.text for part in item.parts if isinstance(part, TextPart)))
+    return texts
+
+
+def usage_of(record: RunRecord) -> Usage:
+    """What the mission's model calls cost together."""
+    return Usage(
+        input_tokens=sum(call.input_tokens for call in record.calls),
+        output_tokens=sum(call.output_tokens for call in record.calls),
+        cached_tokens=sum(call.cached_tokens for call in record.calls),
+        estimated=any(call.usage_estimated for call in record.calls),
+    )
+
+
+def _refused(problems: Sequence[Problem]) -> list[TurnEvent]:
+    return _closing(0, refusal_report(problems), Usage())
+
+
+def _closing(index: int, report: dict[str, object], usage: Usage) -> list[TurnEvent]:
+    events = message_events(index, render_final_text(report), "final_answer")
+    return [*events, UsageReported(usage), TurnCompleted()]

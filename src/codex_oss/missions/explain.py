@@ -1,0 +1,117 @@
+"""Why a mission ended as it did, in plain words.
+
+Counterparts: `missions.closing` and `missions.gates` give the reason codes, `cli.records` prints what is worded here.
+
+Every reason code that can stand in a closing has one sentence in `REASONS`; a test walks the sources and compares.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from codex_oss.missions.record import RunRecord
+from codex_oss.missions.report import build_report
+
+REASONS: Final[dict[str, str]] = {
+    # what ended the mission
+    "mission_not_closed": "The mission has not ended, or its process was killed before it could close the log.",
+    "cancelled": "The mission was cut off: its client left or the bridge was told to stop.",
+    "budget_exhausted": "The tool budget was spent before a report held.",
+    "model_call_limit_reached": "The model used up the answers that the mission allows.",
+    "deadline_reached": "The time was up before a report held.",
+    "duplicate_actions": "The model repeated actions that had been done already.",
+    "low_information": "Too many actions in a row brought nothing new.",
+    "context_full": "The conversation had grown to what the model can read.",
+    "observation_limit_reached": "The mission allows no more content to be shown.",
+    "model_call_failed": "The model could not be asked.",
+    "model_timeout": "The model did not answer in time.",
+    "final_report_required": "A report was asked for, and the model proposed something else instead.",
+    "report_missing": "The log holds no report where one was expected.",
+    # refused at the door
+    "tier_not_available": "This tier can be written and validated, but not run yet.",
+    "risk_tier_critical": "Work of critical risk is for a person or GPT to decide.",
+    "broad_scope": "The allowed roots are too broad for a delegated mission.",
+    "critical_path_detected": "The model wanted to read a critical path that the mission does not open.",
+    # answers that could not be used
+    "action_parse_failed": "The model's answer was not one JSON object, twice in a row.",
+    "action_too_long": "The model's answer was far too long to be an action.",
+    "action_empty": "The model answered nothing.",
+    "action_ambiguous": "The model's answer was both a tool call and a report.",
+    "invalid_action": "The model's answer was not one of the two actions.",
+    "report_not_dict": "The model's report was not an object.",
+    # what the model said itself
+    "model_reported_partial": "The model itself reported an incomplete result.",
+    "model_escalated": "The model itself asked for someone else to decide.",
+    "model_reported_failure": "The model itself reported that it failed.",
+    # gates
+    "status_missing": "The report had no status that exists.",
+    "required_output_missing": "The report lacks an output that the mission requires.",
+    "complete_with_missing_fields": "The report said COMPLETE and named fields that are missing.",
+    "file_not_read": "The report lists a file that was never read.",
+    "command_not_run": "The report lists a command that was never run.",
+    "required_source_missing": "A source that must be read was not read.",
+    "complete_without_findings": "The report said COMPLETE and found nothing.",
+    "too_few_findings": "The report has fewer findings than the mission asks for.",
+    "obligation_unknown": "A finding answers a question that was not asked.",
+    "obligation_unanswered": "A required question has no finding.",
+    "claim_empty": "A finding says nothing.",
+    "evidence_missing": "A finding cites no evidence.",
+    "evidence_ref_malformed": "A finding cites something that is no evidence ref.",
+    "evidence_file_not_read": "A finding cites a file that was never read.",
+    "evidence_not_shown": "A finding cites an extract or match that was never shown.",
+    "evidence_command_not_run": "A finding cites a command that was never run.",
+    "evidence_command_failed": "A finding cites a command that failed.",
+    "evidence_no_zero_match": "A finding cites a search as proof of absence, and that search proves none.",
+    "absence_not_searched": "A finding says that something is absent without a search that found nothing.",
+    "claim_without_lines": "A finding states something about code and cites no line of it.",
+    "path_not_cited": "A finding names a file that none of its evidence comes from.",
+    "line_not_shown": "A finding names a line that is not among those it cites.",
+    "symbol_not_in_evidence": "A finding names a symbol that does not stand in the lines it cites.",
+    "quote_not_in_evidence": "A finding quotes something that does not stand in the lines it cites.",
+    "code_not_in_evidence": "A finding shows code that does not stand in the lines it cites.",
+}
+
+
+def explain_record(record: RunRecord) -> dict[str, Any]:
+    """The explanation as data: status, reasons with sentences, what was done, what was refused."""
+    report = build_report(record)
+    refused = [
+        judged for judged in record.judged if judged.decision in ("blocked", "duplicate", "redirected", "repaired")
+    ]
+    return {
+        "mission_id": record.mission_id,
+        "run_id": record.run_id,
+        "status": report["status"],
+        "confidence": report["confidence"],
+        "report_source": report["report_source"],
+        "reasons": [{"code": code, "sentence": sentence_of(code)} for code in report["reason_codes"]],
+        "objections": sorted({failure.message for failure in (record.closed.failures if record.closed else ())}),
+        "model_calls": len(record.calls),
+        "tool_runs": record.tool_runs,
+        "files_read": [entry["path"] for entry in report["files_inspected"]],
+        "refused_actions": [{"code": judged.code, "reason": judged.reason} for judged in refused][:10],
+        "caveats": report["caveats"],
+    }
+
+
+def render_explanation(explained: dict[str, Any]) -> str:
+    """The explanation for a person."""
+    lines = [f"Mission {explained['mission_id']} ended {explained['status']} (confidence {explained['confidence']})."]
+    lines += [f"- {reason['sentence']} [{reason['code']}]" for reason in explained["reasons"]]
+    if not explained["reasons"]:
+        lines.append("- Every claim of its report stands on lines that were shown to the model.")
+    if explained["objections"]:
+        lines += ["What did not hold:", *(f"- {objection}" for objection in explained["objections"])]
+    files = ", ".join(explained["files_read"]) or "none"
+    lines.append(
+        f"It asked the model {explained['model_calls']} times, ran {explained['tool_runs']} tools, read: {files}."
+    )
+    if explained["refused_actions"]:
+        lines += ["Refused on the way:", *(f"- {a['reason']} [{a['code']}]" for a in explained["refused_actions"])]
+    lines += [f"Note: {caveat}" for caveat in explained["caveats"]]
+    return "\n".join(lines) + "\n"
+
+
+def sentence_of(code: str) -> str:
+    """The sentence of a reason code; codes of upstream failures speak through the closing's detail."""
+    return REASONS.get(code, "The failure is named by its code; the note below says more.")

@@ -1,0 +1,265 @@
+"""The forms of secrets: what vendors issue, what stands beside a telling word, and what is simply random.
+
+Counterpart: `policy.exposure` merges what is found here with the values that this process holds, and replaces it.
+
+Rules that hold here:
+
+1. Finding is linear: a repetition is bounded, or it cannot begin within its own run (a lookbehind forbids it).
+2. A vendor form does not begin inside a word: `task-…` and `risk-…` are no keys.
+3. Beside a telling word the value must look like a value: code (`token = next_token()`), names of variables and
+   stand-ins (`<password>`, `changeme`) stay.
+4. Random runs are taken only where no word explains them: digests, commit ids, UUIDs and lock files stay.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Final
+
+Span = tuple[int, int, str]
+"""Start, end (exclusive) and kind."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One form of secret. The group `secret` is replaced when the pattern has it, else the whole match."""
+
+    kind: str
+    hints: tuple[str, ...]
+    """Lower-case texts of which one must occur for the rule to be tried."""
+    pattern: re.Pattern[str]
+    accepts: Callable[[re.Match[str]], bool] | None = None
+
+
+def find_forms(text: str) -> Iterator[Span]:
+    """Every form found in *text*, the surest first; spans may overlap."""
+    lowered = text.lower()
+    for rule in (*VENDOR_RULES, *CONTEXT_RULES):
+        if not any(hint in lowered for hint in rule.hints):
+            continue
+        group = "secret" if "secret" in rule.pattern.groupindex else 0
+        for match in rule.pattern.finditer(text):
+            if rule.accepts is None or rule.accepts(match):
+                yield match.start(group), match.end(group), rule.kind
+    yield from _named_values(text)
+    yield from _opaque_runs(text)
+
+
+# ---------------------------------------------------------------------------------------------- vendor forms
+
+
+def _form(kind: str, hints: str, pattern: str, flags: int = 0) -> Rule:
+    """A vendor form: not inside a longer word, because `task-…` and `risk-…` are no keys."""
+    return Rule(kind, tuple(hints.split()), re.compile(rf"(?<![A-Za-z0-9_-]){pattern}", flags))
+
+
+def _decodes_to_login(match: re.Match[str]) -> bool:
+    try:
+        plain = base64.b64decode(match["secret"] + "==", validate=False)
+    except (binascii.Error, ValueError):
+        return False
+    return b":" in plain and all(0x20 <= byte < 0x7F for byte in plain)
+
+
+def _is_no_placeholder(match: re.Match[str]) -> bool:
+    return not _STAND_IN.fullmatch(match["secret"])
+
+
+def _has_digit(match: re.Match[str]) -> bool:
+    return any(char.isdigit() for char in match["secret"]) and _is_no_placeholder(match)
+
+
+_STAND_IN: Final = re.compile(
+    r"(?i)(?:<.*>|\$.*|\{.*\}|%.*%|\*+|x+|\.+|…|-+|your[-_ ].*|my[-_ ].*|example.*|changeme|change[-_]me.*"
+    r"|placeholder.*|dummy.*|redacted|none|null|nil|true|false|undefined|password|passwd|pass|secret|token|string|str|env|todo|tbd)"
+)
+
+VENDOR_RULES: Final = (
+    _form("anthropic-key", "sk-ant-", r"sk-ant-[A-Za-z0-9_-]{16,}"),
+    _form("openai-key", "sk-", r"sk-(?:proj-|svcacct-|admin-|or-v1-|ocg-)?(?=[A-Za-z_-]*[0-9])[A-Za-z0-9_-]{20,}"),
+    _form("github-token", "ghp_ gho_ ghu_ ghs_ ghr_", r"gh[pousr]_[A-Za-z0-9]{30,}"),
+    _form("github-token", "github_pat_", r"github_pat_[A-Za-z0-9_]{22,}"),
+    _form("gitlab-token", "glpat- gldt- glrt- glcbt- glptt-", r"gl(?:pat|dt|rt|cbt|ptt)-[A-Za-z0-9_.-]{16,}"),
+    _form("slack-token", "xox xapp-", r"(?:xox[abeoprs]|xapp)-(?:[A-Za-z0-9]{1,80}-){0,6}[A-Za-z0-9]{8,}"),
+    _form("slack-webhook", "hooks.slack.com", r"hooks\.slack\.com/(?:services|workflows)/[A-Za-z0-9/]{20,}"),
+    _form("aws-key-id", "akia asia abia acca", r"(?:AKIA|ASIA|ABIA|ACCA)[A-Z2-7]{16}(?![A-Za-z0-9])"),
+    Rule(
+        "aws-secret",
+        ("aws", "secret"),
+        re.compile(
+            r"(?i)(?:aws|secret)[a-z_ -]{0,24}(?:key|secret)[\"']?\s{0,4}(?:=>|:=|=|:)\s{0,4}[\"']?"
+            r"(?-i:(?P<secret>[A-Za-z0-9/+]{40}))(?![A-Za-z0-9/+=])"
+        ),
+    ),
+    _form("google-key", "aiza", r"AIza[A-Za-z0-9_-]{35}"),
+    _form("google-token", "ya29.", r"ya29\.[A-Za-z0-9_-]{20,}"),
+    _form("google-secret", "gocspx-", r"GOCSPX-[A-Za-z0-9_-]{20,}"),
+    _form("stripe-key", "_live_ _test_ whsec_", r"(?:[spr]k_(?:live|test)_|whsec_)[A-Za-z0-9]{16,}"),
+    _form("npm-token", "npm_", r"npm_[A-Za-z0-9]{30,}"),
+    _form("pypi-token", "pypi-", r"pypi-AgE[A-Za-z0-9_-]{20,}"),
+    _form("huggingface-token", "hf_", r"hf_[A-Za-z0-9]{30,}"),
+    _form("groq-key", "gsk_", r"gsk_[A-Za-z0-9]{40,}"),
+    _form("digitalocean-token", "_v1_", r"do[opr]_v1_[a-f0-9]{64}"),
+    _form("shopify-token", "shp", r"shp(?:at|ca|pa|ss)_[a-fA-F0-9]{32}"),
+    _form("linear-key", "lin_api_", r"lin_api_[A-Za-z0-9]{32,}"),
+    _form("vault-token", "hvs. hvb.", r"hv[sb]\.[A-Za-z0-9_-]{24,}"),
+    _form("age-key", "age-secret-key-1", r"AGE-SECRET-KEY-1[A-Z0-9]{50,}"),
+    _form("telegram-token", ":aa", r"[0-9]{8,10}:AA[A-Za-z0-9_-]{33}"),
+    _form("twilio-key", "sk", r"SK[0-9a-f]{32}(?![A-Za-z0-9])"),
+    _form("sendgrid-key", "sg.", r"SG\.[A-Za-z0-9_-]{16,32}\.[A-Za-z0-9_-]{32,64}"),
+    _form("jwt", "eyj", r"eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*"),
+)
+
+# ---------------------------------------------------------------------------------------------- context
+
+_TELLING_WORD: Final = (
+    r"pass(?:word|wd|phrase)|pwd|secret|token|credentials?|authorization|"
+    r"(?:api|access|auth|secret|private|account|signing|encryption|master|service|client|admin)[_.-]?key|"
+    r"client[_.-]?secret|apikey|dsn"
+)
+_NAME: Final = re.compile(
+    rf"(?i)(?P<word>{_TELLING_WORD})(?:_?[0-9]{{1,3}})?(?![A-Za-z0-9_-])(?P<quote>[\"']?\]?)"
+    r"(?P<type>\s{0,4}:\s{0,4}[A-Za-z.|\[\] ]{1,40}(?=\s{0,4}=[^=>]))?"
+    r"\s{0,8}(?:=>|:=|={1,3}|!={1,2}|:|,(?=\s{0,2}[\"']))[ \t]{0,8}"
+    r"(?:[a-zA-Z]{0,2}(?P<mark>[\"'`]{1,3})(?P<quoted>[^\"'`\n\r]{4,200})|(?P<bare>[^\s\"'`,;(){}\[\]<>$&|]{6,200}))"
+)
+_QUOTED_REST: Final = re.compile(r"[^\"'`\n\r]*")
+_BARE_REST: Final = re.compile(r"[^\s\"'`,;(){}\[\]<>$&|]*")
+_ENV_LIKE: Final = re.compile(r"[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+")
+_CODE_LIKE: Final = re.compile(r"[A-Za-z_][\w-]*(?:(?:\.|::|->|/)[A-Za-z_][\w-]*)*[.:?!]?")
+_PASSWORD_WORD: Final = re.compile(r"(?i)pass|pwd")
+
+
+def _named_values(text: str) -> Iterator[Span]:
+    """Values that stand beside a name which says that they are secret (`password = "…"`, `API_KEY: …`)."""
+    position = 0
+    while match := _NAME.search(text, position):
+        # The value may itself begin with a name (`secret: token=…`), so go on right behind the word.
+        position = match.end("word")
+        which = "quoted" if match["quoted"] is not None else "bare"
+        looks, rest = (_quoted_is_secret, _QUOTED_REST) if which == "quoted" else (_bare_is_secret, _BARE_REST)
+        if not _STAND_IN.fullmatch(match[which]) and looks(match, match[which]):
+            # Judged by its first 200 characters, replaced as a whole.
+            tail = rest.match(text, match.end(which))
+            position = tail.end() if tail else match.end(which)
+            yield match.start(which), position, "named-secret"
+
+
+def _quoted_is_secret(match: re.Match[str], value: str) -> bool:
+    if _ENV_LIKE.fullmatch(value) or "${" in value or "{{" in value or value.startswith(("http://", "https://", "/")):
+        return False
+    if _PASSWORD_WORD.match(match["word"]):
+        return value.count(" ") <= 3 and not (" " in value and value.endswith((".", ":", "!", "?")))
+    if " " in value:
+        return False
+    return len(value) >= 8 and (any(char.isdigit() for char in value) or (len(value) >= 16 and _mixes_case(value)))
+
+
+def _bare_is_secret(match: re.Match[str], value: str) -> bool:
+    line_start = match.string.rfind("\n", 0, match.start()) + 1
+    before = match.string[max(line_start, match.start() - 60) : match.end("word")]
+    tight = match.string[match.end("word") : match.end("word") + 1] == "="
+    if tight and re.fullmatch(r"\s*(?:export\s+|set\s+|[+>-]\s?)?[A-Z][A-Z0-9_]*", before):
+        return not value.startswith(("/", "./"))
+    digits = sum(map(str.isdigit, value))
+    if _PASSWORD_WORD.match(match["word"]) and ("-" in value or not _CODE_LIKE.fullmatch(value)):
+        return not value.isdigit()
+    if _CODE_LIKE.fullmatch(value) and (digits < 3 or len(value) < 12):
+        return False
+    return len(value) >= 8 and digits >= 2 and any(char.isalpha() for char in value) and not _is_location(value)
+
+
+def _is_location(value: str) -> bool:
+    return "://" in value or value.startswith(("/", "./", "~"))
+
+
+def _mixes_case(value: str) -> bool:
+    return value != value.lower() and value != value.upper()
+
+
+CONTEXT_RULES: Final = (
+    Rule(
+        "url-password",
+        ("://",),
+        re.compile(r"://[^\s:/@\"'<>]{0,100}:(?P<secret>[^\s@\"'<>/]{1,200})@"),
+        _is_no_placeholder,
+    ),
+    Rule("bearer", ("bearer",), re.compile(r"(?i)\bbearer\s{1,4}(?P<secret>[A-Za-z0-9._~+/=-]{16,})"), _has_digit),
+    Rule(
+        "basic-login",
+        ("basic",),
+        re.compile(r"(?i)\bbasic\s{1,4}(?P<secret>[A-Za-z0-9+/_-]{8,400})=*"),
+        _decodes_to_login,
+    ),
+    Rule(
+        "authorization",
+        ("authorization",),
+        re.compile(
+            r"(?i)authorization[\"']?\s{0,4}[:=]\s{0,4}[\"']?(?:basic|token|apikey|key)\s{1,4}(?P<secret>[^\s\"',;]{8,})"
+        ),
+        _has_digit,
+    ),
+    Rule(
+        "netrc-password",
+        ("login",),
+        re.compile(
+            r"\blogin\s{1,8}\S{1,200}\s{1,8}(?:account\s{1,8}\S{1,200}\s{1,8})?password\s{1,8}(?P<secret>\S{1,400})"
+        ),
+        _is_no_placeholder,
+    ),
+    Rule(
+        "command-login",
+        ("-u", "--user"),
+        re.compile(
+            r"(?<!\S)(?:-u|--user|--proxy-user)[ =]?[\"']?[^\s:\"'$-][^\s:\"']{0,100}:"
+            r"(?P<secret>(?!\d+(?!\S))[^\s\"'$]{3,200})"
+        ),
+        _is_no_placeholder,
+    ),
+    Rule(
+        "element-secret",
+        ("</",),
+        re.compile(
+            r"(?i)<(?:[\w.:-]{0,40})(?:password|passwd|secret|token|apikey|api-key)>(?P<secret>[^<\s]{4,400})</"
+        ),
+        _is_no_placeholder,
+    ),
+)  # fmt: skip
+
+# ---------------------------------------------------------------------------------------------- opaque runs
+
+_OPAQUE: Final = re.compile(r"(?<=[\"'`=])[A-Za-z0-9_-]{32,128}(?=[\"'`\s]|$)", re.MULTILINE)
+_DIGEST_BEFORE: Final = re.compile(
+    r"(?i)(?:sha-?\d{1,3}|md5|blake\w*|h1|etag|integrity|checksum|digest|hash|base64|nonce|fingerprint|key-?id|kid|uuid|guid|"
+    r"public[_-]?key|rev(?:ision)?|commit|id)[\w-]{0,12}[\"']?\s{0,4}[=:,-]{0,2}\s{0,4}[\"'`]?$"
+)
+
+
+def _opaque_runs(text: str) -> Iterator[Span]:
+    """Long random runs that stand in quotes or behind `=`, with no word before them that explains a digest."""
+    for match in _OPAQUE.finditer(text):
+        before = text[match.start() - 1]
+        after = text[match.end() : match.end() + 1]
+        enclosed = before in "\"'`" and after == before
+        assigned = before == "=" and not after.strip("\"'`")
+        explained = _DIGEST_BEFORE.search(text[max(0, match.start() - 40) : match.start()])
+        if (enclosed or assigned) and not explained and _looks_random(match[0]):
+            yield match.start(), match.end(), "opaque"
+
+
+def _looks_random(run: str) -> bool:
+    """Random characters change between lower, upper and digit at six of ten steps; words do so at three."""
+    classes = ["d" if char.isdigit() else "u" if char.isupper() else "l" if char.islower() else "-" for char in run]
+    counts = Counter(classes)
+    changes = sum(left != right for left, right in pairwise(classes))
+    spread = len(set(run)) / min(len(run), 64)
+    return min(counts["d"], counts["u"], counts["l"]) >= 3 and changes >= 0.45 * len(run) and spread >= 0.4
+
+
+FORM_KINDS: Final = frozenset(rule.kind for rule in (*VENDOR_RULES, *CONTEXT_RULES)) | {"named-secret", "opaque"}

@@ -1,0 +1,200 @@
+"""The HTTP application: routes, request bodies, health.
+
+| route | answer |
+| --- | --- |
+| `POST /v1/responses`, `/responses` | a turn, as SSE or as one JSON object |
+| `GET /v1/models`, `/models` | every raw alias and admitted mission alias, in OpenAI's list form |
+| `GET /health`, `/v1/health` | who this bridge is and how it is; needs no key, tells no secret |
+| `GET /metrics` | Prometheus |
+
+Counterparts: `server.access` wraps it, `server.turn_response` runs a turn, `wiring.Bridge` chooses its lane.
+Any other path is a 404 and any other method a 405, both as JSON.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import Route as Path
+from starlette.types import ASGIApp
+
+from codex_oss.errors import BridgeError, InvalidRequest, RequestError
+from codex_oss.policy.routing import Route
+from codex_oss.server.access import Access
+from codex_oss.server.errors import error_response, internal, json_response
+from codex_oss.server.metrics import CONTENT_TYPE, Metrics
+from codex_oss.server.turn_response import OpenTurns, Outcome, TurnResponse
+from codex_oss.wire.events import Usage
+from codex_oss.wire.items import TurnRequest
+from codex_oss.wire.responses_request import decode_request
+from codex_oss.wiring import Bridge
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who this process is; the same facts stand in `bridge.json`."""
+
+    version: str
+    pid: int
+    port: int
+    project_root: str
+    source_hash: str
+    started_at: float
+    """Seconds since the epoch."""
+
+
+class Application:
+    """The handlers, bound to one bridge."""
+
+    def __init__(self, bridge: Bridge, identity: Identity, turns: OpenTurns) -> None:
+        self._bridge = bridge
+        self._identity = identity
+        self._turns = turns
+        self._metrics = Metrics()
+
+    def asgi(self) -> ASGIApp:
+        """The whole application, access checks included."""
+        routes = [
+            *(Path(path, self.create_response, methods=["POST"]) for path in ("/v1/responses", "/responses")),
+            *(Path(path, self.models, methods=["GET"]) for path in ("/v1/models", "/models")),
+            *(Path(path, self.health, methods=["GET"]) for path in ("/v1/health", "/health")),
+            Path("/metrics", self.metrics, methods=["GET"]),
+        ]
+        handlers: dict[Any, Any] = {HTTPException: _http_error, BridgeError: _bridge_error, Exception: _unexpected}
+        app = Starlette(routes=routes, exception_handlers=handlers, lifespan=self._lifespan)
+        app.router.redirect_slashes = False
+        return Access(app, self._bridge.config)
+
+    async def create_response(self, http: Request) -> Any:
+        """Decode a turn, choose its lane, and leave the rest to a TurnResponse."""
+        try:
+            body = await read_body(http, self._bridge.config.max_body_bytes)
+            request = decode_request(
+                body,
+                response_id=f"resp_{secrets.token_hex(16)}",
+                created_at=int(time.time()),
+                headers={name.lower(): value for name, value in http.headers.items()},
+            )
+            route, lane = self._bridge.lane_for(request)
+        except BridgeError:
+            self._metrics.refused()
+            raise
+        self._metrics.begin(route)
+
+        def on_end(outcome: Outcome, usage: Usage | None, seconds: float) -> None:
+            self._end(http.state.request_id, request, route, outcome, usage, seconds)
+
+        return TurnResponse(request, lane, self._turns, on_end)
+
+    async def models(self, _: Request) -> Response:
+        """The list of models."""
+        created = int(self._identity.started_at)
+        data = [
+            {"id": name, "object": "model", "created": created, "owned_by": profile.name}
+            for name, profile in self._bridge.models()
+        ]
+        return json_response({"object": "list", "data": data})
+
+    async def health(self, _: Request) -> Response:
+        """Status, identity and what is needed to see why nothing works."""
+        bridge = self._bridge
+        facts = {
+            "status": "ok",
+            **asdict(self._identity),
+            "uptime_s": round(time.time() - self._identity.started_at, 3),
+            "upstream_key_present": bridge.keys_present(),
+            "lanes": sorted(bridge.lanes),
+            "gpt_model_strategy": bridge.config.gpt_strategy,
+            "in_flight": len(self._turns),
+        }
+        return json_response(facts)
+
+    async def metrics(self, _: Request) -> Response:
+        """Counters for Prometheus."""
+        return Response(self._metrics.render(), headers={"Content-Type": CONTENT_TYPE})
+
+    def _end(
+        self,
+        request_id: str,
+        request: TurnRequest,
+        route: Route,
+        outcome: Outcome,
+        usage: Usage | None,
+        seconds: float,
+    ) -> None:
+        label = route.profile.alias if route.profile.name in self._bridge.profiles else "other"
+        self._metrics.end(route, label, outcome, usage, seconds)
+        log.info("%s %s %s %s %s %.3fs", request_id, request.response_id, route.lane, request.model, outcome, seconds)
+
+    @asynccontextmanager
+    async def _lifespan(self, _: Starlette) -> AsyncIterator[None]:
+        # The pool opens with the first request, or by the process right after it listens; see `server.process`.
+        try:
+            yield
+        finally:
+            await self._bridge.aclose()
+
+
+async def read_body(http: Request, max_bytes: int) -> bytes:
+    """The whole request body. Raises RequestError for one that is too large, compressed or cut off."""
+    encoding = http.headers.get("content-encoding", "identity").strip().lower()
+    if encoding not in ("", "identity"):
+        raise InvalidRequest(
+            f"Request bodies with Content-Encoding {encoding[:40]!r} are not supported.",
+            hint="Send the JSON uncompressed.",
+        )
+    declared = http.headers.get("content-length", "")
+    if declared.isdecimal() and declared.isascii() and int(declared[:20]) > max_bytes:
+        raise _too_large(max_bytes)
+    parts: list[bytes] = []
+    size = 0
+    with suppress(ClientDisconnect):
+        async for part in http.stream():
+            size += len(part)
+            if size > max_bytes:
+                raise _too_large(max_bytes)
+            parts.append(part)
+        return b"".join(parts)
+    raise InvalidRequest("The request body was cut off.")
+
+
+def _too_large(max_bytes: int) -> RequestError:
+    return RequestError(
+        f"The request body is larger than {max_bytes} bytes.",
+        hint="Raise max_body_bytes in .codex-oss/config.toml, or shorten the conversation.",
+        code="request_too_large",
+    )
+
+
+async def _http_error(http: Request, error: Exception) -> Response:
+    """404 and 405 of the router."""
+    assert isinstance(error, HTTPException)
+    if error.status_code == 404:
+        return error_response(RequestError(f"There is no route {http.url.path[:200]!r}.", code="not_found"))
+    if http.headers.get("upgrade", "").lower() == "websocket":
+        # Codex tries WebSocket first where it is configured to; 426 sends it back to HTTP.
+        return error_response(RequestError("This bridge speaks HTTP, not WebSocket.", code="upgrade_refused"))
+    response = error_response(RequestError(f"{http.method} is not possible here.", code="method_not_allowed"))
+    response.headers["Allow"] = (error.headers or {}).get("Allow", "")
+    return response
+
+
+async def _bridge_error(_: Request, error: Exception) -> Response:
+    assert isinstance(error, BridgeError)
+    return error_response(internal(error) if error.code == "internal" else error)
+
+
+async def _unexpected(_: Request, error: Exception) -> Response:
+    return error_response(internal(error))

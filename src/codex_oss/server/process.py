@@ -1,0 +1,103 @@
+"""The serving process: a uvicorn server with our own ready line, signals and end.
+
+    bind ─► startup ─► announce ─► "listening on …" ─► serve ─► SIGTERM ─► drain ─► interrupt ─► gone
+
+Rules that hold here:
+
+1. The first line on stdout is the ready line; everything else goes to stderr.
+2. After SIGTERM or SIGINT the process is gone within 5 s: open turns get `shutdown_drain_s` (at most MAX_DRAIN_S) to
+   end by themselves, then a failed terminal event. A second signal ends at once. A thread is the last resort.
+3. The upstream client is imported and opened after the ready line, beside the first requests.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from typing import Final
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from codex_oss.server.turn_response import OpenTurns
+from codex_oss.wiring import Bridge
+
+MAX_DRAIN_S: Final = 3.3
+INTERRUPT_GRACE_S: Final = 0.3
+LAST_RESORT_S: Final = 4.8
+SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
+
+
+class BridgeServer(uvicorn.Server):
+    """One server process. announce: called when it accepts; withdraw: called if it has to die hard."""
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        bridge: Bridge,
+        turns: OpenTurns,
+        *,
+        announce: Callable[[], None],
+        withdraw: Callable[[], None],
+    ) -> None:
+        super().__init__(
+            uvicorn.Config(
+                app,
+                http="httptools",
+                loop="uvloop",
+                ws="none",
+                lifespan="on",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                proxy_headers=False,
+                timeout_keep_alive=75,
+                timeout_graceful_shutdown=1,
+            )
+        )
+        self._bridge = bridge
+        self._turns = turns
+        self._announce = announce
+        self._withdraw = withdraw
+        self._opening: asyncio.Task[None] | None = None
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start, say so, then load the upstream client."""
+        await super().startup(sockets)
+        if self.started:
+            self._announce()
+            self._opening = asyncio.create_task(self._bridge.start())
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop accepting, let open turns end or end them, then close everything."""
+        last_resort = threading.Timer(LAST_RESORT_S, self._die)
+        last_resort.daemon = True
+        last_resort.start()
+        for server in self.servers:
+            server.close()
+        patience_s = 0.0 if self.force_exit else min(self._bridge.config.shutdown_drain_s, MAX_DRAIN_S)
+        await self._turns.drain(patience_s, INTERRUPT_GRACE_S)
+        if self._opening is not None:
+            await asyncio.wait((self._opening,))
+        await super().shutdown(sockets)
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Handle signals without raising them again at the end: a clean stop exits with 0."""
+        previous = {number: signal.signal(number, self.handle_exit) for number in SIGNALS}
+        try:
+            yield
+        finally:
+            for number, handler in previous.items():
+                signal.signal(number, handler)
+
+    def _die(self) -> None:
+        self._withdraw()
+        sys.stderr.write("the bridge did not end in time and was cut off\n")
+        os._exit(1)

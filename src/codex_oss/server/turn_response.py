@@ -1,0 +1,190 @@
+"""The ASGI response of one turn: runs its lane and writes each batch as it comes.
+
+Not Starlette's StreamingResponse: at 512 streams that had a p99 delta age of 57 ms against 3 ms for a plain send loop.
+
+    lane ─► batch ─► encoder ─► send        (one task)
+    receive ─► http.disconnect ─► cancel    (the other task)
+    shutdown ─► interrupt ─► failed event   (by `OpenTurns`)
+
+Rules that hold here:
+
+1. The head goes out with the first batch, so that a failure before it is still an HTTP status.
+2. After the head every end of the lane, whatever its cause, is one terminal event (the encoder sees to it).
+3. A client that leaves cancels the lane at once. After the terminal event it no longer can: the lane gets a moment
+   to tidy up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing, suppress
+from typing import Final, Literal, cast
+
+import msgspec
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from codex_oss.errors import BridgeError
+from codex_oss.server.errors import error_response, internal
+from codex_oss.wire.events import Lane, TurnEvent, TurnFailed, Usage
+from codex_oss.wire.items import TurnRequest
+from codex_oss.wire.responses_stream import ResponseEncoder
+
+log = logging.getLogger(__name__)
+
+Outcome = Literal["completed", "incomplete", "failed", "refused", "cancelled"]
+OnEnd = Callable[[Outcome, Usage | None, float], None]
+
+SSE_HEADERS: Final = (
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-cache"),
+    (b"x-accel-buffering", b"no"),
+)
+TIDY_S: Final = 1.0
+SHUTDOWN: Final = BridgeError("The bridge is shutting down.", hint="Start it again.", code="upstream_unavailable")
+
+
+class OpenTurns:
+    """The turns under way, so that a shutdown can let them end and then ends them."""
+
+    def __init__(self) -> None:
+        self._turns: set[TurnResponse] = set()
+
+    def __len__(self) -> int:
+        return len(self._turns)
+
+    def add(self, turn: TurnResponse) -> None:
+        """A turn began."""
+        self._turns.add(turn)
+
+    def discard(self, turn: TurnResponse) -> None:
+        """A turn ended."""
+        self._turns.discard(turn)
+
+    async def drain(self, patience_s: float, grace_s: float) -> None:
+        """Wait up to *patience_s* for all turns, then interrupt the rest and give their last events *grace_s*."""
+        await self._wait(patience_s)
+        for turn in list(self._turns):
+            turn.interrupt()
+        await self._wait(grace_s)
+
+    async def _wait(self, seconds: float) -> None:
+        waits = [asyncio.create_task(turn.ended.wait()) for turn in self._turns]
+        if waits:
+            _, late = await asyncio.wait(waits, timeout=seconds)
+            for wait in late:
+                wait.cancel()
+
+
+class TurnResponse:
+    """One turn. on_end is called once with the outcome, the usage and the seconds it took."""
+
+    def __init__(self, request: TurnRequest, lane: Lane, turns: OpenTurns, on_end: OnEnd) -> None:
+        self.ended = asyncio.Event()
+        self._request = request
+        self._lane = lane
+        self._turns = turns
+        self._on_end = on_end
+        self._encoder = ResponseEncoder(request, now=time.time)
+        self._begun = False
+        self._refused = False
+        self._interrupted = False
+        self._task: asyncio.Task[None] | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Run the turn until it ended or the client left."""
+        started = time.monotonic()
+        self._turns.add(self)
+        self._task = asyncio.create_task(self._run(scope, receive, send))
+        gone = asyncio.create_task(_disconnected(receive))
+        try:
+            await asyncio.wait((self._task, gone), return_when=asyncio.FIRST_COMPLETED)
+            if self._encoder.terminal:
+                await asyncio.wait((self._task,), timeout=TIDY_S)
+        finally:
+            self._task.cancel()
+            gone.cancel()
+            await asyncio.gather(self._task, gone, return_exceptions=True)
+            self._turns.discard(self)
+            self.ended.set()
+            self._on_end(self._outcome(), self._encoder.usage, time.monotonic() - started)
+
+    def interrupt(self) -> None:
+        """End the turn as failed, because the bridge stops."""
+        if self._task is not None and not self._encoder.terminal:
+            self._interrupted = True
+            self._task.cancel()
+
+    async def _run(self, scope: Scope, receive: Receive, send: Send) -> None:
+        error: BridgeError | None = None
+        try:
+            await self._relay(send)
+        except asyncio.CancelledError:
+            if not self._interrupted:
+                raise
+            error = SHUTDOWN
+        except BridgeError as exc:
+            error = internal(exc) if exc.code == "internal" else exc
+        except OSError:
+            return  # the client's connection broke while we wrote
+        except Exception as exc:
+            error = internal(exc)
+        failed = self._encoder.outcome
+        if error is None and not self._begun and isinstance(failed, TurnFailed):
+            error = BridgeError(failed.message, code=failed.code)
+        if error is not None and not self._begun:
+            self._refused = True
+            await error_response(error)(scope, receive, send)
+        elif error is not None:
+            await self._write(send, self._encoder.fail(error.code, error.message), last=True)
+        elif self._request.stream:
+            await self._write(send, self._encoder.finish(), last=True)
+        else:
+            await self._send_whole(scope, receive, send)
+
+    async def _relay(self, send: Send) -> None:
+        """Pass every batch on; without `stream` only feed the encoder."""
+        batches = cast("AsyncGenerator[Sequence[TurnEvent], None]", self._lane(self._request))
+        async with aclosing(batches):
+            async for events in batches:
+                frames = self._encoder.encode(events)
+                if frames and self._request.stream:
+                    await self._write(send, frames)
+            if not self._encoder.terminal and not self._request.stream:
+                self._encoder.finish()
+
+    async def _write(self, send: Send, frames: bytes, *, last: bool = False) -> None:
+        if not self._begun:
+            self._begun = True
+            await send({"type": "http.response.start", "status": 200, "headers": list(SSE_HEADERS)})
+        if frames or last:
+            await send({"type": "http.response.body", "body": frames, "more_body": not last})
+
+    async def _send_whole(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self._begun = True
+        body = msgspec.json.encode(self._encoder.response())
+        await Response(body, media_type="application/json")(scope, receive, send)
+
+    def _outcome(self) -> Outcome:
+        if self._refused:
+            return "refused"
+        ended = self._encoder.outcome
+        if ended is None:
+            return "cancelled"
+        return _OUTCOMES[type(ended).__name__]
+
+
+_OUTCOMES: Final[dict[str, Outcome]] = {
+    "TurnCompleted": "completed",
+    "TurnIncomplete": "incomplete",
+    "TurnFailed": "failed",
+}
+
+
+async def _disconnected(receive: Receive) -> None:
+    with suppress(OSError):
+        while (await receive())["type"] != "http.disconnect":
+            pass
