@@ -37,11 +37,15 @@ SELECTION = {
 
 def main() -> int:
     """`setup.py PROFILE STAMP`: 0 when `.venv` is ready, 1 with a sentence and a hint when it cannot be made."""
-    profile, wanted = sys.argv[1], sys.argv[2]
     CACHE.mkdir(exist_ok=True)
-    lock = os.open(CACHE / "setup.lock", os.O_RDWR | os.O_CREAT, 0o600)
-    os.set_inheritable(lock, True)
-    fcntl.flock(lock, fcntl.LOCK_EX)
+    with (CACHE / "setup.lock").open("w") as lock:
+        os.set_inheritable(lock.fileno(), True)
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return set_up(sys.argv[1], sys.argv[2])
+
+
+def set_up(profile: str, wanted: str) -> int:
+    """Make what is wanted, under the lock. wanted: the first line of the stamp of a ready environment."""
     made_for, made_profile = read_stamp()
     if made_profile == "dev":
         profile = "dev"  # never take the development tools away again
