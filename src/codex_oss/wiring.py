@@ -16,19 +16,30 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from codex_oss.config import DEFAULT_UPSTREAM_BASE, Config, ConfigProblem, parse_config
+from codex_oss.config import DEFAULT_LOCAL_KEY, DEFAULT_UPSTREAM_BASE, Config, ConfigProblem, parse_config
 from codex_oss.contracts.profiles import PRIMARY_KEY_ENV, ModelProfile, parse_profiles
-from codex_oss.errors import BridgeError, ConfigInvalid
+from codex_oss.errors import ConfigInvalid, StoreError
+from codex_oss.lanes.mission import MissionLane, carries_mission
 from codex_oss.lanes.oss import OssLane
+from codex_oss.policy.exposure import Redactor
 from codex_oss.policy.retry import RetryPolicy
 from codex_oss.policy.routing import Route, choose_route, known_models
+from codex_oss.services.admission import AdmissionDesk
+from codex_oss.services.audit import ReadDigest
 from codex_oss.services.capacity import CapacityGate
+from codex_oss.services.files import ProjectRoot
+from codex_oss.services.mission_runner import MissionRunner
+from codex_oss.services.mission_store import MissionStore
+from codex_oss.services.tool_host import ToolHost
 from codex_oss.services.upstream import Deadlines, UpstreamClient
 from codex_oss.wire.events import Lane
 from codex_oss.wire.items import TurnRequest
 
 PRIMARY_KEY_NAMES = (PRIMARY_KEY_ENV, "UPSTREAM_API_KEY")
 """Variables whose value is `Config.upstream_key`, wherever that was set."""
+
+MAX_AUDITED_BYTES = 64 * 1024 * 1024
+"""A file above this is said to be changed or gone by the audit: no mission could have read it whole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +61,7 @@ class Bridge:
     gate: CapacityGate
     upstream: UpstreamClient
     key_of: Callable[[str], str]
+    root: ProjectRoot
 
     def route(self, model: str) -> Route:
         """Which lane and profile answer to *model*; see `policy.routing`."""
@@ -61,20 +73,18 @@ class Bridge:
         )
 
     def lane_for(self, request: TurnRequest) -> tuple[Route, Lane]:
-        """The route of a request and the lane that serves it. Raises RequestError for a name nobody answers to."""
+        """The route of a request and the lane that serves it. Raises RequestError for a name nobody answers to.
+
+        A turn to a raw name that carries a mission belongs to the mission lane too.
+        """
         route = self.route(request.model)
-        lane = self.lanes.get(route.lane)
-        if lane is None:
-            raise BridgeError(f"The {route.lane} lane is not part of this bridge.", code="lane_unavailable")
-        return route, lane
+        if route.lane == "oss" and carries_mission(request):
+            route = Route("mission", route.profile)
+        return route, self.lanes[route.lane]
 
     def models(self) -> list[tuple[str, ModelProfile]]:
         """Every model name to show, with its profile: raw aliases first, then admitted missions."""
-        return [
-            (name, profile)
-            for name, profile in known_models(self.profiles)
-            if "mission" in self.lanes or name == profile.alias
-        ]
+        return list(known_models(self.profiles))
 
     def keys_present(self) -> dict[str, bool]:
         """For every key variable that a profile names: is it set? Never a value."""
@@ -86,8 +96,9 @@ class Bridge:
         await self.upstream.start()
 
     async def aclose(self) -> None:
-        """Close the connection pool."""
+        """Close the connection pool and the project."""
         await self.upstream.aclose()
+        self.root.close()
 
 
 def read_config(project: Path, flags: Mapping[str, Any], environ: Mapping[str, str]) -> Config:
@@ -122,7 +133,7 @@ def build(settings: Settings, project: Path, environ: Mapping[str, str]) -> Brid
     upstream = UpstreamClient(key_of, deadlines)
     gate = CapacityGate(config.max_upstream_concurrency)
     lanes: dict[str, Lane] = {}
-    bridge = Bridge(config, project, profiles, lanes, gate, upstream, key_of)
+    bridge = Bridge(config, project, profiles, lanes, gate, upstream, key_of, ProjectRoot(project))
     lanes["oss"] = OssLane(
         resolve=lambda model: bridge.route(model).profile,
         profiles=profiles,
@@ -132,7 +143,53 @@ def build(settings: Settings, project: Path, environ: Mapping[str, str]) -> Brid
         stream=config.upstream_stream,
         total_s=config.upstream_total_timeout_s,
     )
+    lanes["mission"] = _mission_lane(bridge)
     return bridge
+
+
+def open_project(project: Path) -> ProjectRoot:
+    """The project's folder, opened; a context manager."""
+    return ProjectRoot(project)
+
+
+def digest_reader(root: ProjectRoot) -> ReadDigest:
+    """Reads what a file of the project is now, for the audit."""
+
+    def read_digest(path: str) -> str | None:
+        try:
+            return root.read_file(path, MAX_AUDITED_BYTES).sha256
+        except StoreError:
+            return None
+
+    return read_digest
+
+
+def _mission_lane(bridge: Bridge) -> Lane:
+    config, redactor = bridge.config, Redactor(_held_secrets(bridge))
+
+    def resolve(model: str) -> tuple[ModelProfile, str | None]:
+        route = bridge.route(model)
+        return route.profile, route.tier
+
+    def count_entries(root: str) -> int:
+        try:
+            return len(bridge.root.list_directory(root).entries)
+        except StoreError:
+            return 0
+
+    tools = ToolHost(bridge.root, redactor)
+    runner = MissionRunner(MissionStore(bridge.project), tools, bridge.lanes["oss"], redactor)
+    desk = AdmissionDesk(bridge.project, config, count_entries)
+    stream_remarks = config.visible_trace_stream and config.visible_trace != "off"
+    return MissionLane(desk, runner, resolve, stream_remarks=stream_remarks)
+
+
+def _held_secrets(bridge: Bridge) -> list[str]:
+    """Every key this process holds; the public default of the local key is no secret."""
+    keys = {bridge.key_of(profile.key_env) for profile in bridge.profiles.values() if profile.key_env}
+    if bridge.config.local_key != DEFAULT_LOCAL_KEY:
+        keys.add(bridge.config.local_key)
+    return sorted(filter(None, keys))
 
 
 def user_folder(environ: Mapping[str, str]) -> Path:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import click
 
@@ -151,7 +151,7 @@ def _problem_of(raw: dict[str, Any]) -> Problem:
     return msgspec.convert(raw, Problem)
 
 
-def _refuse(problems: Sequence[Problem], as_json: bool) -> Any:
+def _refuse(problems: Sequence[Problem], as_json: bool) -> NoReturn:
     """Print every problem and end with 2."""
     if as_json:
         listed = [{"code": p.code, "field": p.field, "message": p.message, "severity": p.severity} for p in problems]
@@ -166,7 +166,7 @@ def _refuse(problems: Sequence[Problem], as_json: bool) -> Any:
     sys.exit(2)
 
 
-def _stop(as_json: bool, code: int, error: str, message: str) -> Any:
+def _stop(as_json: bool, code: int, error: str, message: str) -> NoReturn:
     if as_json:
         click.echo(json.dumps({"ok": False, "status": None, "error": error, "message": message}, ensure_ascii=False))
     click.echo(f"error: {message}", err=True)

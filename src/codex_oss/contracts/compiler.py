@@ -102,8 +102,14 @@ def compile_mission(options: CompileOptions, base: Mapping[str, Any] | None = No
 
 
 def wrap_handoff(raw: Mapping[str, Any]) -> str:
-    """The tagged block that carries *raw*, keys sorted, without a line end after it."""
-    return f"{OPEN_TAG}\n{render_mission(raw)}\n{CLOSE_TAG}"
+    """The tagged block that carries *raw*, keys sorted, without a line end after it.
+
+    A tag inside a text of the mission is escaped, so that parsers which only look for tags find one block.
+    """
+    body = render_mission(raw)
+    for tag in (OPEN_TAG, CLOSE_TAG):
+        body = body.replace(tag, f"\\u003c{tag[1:]}")
+    return f"{OPEN_TAG}\n{body}\n{CLOSE_TAG}"
 
 
 def render_mission(raw: Mapping[str, Any]) -> str:

@@ -59,7 +59,7 @@ MISSION_FIELDS: Final = (
         "word",
         "The tier in words; must fit it",
         code="mode_mismatch",
-        words=tuple(MODE_OF_TIER.values()),
+        words=tuple(MODE_OF_TIER[tier] for tier in APPLY_MODES_OF_TIER),
         shown="the tier's",
     ),
     Field(

@@ -35,6 +35,8 @@ CLOSE_TAG: Final = "</OSS_HANDOFF_JSON>"
 MAX_BLOCKS: Final = 64
 """Blocks looked at in all; with more there is no telling which one is meant."""
 MAX_BLOCK_CHARS: Final = 1_000_000
+MAX_SCAN_CHARS: Final = 2_000_000
+"""Characters of one text that are scanned for the ends of objects; beyond it the next closing tag ends a block."""
 
 HOW_TO_HAND_OVER: Final = (
     f"Put one JSON object with schema_version {SCHEMA_VERSION} between {OPEN_TAG} and {CLOSE_TAG}; "
@@ -149,14 +151,16 @@ def _blocks(text: str, strict: bool, where: str) -> Iterator[Block]:
     real block is not an opening: the last opening tag before a closing one counts.
     """
     tags = [(match.start(), match.end(), match.group() == OPEN_TAG) for match in _TAG.finditer(text)]
-    done = 0
+    done, scan_left = 0, MAX_SCAN_CHARS
     for index, (start, end, opens) in enumerate(tags):
         if start < done or not opens:
             continue
         body = _FENCE.match(text, end)
         body_start = body.end() if body else end
         starts_object = text.startswith("{", body_start)
-        if starts_object and (object_end := _object_end(text, body_start)):
+        object_end, scanned = _object_end(text, body_start, scan_left) if starts_object else (0, 0)
+        scan_left -= scanned
+        if object_end:
             after = _AFTER.match(text, object_end)
             close = after.end() if after else object_end
             if text.startswith(CLOSE_TAG, close):
@@ -172,20 +176,23 @@ def _blocks(text: str, strict: bool, where: str) -> Iterator[Block]:
             yield Block(fault=f"The block opened at {place} is never closed with {CLOSE_TAG}.")
 
 
-def _object_end(text: str, start: int) -> int:
-    """Where the object that starts at *start* ends; 0 when it never does or nests too deep."""
-    depth = 0
-    for token in _TOKEN.finditer(text, start, start + MAX_BLOCK_CHARS + 1):
+def _object_end(text: str, start: int, scan_left: int) -> tuple[int, int]:
+    """Where the object that starts at *start* ends (0: it never does, nests too deep, or is too long to say).
+
+    Also the number of characters that it took to know.
+    """
+    depth, stop = 0, min(len(text), start + min(MAX_BLOCK_CHARS + 1, scan_left))
+    for token in _TOKEN.finditer(text, start, stop):
         match token.group()[0]:
             case "{" | "[":
                 depth += 1
                 if depth > MAX_DEPTH:
-                    return 0
+                    return 0, token.end() - start
             case "}" | "]":
                 depth -= 1
                 if depth == 0:
-                    return token.end()
-    return 0
+                    return token.end(), token.end() - start
+    return 0, max(0, stop - start)
 
 
 def _parse(text: str, start: int, end: int, where: str) -> Block:

@@ -113,8 +113,10 @@ def path_fault(path: str) -> str:
 
 def text_fault(text: str) -> str:
     """Say why *text* cannot be stored; empty when it can."""
-    if "\0" in text:
-        return "it holds a NUL character"
+    return "it holds a NUL character" if "\0" in text else _unicode_fault(text)
+
+
+def _unicode_fault(text: str) -> str:
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -135,7 +137,7 @@ def json_fault(raw: Any, depth: int = 0) -> str:
         case None | bool():
             return ""
         case str():
-            return text_fault(raw)
+            return _unicode_fault(raw)
         case int():
             return "" if raw.bit_length() < 64 else "it holds a number beyond 64 bits"
         case float():
@@ -143,7 +145,7 @@ def json_fault(raw: Any, depth: int = 0) -> str:
         case Mapping():
             if not all(isinstance(key, str) for key in raw):
                 return "a key is not a string"
-            faults = (text_fault(key) or json_fault(value, depth + 1) for key, value in raw.items())
+            faults = (_unicode_fault(key) or json_fault(value, depth + 1) for key, value in raw.items())
         case list() | tuple():
             faults = (json_fault(value, depth + 1) for value in raw)
         case _:
@@ -238,7 +240,8 @@ def _items(reader: Reader, field: Field, raw: Any, at: str) -> list[tuple[Any, s
     elif isinstance(raw, list | tuple):
         items = [(item, f"{at}[{index}]") for index, item in enumerate(raw[: MAX_ITEMS + 1])]
     else:
-        return _misfit(reader, field, raw, at)  # type: ignore[no-any-return]
+        _misfit(reader, field, raw, at)
+        return None
     if len(items) > MAX_ITEMS:
         reader.refuse(field.code, at, f"The list is too long; at most {MAX_ITEMS} entries are accepted.")
         return None
@@ -301,13 +304,11 @@ def _read_path(reader: Reader, field: Field, raw: Any, at: str) -> Any:
 def _read_argvs(reader: Reader, field: Field, raw: Any, at: str) -> Any:
     if not isinstance(raw, list | tuple):
         return _misfit(reader, field, raw, at)
-    if len(raw) > MAX_ITEMS:
-        return _items(reader, field, raw, at) or field.default
     commands: list[tuple[str, ...]] = []
-    for index, argv in enumerate(raw):
+    for argv, where in _items(reader, field, raw, at) or ():
         fits = isinstance(argv, list | tuple) and 0 < len(argv) <= MAX_ITEMS
         if not fits or not all(isinstance(part, str) and not text_fault(part) for part in argv) or not argv[0].strip():
-            reader.refuse(field.code, f"{at}[{index}]", f"Found {shown(argv)}; expected a command as a list of texts.")
+            reader.refuse(field.code, where, f"Found {shown(argv)}; expected a command as a list of texts.")
         else:
             commands.append(tuple(argv))
     return tuple(commands)

@@ -50,10 +50,7 @@ def update_page(page: str) -> str:
 
 def render_fields(fields: tuple[Field, ...]) -> str:
     """A Markdown table of rows: field, type, default, meaning, code."""
-    rows = [
-        (f"`{field.name}`", _type(field), _default(field), field.help, f"`{field.missing or field.code}`")
-        for field in fields
-    ]
+    rows = [(f"`{field.name}`", _type(field), _default(field), field.help, _codes(field)) for field in fields]
     return _table(("field", "type", "default", "meaning", "code of a breach"), rows)
 
 
@@ -120,6 +117,12 @@ def _type(field: Field) -> str:
             return "list of objects" if field.many else "object"
         case _:
             return _KIND_WORDS[field.kind]
+
+
+def _codes(field: Field) -> str:
+    of_items = "path_invalid" if field.kind in ("path", "paths") else ""
+    codes = dict.fromkeys((field.missing, field.above, of_items, field.code))
+    return ", ".join(f"`{code}`" for code in codes if code)
 
 
 def _default(field: Field) -> str:

@@ -1,6 +1,7 @@
 """The lane of raw open models: one turn becomes one Chat Completions request and its answer becomes turn events.
 
-Counterparts: `wire.chat` translates, `services.upstream` carries, `policy.retry` decides what a failure means.
+Counterparts: `wire.chat_request` and `wire.chat_stream` translate, `services.upstream` carries, `policy.retry` decides
+what a failure means.
 
     request ─► slot of the gate ─► post ─► read ─► decode ─► batch … ─► terminal
                     ▲                        │ failed before the first event
@@ -24,16 +25,20 @@ from contextlib import AbstractAsyncContextManager, aclosing
 from typing import Final, Protocol
 
 from codex_oss.contracts.profiles import ModelProfile
-from codex_oss.errors import UpstreamError, UpstreamProtocolError
+from codex_oss.errors import StreamInterrupted, Unavailable, UpstreamError, UpstreamProtocolError
 from codex_oss.policy.retry import GiveUp, RetryPolicy, TryAgain, TryFallback, may_replace, next_attempt
 from codex_oss.services.capacity import CapacityGate
-from codex_oss.wire.chat import ChatDecoder, ToolNames, decode_chat_completion, encode_chat_request
+from codex_oss.wire.chat_request import encode_chat_request
+from codex_oss.wire.chat_stream import ChatDecoder
 from codex_oss.wire.events import LimitsReported, TurnEvent, TurnFailed, TurnStarted, UsageReported
 from codex_oss.wire.items import TurnRequest
 
 log = logging.getLogger(__name__)
 
 MAX_PLAIN_BODY_BYTES: Final = 32 * 1024 * 1024
+MAX_BLANK_BYTES: Final = 64 * 1024
+BLANK: Final = b"\xef\xbb\xbf \t\r\n"
+"""What may stand before the byte that shows whether a body is SSE, JSON or HTML (a BOM among it)."""
 UNSHOWN: Final = (TurnStarted, UsageReported, LimitsReported, TurnFailed)
 """Events that alone show a client nothing yet."""
 FINAL_CODES: Final = ("context_length_exceeded", "upstream_refused", "upstream_unauthorized", "model_not_found")
@@ -130,7 +135,8 @@ class OssLane:
         ):
             begun = False
             held: list[TurnEvent] = []
-            async for events in _decoded(answer, names, profile):
+            decoder = ChatDecoder(names, profile, request_bytes=len(body))
+            async for events in _decoded(answer, decoder, profile):
                 if begun:
                     yield events
                     continue
@@ -144,38 +150,54 @@ class OssLane:
                 raise UpstreamProtocolError("The upstream ended its answer without any content.")
 
 
-async def _decoded(
-    answer: ChatAnswer, names: ToolNames, profile: ModelProfile
-) -> AsyncGenerator[Sequence[TurnEvent], None]:
+async def _decoded(answer: ChatAnswer, decoder: ChatDecoder, profile: ModelProfile) -> AsyncIterator[list[TurnEvent]]:
     """The events of an answer, one non-empty list a read, whatever its Content-Type claims.
 
-    Some servers answer JSON although a stream was asked for, or send no Content-Type: the first byte decides then.
+    A connection that breaks after the upstream said why it stopped cost only the usage: the turn is whole.
     """
-    streamed = answer.content_type == "text/event-stream"
-    decoder = ChatDecoder(names, profile)
-    plain = bytearray()
-    async for chunk in answer.chunks():
-        if not streamed:
-            plain += chunk
-            first = plain.lstrip(b"\xef\xbb\xbf \t\r\n")[:1]
-            if first == b"{" or not first:
-                if len(plain) > MAX_PLAIN_BODY_BYTES:
-                    raise UpstreamProtocolError("The upstream's answer is too large.")
-                continue
-            if first == b"<" or answer.content_type == "application/json":
-                kind = "an HTML page" if first == b"<" else "no JSON object"
-                raise UpstreamProtocolError(
-                    f"The upstream answered with {kind} instead of a model's answer.",
-                    hint=f"Check base_url of profile {profile.name!r}; something else may answer there.",
-                )
-            streamed, chunk = True, bytes(plain)
-        if events := decoder.feed(chunk):
+    body = answer.chunks()
+    first = await _first_bytes(body)
+    kind = first.lstrip(BLANK)[:1]
+    try:
+        if kind == b"{":
+            yield decoder.take_completion(await _rest(first, body))
+            return
+        if kind == b"<" or (answer.content_type == "application/json" and kind):
+            what = "an HTML page" if kind == b"<" else "something else than a JSON object"
+            raise UpstreamProtocolError(
+                f"The upstream answered with {what} instead of a model's answer.",
+                hint=f"Check base_url of profile {profile.name!r}; another program may answer there.",
+            )
+        if events := decoder.feed(first):
             yield events
-    if streamed:
-        if events := decoder.finish():
-            yield events
-    elif plain.strip():
-        yield decode_chat_completion(bytes(plain), names)
+        async for chunk in body:
+            if events := decoder.feed(chunk):
+                yield events
+    except (StreamInterrupted, Unavailable):
+        if not decoder.whole:
+            raise
+    if events := decoder.finish():
+        yield events
+
+
+async def _first_bytes(body: AsyncIterator[bytes]) -> bytes:
+    """The first read that shows what the body is; what else was read is part of it."""
+    seen = b""
+    async for chunk in body:
+        seen += chunk
+        if seen.lstrip(BLANK) or len(seen) > MAX_BLANK_BYTES:
+            break
+    return seen
+
+
+async def _rest(first: bytes, body: AsyncIterator[bytes]) -> bytes:
+    parts, size = [first], len(first)
+    async for chunk in body:
+        parts.append(chunk)
+        size += len(chunk)
+        if size > MAX_PLAIN_BODY_BYTES:
+            raise UpstreamProtocolError("The upstream's answer is too large.")
+    return b"".join(parts)
 
 
 def _raise_failure(events: Sequence[TurnEvent]) -> None:

@@ -166,11 +166,8 @@ def _refuse_admission(opened: MissionOpened) -> Append | None:
 
 def _prefetch(record: RunRecord, mission: MissionV1) -> Append | None:
     """Open investigations begin with the required sources, read by the runtime before the first question."""
-    if (
-        record.calls
-        or mission.evidence_collection_mode != "prefetch_floor"
-        or mission.objective_style != "open_investigation"
-    ):
+    open_style = mission.objective_style == "open_investigation"
+    if record.calls or not open_style or mission.evidence_collection_mode == "model_led":
         return None
     tried = {judged.proposal.arguments.get("path") for judged in record.judged}
     for path in missing_sources(record, mission):

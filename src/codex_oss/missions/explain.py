@@ -27,6 +27,7 @@ REASONS: Final[dict[str, str]] = {
     "model_timeout": "The model did not answer in time.",
     "final_report_required": "A report was asked for, and the model proposed something else instead.",
     "report_missing": "The log holds no report where one was expected.",
+    "mission_not_opened": "The log holds a report of a mission that was never opened.",
     # refused at the door
     "tier_not_available": "This tier can be written and validated, but not run yet.",
     "risk_tier_critical": "Work of critical risk is for a person or GPT to decide.",

@@ -104,8 +104,11 @@ def _mission_route(model: str, tier: str, name: str, profiles: Mapping[str, Mode
 
 
 def _near(model: str, profiles: Mapping[str, ModelProfile]) -> str:
+    """Up to three names that hold what was asked for (`kimi` is in `ocg-kimi-k2.6`), or else look like it."""
+    asked = model[:128].lower()
     names = [name for name, _ in known_models(profiles)]
-    near = difflib.get_close_matches(model[:128], names, n=3, cutoff=0.5)
+    near = [name for name in names if len(asked) > 2 and asked in name][:3]
+    near = near or difflib.get_close_matches(asked, names, n=3, cutoff=0.5)
     return f" Near matches: {', '.join(near)}." if near else ""
 
 

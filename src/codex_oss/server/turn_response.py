@@ -119,54 +119,63 @@ class TurnResponse:
             self._task.cancel()
 
     async def _run(self, scope: Scope, receive: Receive, send: Send) -> None:
-        error: BridgeError | None = None
+        error: BridgeError
         try:
-            await self._relay(send)
+            await self._relay(scope, receive, send)
+            return
         except asyncio.CancelledError:
             if not self._interrupted:
                 raise
             error = SHUTDOWN
         except BridgeError as exc:
             error = internal(exc) if exc.code == "internal" else exc
-        except OSError:
-            return  # the client's connection broke while we wrote
+        except OSError as exc:
+            log.info("%s: the client's connection broke: %s", self._request.response_id, exc)
+            return
         except Exception as exc:
             error = internal(exc)
-        failed = self._encoder.outcome
-        if error is None and not self._begun and isinstance(failed, TurnFailed):
-            error = BridgeError(failed.message, code=failed.code)
-        if error is not None and not self._begun:
-            self._refused = True
-            await error_response(error)(scope, receive, send)
-        elif error is not None:
+        if self._encoder.terminal:
+            log.error("%s: failed after its end: %s", self._request.response_id, error.code)
+        elif self._begun:
             await self._write(send, self._encoder.fail(error.code, error.message), last=True)
-        elif self._request.stream:
-            await self._write(send, self._encoder.finish(), last=True)
         else:
-            await self._send_whole(scope, receive, send)
+            await self._refuse(error, scope, receive, send)
 
-    async def _relay(self, send: Send) -> None:
-        """Pass every batch on; without `stream` only feed the encoder."""
+    async def _relay(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass every batch on. The answer ends with the terminal event; the lane may then still tidy up."""
         batches = cast("AsyncGenerator[Sequence[TurnEvent], None]", self._lane(self._request))
         async with aclosing(batches):
             async for events in batches:
+                ended = self._encoder.terminal
                 frames = self._encoder.encode(events)
-                if frames and self._request.stream:
+                if self._encoder.terminal and not ended:
+                    await self._end(frames, scope, receive, send)
+                elif frames and self._request.stream:
                     await self._write(send, frames)
-            if not self._encoder.terminal and not self._request.stream:
-                self._encoder.finish()
+        if not self._encoder.terminal:
+            await self._end(self._encoder.finish(), scope, receive, send)
+
+    async def _end(self, frames: bytes, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the last bytes: frames, the whole JSON object, or an HTTP error when nothing went out yet."""
+        outcome = self._encoder.outcome
+        if isinstance(outcome, TurnFailed) and not self._begun:
+            await self._refuse(BridgeError(outcome.message, code=outcome.code), scope, receive, send)
+        elif self._request.stream:
+            await self._write(send, frames, last=True)
+        else:
+            self._begun = True
+            body = msgspec.json.encode(self._encoder.response())
+            await Response(body, media_type="application/json")(scope, receive, send)
+
+    async def _refuse(self, error: BridgeError, scope: Scope, receive: Receive, send: Send) -> None:
+        self._begun = self._refused = True
+        await error_response(error)(scope, receive, send)
 
     async def _write(self, send: Send, frames: bytes, *, last: bool = False) -> None:
         if not self._begun:
             self._begun = True
             await send({"type": "http.response.start", "status": 200, "headers": list(SSE_HEADERS)})
-        if frames or last:
-            await send({"type": "http.response.body", "body": frames, "more_body": not last})
-
-    async def _send_whole(self, scope: Scope, receive: Receive, send: Send) -> None:
-        self._begun = True
-        body = msgspec.json.encode(self._encoder.response())
-        await Response(body, media_type="application/json")(scope, receive, send)
+        await send({"type": "http.response.body", "body": frames, "more_body": not last})
 
     def _outcome(self) -> Outcome:
         if self._refused:

@@ -141,6 +141,12 @@ class UpstreamClient:
                     f'or set key_env = "" for profile {profile.name!r} if its server needs no key.',
                     code="upstream_key_missing",
                 )
+            if not key.isascii() or not key.isprintable() or " " in key:
+                raise UpstreamRefused(
+                    f"The value of {profile.key_env} cannot be a key: it holds blanks or characters beyond ASCII.",
+                    hint=f"Set {profile.key_env} again and start the bridge again.",
+                    code="upstream_key_missing",
+                )
             headers["Authorization"] = f"Bearer {key}"
         return headers
 

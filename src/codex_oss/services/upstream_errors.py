@@ -3,7 +3,8 @@
 Counterpart: `services.upstream` meets the refusal. Rules that hold here:
 
 1. 401 and 403 name the *variable* of the upstream key, so that nobody takes them for the local key.
-2. Of an upstream body at most one short, printable line is quoted, with everything key-like taken out.
+2. Of an upstream body at most one short, printable line is quoted, with everything key-like taken out
+   (`wire.chat_errors` reads it, as it reads errors inside a stream).
 3. A longer `Retry-After` than `MAX_RETRY_AFTER_S` is cut: OpenCode would sit silent for as long as it says.
 Source: responses-protocol "Error map"; `tests/services/test_upstream_errors.py` has the table.
 """
@@ -11,24 +12,17 @@ Source: responses-protocol "Error map"; `tests/services/test_upstream_errors.py`
 from __future__ import annotations
 
 import email.utils
-import json
 import re
 import time
 from typing import Final
 
 from codex_oss.contracts.profiles import ModelProfile
 from codex_oss.errors import ContextWindowExceeded, RateLimited, Unavailable, UpstreamError, UpstreamRefused
+from codex_oss.wire.chat_errors import decode_chat_error
+from codex_oss.wire.events import TurnFailed
 
-MAX_EXCERPT_CHARS: Final = 200
 MAX_RETRY_AFTER_S: Final = 3600.0
 RETRYABLE_STATUS: Final = frozenset({408, 409, 425, 500, 502, 503, 504, 529})
-CONTEXT_WORDS: Final = re.compile(
-    r"context_length_exceeded|context (?:length|window|size)|maximum context|prompt is too long|too many tokens"
-    r"|exceed_context_size",
-    re.IGNORECASE,
-)
-QUOTA_WORDS: Final = re.compile(r"insufficient_quota|usage_limit_reached|billing", re.IGNORECASE)
-KEY_LIKE: Final = re.compile(r"(?i)\bbearer\s+\S+|\b(?:sk|pk|key|tok|rt)[-_][A-Za-z0-9_*.-]{4,}|[A-Za-z0-9_+/=-]{40,}")
 
 
 def error_for_status(
@@ -38,11 +32,12 @@ def error_for_status(
 
     body: the begin of the answer. place: `host:port`. secret: the key that was sent, never quoted.
     """
-    said = render_excerpt(body, secret)
-    quote = f" It said: {said}" if said else ""
+    said = _reported(body, secret)
+    quote = f" {said.message}" if said else ""
+    code = said.code if said else ""
     if status in (401, 403):
         return _unauthorised(status, profile, place)
-    if status == 413 or (status in (400, 422, 500) and CONTEXT_WORDS.search(said)):
+    if status == 413 or (status in (400, 422, 500) and code == "context_length_exceeded"):
         return ContextWindowExceeded(f"The conversation is too long for {profile.model!r}.{quote}")
     if status == 404:
         return UpstreamRefused(
@@ -55,7 +50,7 @@ def error_for_status(
             f"The upstream at {place} limits the rate of {profile.model!r}.{quote}",
             retry_after_s=parse_retry_after(retry_after),
         )
-        limited.retryable = not QUOTA_WORDS.search(said)
+        limited.retryable = code != "upstream_refused"  # a spent quota does not come back by asking again
         return limited
     if status in RETRYABLE_STATUS or status >= 500:
         return Unavailable(f"The upstream at {place} failed (HTTP {status}).{quote}")
@@ -80,31 +75,14 @@ def parse_retry_after(value: str, *, now: float | None = None) -> float | None:
     return min(max(seconds, 0.0), MAX_RETRY_AFTER_S)
 
 
-def render_excerpt(body: bytes, secret: str = "") -> str:
-    """One short printable line of an upstream's error body; its `error.message` if it is JSON."""
-    text = body.decode("utf-8", "replace")
-    if text.lstrip()[:1] == "<":
-        return "an HTML page"
-    found = _message_of(text)
+def _reported(body: bytes, secret: str) -> TurnFailed | None:
+    """What the upstream says went wrong, short and on one line; None for an empty body."""
     if secret:
-        found = found.replace(secret, "[key]")
-    printable = "".join(char if char.isprintable() else " " for char in found)
-    line = KEY_LIKE.sub("[key]", " ".join(printable.split()))
-    return line if len(line) <= MAX_EXCERPT_CHARS else line[: MAX_EXCERPT_CHARS - 1] + "…"
-
-
-def _message_of(text: str) -> str:
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
-        return text
-    if not isinstance(value, dict):
-        return text
-    error = value.get("error", value)
-    if isinstance(error, dict):
-        parts = [error.get(key) for key in ("code", "message", "detail")]
-        return ": ".join(part for part in parts if isinstance(part, str) and part) or text
-    return error if isinstance(error, str) else text
+        body = body.replace(secret.encode(), b"[key]")
+    text = body.lstrip(b"\xef\xbb\xbf \t\r\n")
+    if text[:1] == b"<":
+        return TurnFailed("upstream_error", "It answered with an HTML page.")
+    return decode_chat_error(text) if text else None
 
 
 def _unauthorised(status: int, profile: ModelProfile, place: str) -> UpstreamRefused:
