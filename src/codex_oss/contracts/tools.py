@@ -107,7 +107,8 @@ class ToolResult(Struct, frozen=True, omit_defaults=True):
     """What a tool returned. `kind` says which of the fields below are meant.
 
     - `extract` (rtk_read): `path`, `start_line`, `lines`, `total_lines`, `file_sha256`, `complete`
-    - `matches` (rtk_grep): `matches`, `match_count`, `files_searched`, `complete`; no match is `exit_code` 1
+    - `matches` (rtk_grep): `matches`, `context`, `match_count`, `files_searched`, `files_skipped`, `complete`;
+      no match is `exit_code` 1
     - `entries` (rtk_ls): `path`, `lines` (names, folders end in `/`), `complete`
     - `text` (rtk_git_*): `lines`, `complete`
     - `error`: `error_code` and `message`; nothing was shown
@@ -127,7 +128,11 @@ class ToolResult(Struct, frozen=True, omit_defaults=True):
     matches: tuple[Match, ...] = ()
     match_count: int = 0
     """All matches met, also those beyond `max_results`."""
+    context: tuple[Match, ...] = ()
+    """Lines around `matches` that were asked for by `context_lines`; shown, but not matches."""
     files_searched: int = 0
+    files_skipped: int = 0
+    """Files and folders inside the scope that were not searched: binary, too large, hard-linked, unreadable."""
     complete: bool = True
     """False when something was left out because of a bound; what was left out is not evidence."""
     bytes_read: int = 0
