@@ -82,7 +82,11 @@ def _reported(body: bytes, secret: str) -> TurnFailed | None:
     text = body.lstrip(b"\xef\xbb\xbf \t\r\n")
     if text[:1] == b"<":
         return TurnFailed("upstream_error", "It answered with an HTML page.")
-    return decode_chat_error(text) if text else None
+    if not text:
+        return None
+    said = decode_chat_error(text)
+    # A message may end on a terminal: nothing that steers one passes.
+    return TurnFailed(said.code, "".join(char if char.isprintable() else " " for char in said.message))
 
 
 def _unauthorised(status: int, profile: ModelProfile, place: str) -> UpstreamRefused:

@@ -40,7 +40,7 @@ _SIGNS: Final[tuple[tuple[str, re.Pattern[str]], ...]] = (
 )
 """Error code by what code, type and message of the upstream contain."""
 
-_KEY_LIKE: Final = re.compile(r"\b(?:sk|key|pk|tok|Bearer)[-_ ][A-Za-z0-9._*-]{6,}")
+_KEY_LIKE: Final = re.compile(r"\b(?:(?:sk|key|pk|tok)[-_]|Bearer )[A-Za-z0-9_*-][A-Za-z0-9._*-]{4,}[A-Za-z0-9_*-]")
 
 
 def classify_chat_error(raw: Any) -> TurnFailed:

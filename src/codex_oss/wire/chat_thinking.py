@@ -31,6 +31,7 @@ class ThinkSplitter:
         self._state: Literal["start", "thinking", "after"] = "start"
         self._held = ""
         self._close = ""
+        self._thought = False
 
     def feed(self, content: str) -> list[Piece]:
         """Take a piece of content; return what is certain by now. Only to be called while not `plain`."""
@@ -58,13 +59,15 @@ class ThinkSplitter:
         for opening, closing in _TAGS.items():
             if visible.startswith(opening):
                 self._state, self._close = "thinking", closing
-                self._held = visible[len(opening) :].lstrip()
+                self._held = visible[len(opening) :]
                 return
         if visible and not (len(visible) < _LONGEST_OPEN and any(tag.startswith(visible) for tag in _TAGS)):
             self._state = "after"
             self._release(pieces)
 
     def _leave_thinking(self, pieces: list[Piece]) -> None:
+        if not self._thought:
+            self._held = self._held.lstrip()
         thought, tag, rest = self._held.partition(self._close)
         if tag:
             self._state, self._held = "after", rest
@@ -78,6 +81,7 @@ class ThinkSplitter:
 
     def _add_thinking(self, thought: str, pieces: list[Piece]) -> None:
         if thought:
+            self._thought = True
             pieces.append(("thinking", thought))
 
     def _release(self, pieces: list[Piece]) -> None:
