@@ -204,6 +204,16 @@ def test_redaction_is_idempotent_on_pieces_of_secrets(text: str) -> None:
     assert once.text.count("\n") == text.count("\n")
 
 
+SECRETS = [*(one for many in VENDOR.values() for one in many), KEY, *(text for text, _ in CONTEXT)]
+
+
+@given(st.dictionaries(st.sampled_from(["password", "x"]), st.lists(st.sampled_from([*TOKENS, *SECRETS]), max_size=12)))
+def test_redacted_json_is_still_json(parts: dict[str, list[str]]) -> None:
+    """A model's answer is redacted before it is parsed: no quote and no escape of its own is swallowed."""
+    text = json.dumps({name: "".join(texts) for name, texts in parts.items()})
+    assert set(json.loads(Redactor(["held-value-1"]).redact(text).text)) == set(parts)
+
+
 def test_a_forged_placeholder_hides_nothing() -> None:
     """Only our own kinds count as placeholders; a secret in a look-alike is replaced."""
     secret = f"ghp_{drawn(36)}"

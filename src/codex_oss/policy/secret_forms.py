@@ -46,9 +46,18 @@ def find_forms(text: str) -> Iterator[Span]:
         group = "secret" if "secret" in rule.pattern.groupindex else 0
         for match in rule.pattern.finditer(text):
             if rule.accepts is None or rule.accepts(match):
-                yield match.start(group), match.end(group), rule.kind
+                start, end = match.span(group)
+                yield start, _unescaped(text, start, end), rule.kind
     yield from _named_values(text)
     yield from _opaque_runs(text)
+
+
+def _unescaped(text: str, start: int, end: int) -> int:
+    """*end* before the backslashes that belong to a following quote: redacted JSON must stay JSON."""
+    if text[end : end + 1] in ('"', "'"):
+        while end > start and text[end - 1] == "\\":
+            end -= 1
+    return end
 
 
 # ---------------------------------------------------------------------------------------------- vendor forms
@@ -129,10 +138,10 @@ _NAME: Final = re.compile(
     rf"(?i)(?P<word>{_TELLING_WORD})(?:_?[0-9]{{1,3}})?(?![A-Za-z0-9_-])(?P<quote>[\"']?\]?)"
     r"(?P<type>\s{0,4}:\s{0,4}[A-Za-z.|\[\] ]{1,40}(?=\s{0,4}=[^=>]))?"
     r"\s{0,8}(?P<mid>=>|:=|={1,3}|!={1,2}|:|,(?=\s{0,2}[\"']))[ \t]{0,8}"
-    r"(?:[a-zA-Z]{0,2}(?P<mark>[\"'`]{1,3})(?P<quoted>[^\"'`\n\r]{4,200})|(?P<bare>[^\s\"'`,;(){}\[\]<>$&|]{6,200}))"
+    r"(?:[a-zA-Z]{0,2}\\{0,4}(?P<mark>[\"'`]{1,3})(?P<quoted>[^\"'`\n\r]{4,200})|(?P<bare>(?:[^\s\"'`,;(){}\[\]<>$&|\\]|\\(?![nrt\"'\\])){6,200}))"
 )
 _QUOTED_REST: Final = re.compile(r"[^\"'`\n\r]*")
-_BARE_REST: Final = re.compile(r"[^\s\"'`,;(){}\[\]<>$&|]*")
+_BARE_REST: Final = re.compile(r"(?:[^\s\"'`,;(){}\[\]<>$&|\\]|\\(?![nrt\"'\\]))*")
 _ENV_LIKE: Final = re.compile(r"[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+")
 _CODE_LIKE: Final = re.compile(r"[A-Za-z_][\w-]*(?:(?:\.|::|->|/)[A-Za-z_][\w-]*)*[.:?!]?")
 _PASSWORD_WORD: Final = re.compile(r"(?i)pass|pwd")
@@ -150,7 +159,7 @@ def _named_values(text: str) -> Iterator[Span]:
             # Judged by its first 200 characters, replaced as a whole.
             tail = rest.match(text, match.end(which))
             position = tail.end() if tail else match.end(which)
-            yield match.start(which), position, "named-secret"
+            yield match.start(which), _unescaped(text, match.start(which), position), "named-secret"
 
 
 def _quoted_is_secret(match: re.Match[str], value: str) -> bool:
@@ -240,7 +249,8 @@ CONTEXT_RULES: Final = (
         "netrc-password",
         ("login",),
         re.compile(
-            r"\blogin\s{1,8}\S{1,200}\s{1,8}(?:account\s{1,8}\S{1,200}\s{1,8})?password\s{1,8}(?P<secret>\S{1,400})"
+            r"\blogin\s{1,8}\S{1,200}\s{1,8}(?:account\s{1,8}\S{1,200}\s{1,8})?password\s{1,8}"
+            r"(?P<secret>[^\s\"']{1,400})"
         ),
         _is_no_placeholder,
     ),
