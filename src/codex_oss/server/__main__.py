@@ -106,7 +106,7 @@ def _run(project: Path, settings: Settings, sock: socket.socket, instance: Insta
         sys.stdout.flush()
 
     app = Application(bridge, identity, turns).asgi()
-    BridgeServer(app, bridge, turns, announce=announce, withdraw=instance.withdraw).run(sockets=[sock])
+    BridgeServer(app, bridge, turns, announce=announce, withdraw=instance.withdraw).serve_on(sock)
 
 
 if __name__ == "__main__":

@@ -57,7 +57,9 @@ def own_project(project: Path) -> Iterator[Instance]:
     except Timeout as exc:
         raise _busy(project) from exc
     except OSError as exc:
-        raise StoreError(f"Cannot write to {folder}: {exc.strerror}.", hint="Check the folder's owner.") from exc
+        raise StoreError(
+            f"Cannot write to {folder}: {exc.strerror}.", hint="Check that .codex-oss is a folder that you own."
+        ) from exc
     instance = Instance(project)
     try:
         yield instance
