@@ -237,6 +237,14 @@ def test_tools_of_every_kind() -> None:
     assert request.echo["tools"][1] == {"type": "web_search", "external_web_access": False}
 
 
+def test_an_echoed_function_has_all_keys() -> None:
+    """The response object repeats a function tool with the four keys that Open Responses requires."""
+    request = decode({"model": "m", "input": "x", "tools": [{"type": "function", "name": "f", "extra": 1}]})
+    assert request.echo["tools"] == [
+        {"type": "function", "name": "f", "description": None, "parameters": None, "strict": None, "extra": 1}
+    ]
+
+
 def test_codex_lite_models_declare_tools_in_the_input() -> None:
     """A captured lite request has no `tools` key; its `additional_tools` item becomes tools and no message."""
     request = decode((DATA / "codex_lite_request.json").read_bytes(), {"session-id": "s", "thread-id": "t"})

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import httpx2
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from openai import OpenAI
 from openai.types.responses import Response, ResponseStreamEvent
 from pydantic import TypeAdapter
 
@@ -289,6 +291,34 @@ def test_events_fit_the_official_types(ending: TurnEvent, count: int) -> None:
             continue
         parsed = OFFICIAL.validate_python(event)
         assert parsed.type == event["type"]
+
+
+def _client(body: bytes, kind: str) -> OpenAI:
+    """Make the official client on a transport that answers *body* without any socket."""
+    answer = httpx2.Response(200, headers={"content-type": kind}, content=body)
+    transport = httpx2.MockTransport(lambda _request: answer)
+    return OpenAI(api_key="synthetic", base_url="http://bridge.test/v1", http_client=httpx2.Client(transport=transport))
+
+
+def test_the_official_client_reads_the_stream() -> None:
+    """The `openai` client accumulates our stream to the same response that the last event holds."""
+    sent = ResponseEncoder(REQUEST).encode(WHOLE_TURN)
+    with _client(sent, "text/event-stream") as client, client.responses.stream(model="m", input="x") as stream:
+        kinds = [event.type for event in stream]
+        final = stream.get_final_response()
+    assert kinds == [event["type"] for event in frames(sent)[:-1]]
+    assert (final.output_text, final.status) == ("I look.", "completed")
+    assert final.usage is not None
+    assert final.usage.total_tokens == 120
+
+
+def test_the_official_client_reads_the_object() -> None:
+    """Without streaming the response object is what the `openai` client expects."""
+    encoder = ResponseEncoder(REQUEST)
+    encoder.encode(WHOLE_TURN)
+    with _client(json.dumps(encoder.response()).encode(), "application/json") as client:
+        response = client.responses.create(model="m", input="x")
+    assert [item.type for item in response.output] == ["reasoning", "message", "function_call", "custom_tool_call"]
 
 
 RESPONSE_KEYS = (

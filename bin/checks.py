@@ -1,0 +1,215 @@
+"""The steps of `bin/test`: run all that were asked for, whatever fails, and say at the end what happened.
+
+Rules that hold here:
+
+1. Standard library only; the tools are those of `.venv`, and the clients those of `tests/clients/package.json`.
+2. A step that fails never hides the next one; the exit status is 0 only when no step failed.
+3. What could not be run is said loudly, with the reason: a skipped test is not a passed one.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import xml.etree.ElementTree as ElementTree
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+CACHE = ROOT / ".cache"
+CLIENTS = CACHE / "clients"
+RESULTS = CACHE / "test-results.xml"
+COVERAGE = CACHE / "coverage" / "data"
+STEP_TIMEOUT_S = 540
+INSTALL_TIMEOUT_S = 240
+
+DAILY = "not client and not local_model and not slow"
+STATIC = {
+    "FORMAT": ["ruff", "format", "--check", "."],
+    "LINT": ["ruff", "check", "."],
+    "TYPES": ["mypy"],
+    "IMPORTS": ["lint-imports"],
+}
+PYTEST = {
+    "UNIT": ["-m", DAILY],
+    "CLIENTS": ["-m", "client or local_model"],
+    "DOCS": ["tests/docs"],
+}
+HELP = """\
+usage: bin/test [SELECTION ...] [PYTEST ARGUMENT ...]
+
+Sets itself up and runs everything: format, lint, types, import contracts, tests with the real clients and the
+embedded model, docs examples; then the branch coverage.
+
+selections:
+  (none)    everything; at most ten minutes on two cores
+  FAST      the static checks and UNIT: for every day
+  FORMAT    ruff format --check
+  LINT      ruff check
+  TYPES     mypy, strict
+  IMPORTS   the import contracts of pyproject.toml
+  UNIT      the tests without real clients and without the embedded model
+  CLIENTS   the tests that drive Codex, OpenCode and the embedded model
+  DOCS      the examples of README and docs/
+
+Anything else goes to pytest:  bin/test tests/wire -k sse
+"""
+
+
+@dataclass
+class Step:
+    """One line of the summary."""
+
+    name: str
+    result: str
+    seconds: float
+
+
+@dataclass
+class Session:
+    """What was asked for and what happened."""
+
+    steps: list[Step] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+    def run(self, name: str, command: Sequence[str], **environ: str) -> None:
+        """Run a tool of `.venv` with its output shown, and note how it went."""
+        print(f"\n=== {name}: {' '.join(command)}", flush=True)
+        started = time.monotonic()
+        status = run_tool([str(ROOT / ".venv" / "bin" / command[0]), *command[1:]], environ)
+        self.steps.append(Step(name, "ok" if status == 0 else f"FAILED ({status})", time.monotonic() - started))
+
+
+def main(arguments: list[str]) -> int:
+    """Run the selections of the command line."""
+    if {"-h", "--help"} & set(arguments):
+        print(HELP, end="")
+        return 0
+    os.chdir(ROOT)
+    CACHE.mkdir(exist_ok=True)
+    session = Session()
+    words = [word for word in arguments if word in {*STATIC, *PYTEST, "FAST"}]
+    rest = [word for word in arguments if word not in words]
+    if unknown := [word for word in rest if word.isupper() and word.isalpha()]:
+        print(f"error: no selection {unknown[0]}\nhint: bin/test --help lists them", file=sys.stderr)
+        return 2
+    everything = not arguments
+    if "FAST" in words:
+        words = [*STATIC, "UNIT", *(word for word in words if word in ("CLIENTS", "DOCS"))]
+    for name in STATIC if everything else [name for name in STATIC if name in words]:
+        session.run(name.lower(), STATIC[name])
+    if everything:
+        install_clients(session)
+        run_whole_suite(session)
+    for name in [name for name in PYTEST if name in words]:
+        if name == "CLIENTS":
+            install_clients(session)
+        session.run(name.lower(), ["pytest", "-q", "-n", "2", *PYTEST[name]])
+    if rest:
+        if any(word.startswith("tests/clients") for word in rest):
+            install_clients(session)
+        session.run("tests", ["pytest", "-q", *rest])
+    return summarise(session)
+
+
+def run_whole_suite(session: Session) -> None:
+    """All tests with branch coverage, that of the bridge's own child processes included."""
+    shutil.rmtree(COVERAGE.parent, ignore_errors=True)
+    COVERAGE.parent.mkdir(parents=True)
+    RESULTS.unlink(missing_ok=True)
+    suite = ["coverage", "run", "-m", "pytest", "-n", "2", f"--junitxml={RESULTS}"]
+    session.run("tests", suite, COVERAGE_FILE=str(COVERAGE))
+    session.warnings += skip_warnings(RESULTS)
+    run_tool([str(ROOT / ".venv/bin/coverage"), "combine", "--quiet"], {"COVERAGE_FILE": str(COVERAGE)})
+    session.run("coverage", ["coverage", "report"], COVERAGE_FILE=str(COVERAGE))
+
+
+def install_clients(session: Session) -> None:
+    """Bring the pinned clients into the cache; without npm, or when it cannot, the tests skip and the summary says."""
+    pins = (ROOT / "tests/clients/package.json").read_bytes()
+    stamp = CLIENTS / "installed.json"
+    if stamp.exists() and stamp.read_bytes() == pins:
+        return
+    npm = shutil.which("npm")
+    if npm is None:
+        session.warnings.append("npm is not installed: the tests with the real Codex CLI and OpenCode did not run")
+        return
+    print("\n=== clients: npm install (once; about 760 MB)", flush=True)
+    started = time.monotonic()
+    shutil.rmtree(CLIENTS, ignore_errors=True)
+    CLIENTS.mkdir(parents=True)
+    (CLIENTS / "package.json").write_bytes(pins)
+    environ = {} if usable_home() else {"HOME": str(CLIENTS), "npm_config_cache": str(CACHE / "npm")}
+    # Each client pins its own platform packages exactly, and a lock made here would miss those of other platforms.
+    options = ["--ignore-scripts", "--no-audit", "--no-fund", "--no-package-lock", "--no-update-notifier"]
+    status = run_tool([npm, "install", "--loglevel=error", *options], environ, CLIENTS, INSTALL_TIMEOUT_S)
+    if status == 0:
+        stamp.write_bytes(pins)
+    else:
+        session.warnings.append(
+            "npm could not install the clients: the tests with the real Codex CLI and OpenCode skip"
+        )
+    session.steps.append(Step("clients", "ok" if status == 0 else "not installed", time.monotonic() - started))
+
+
+def usable_home() -> bool:
+    """Whether HOME is a folder that tools may write their caches to."""
+    home = os.environ.get("HOME", "")
+    return bool(home) and os.path.isdir(home) and os.access(home, os.W_OK)
+
+
+def run_tool(
+    command: Sequence[str], environ: dict[str, str], cwd: Path = ROOT, timeout_s: float = STEP_TIMEOUT_S
+) -> int:
+    """Run a program in its own process group; its status, or 124 when it took too long and was ended."""
+    outer = {key: value for key, value in os.environ.items() if key != "VIRTUAL_ENV"}
+    with subprocess.Popen(command, cwd=cwd, env=outer | environ, stdin=subprocess.DEVNULL, process_group=0) as child:  # noqa: S603
+        try:
+            return child.wait(timeout_s)
+        except (subprocess.TimeoutExpired, KeyboardInterrupt) as exc:
+            os.killpg(child.pid, signal.SIGTERM)
+            try:
+                child.wait(10)
+            except subprocess.TimeoutExpired:
+                os.killpg(child.pid, signal.SIGKILL)
+            if isinstance(exc, KeyboardInterrupt):
+                raise
+            return 124
+
+
+def skip_warnings(results: Path) -> list[str]:
+    """One line for each reason for which tests were skipped, with their number."""
+    try:
+        cases = ElementTree.parse(results).iter("skipped")  # noqa: S314 - our own pytest wrote it
+        reasons = Counter((case.get("message") or "no reason given").strip() for case in cases)
+    except (OSError, ElementTree.ParseError):
+        return ["the test results could not be read"]
+    return [f"{count} test(s) skipped: {reason}" for reason, count in sorted(reasons.items())]
+
+
+def summarise(session: Session) -> int:
+    """Print the table and what did not run; the exit status."""
+    print("\n=== summary")
+    for step in session.steps:
+        print(f"  {step.name:<10} {step.result:<14} {step.seconds:6.1f} s")
+    if session.warnings:
+        print("\n" + "!" * 100)
+        for warning in session.warnings:
+            print(f"!!! NOT RUN: {warning}")
+        print("!" * 100)
+    failed = [step.name for step in session.steps if step.result.startswith("FAILED")]
+    print(f"\nbin/test: {'FAILED: ' + ', '.join(failed) if failed else 'all steps passed'}", flush=True)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except KeyboardInterrupt:
+        sys.exit(130)

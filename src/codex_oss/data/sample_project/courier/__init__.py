@@ -1,0 +1,1 @@
+"""courier: webhooks delivered, retried, and never lost silently."""
