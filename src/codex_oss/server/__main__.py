@@ -92,6 +92,7 @@ def _run(project: Path, settings: Settings, sock: socket.socket, instance: Insta
     identity = Identity(
         version=__version__,
         pid=os.getpid(),
+        host=settings.config.host,
         port=port,
         project_root=str(project),
         source_hash=source_hash(),
