@@ -35,7 +35,7 @@ def instance_path(project: Path) -> Path:
 
 
 def read_instance(project: Path) -> dict[str, Any] | None:
-    """What the bridge wrote last: pid, host, port, started_at, project_root, source_hash, version. None when nothing."""
+    """What a bridge wrote: pid, host, port, started_at, project_root, source_hash, version; None when nothing."""
     try:
         value = json.loads(instance_path(project).read_bytes())
     except (OSError, ValueError):
