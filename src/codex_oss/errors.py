@@ -186,6 +186,7 @@ HTTP_STATUS: Final[dict[str, int]] = {
     "upstream_refused": 400,
     "upstream_unauthorized": 401,
     "upstream_key_missing": 503,
+    "upstream_key_withheld": 403,
     "upstream_error": 503,
     "upstream_protocol_error": 502,
     "upstream_unavailable": 503,
@@ -205,6 +206,7 @@ RESPONSES_CODE: Final[dict[str, str]] = {
     "upstream_refused": "invalid_prompt",
     "upstream_unauthorized": "invalid_prompt",
     "upstream_key_missing": "invalid_prompt",
+    "upstream_key_withheld": "invalid_prompt",
 }
 """`response.error.code` for a failure inside a stream; anything absent is `server_error`.
 

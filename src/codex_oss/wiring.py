@@ -22,6 +22,7 @@ from codex_oss.errors import ConfigInvalid, StoreError
 from codex_oss.lanes.mission import MissionLane, carries_mission
 from codex_oss.lanes.oss import OssLane
 from codex_oss.policy.exposure import Redactor
+from codex_oss.policy.key_trust import may_hold_key
 from codex_oss.policy.retry import RetryPolicy
 from codex_oss.policy.routing import Route, choose_route, known_models
 from codex_oss.services.admission import AdmissionDesk
@@ -48,6 +49,8 @@ class Settings:
 
     config: Config
     profiles: Mapping[str, ModelProfile]
+    trusted_bases: frozenset[str] = frozenset()
+    """Base URLs that the user placed, not the project; only they and loopback get keys (`policy.key_trust`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +123,7 @@ def read_settings(project: Path, flags: Mapping[str, Any], environ: Mapping[str,
     config, problems = _config(project, flags, environ)
     profiles, more = _profiles(project, config, environ)
     _refuse(problems + more)
-    return Settings(config, profiles)
+    return Settings(config, profiles, _trusted_bases(flags, environ))
 
 
 def build(settings: Settings, project: Path, environ: Mapping[str, str]) -> Bridge:
@@ -130,7 +133,7 @@ def build(settings: Settings, project: Path, environ: Mapping[str, str]) -> Brid
     deadlines = Deadlines(
         config.upstream_first_byte_timeout_s, config.upstream_idle_timeout_s, config.upstream_total_timeout_s
     )
-    upstream = UpstreamClient(key_of, deadlines)
+    upstream = UpstreamClient(key_of, deadlines, may_hold_key=lambda url: may_hold_key(url, settings.trusted_bases))
     gate = CapacityGate(config.max_upstream_concurrency)
     lanes: dict[str, Lane] = {}
     bridge = Bridge(config, project, profiles, lanes, gate, upstream, key_of, ProjectRoot(project))
@@ -199,34 +202,44 @@ def user_folder(environ: Mapping[str, str]) -> Path:
     return (Path(xdg) if xdg.startswith("/") else home / ".config") / "codex-oss"
 
 
-def _config(project: Path, flags: Mapping[str, Any], environ: Mapping[str, str]) -> tuple[Config, list[ConfigProblem]]:
+def _config(
+    project: Path | None, flags: Mapping[str, Any], environ: Mapping[str, str]
+) -> tuple[Config, list[ConfigProblem]]:
     problems: list[ConfigProblem] = []
-    paths = (project / ".codex-oss" / "config.toml", user_folder(environ) / "config.toml")
+    paths = [user_folder(environ) / "config.toml"]
+    if project is not None:
+        paths.insert(0, project / ".codex-oss" / "config.toml")
     files = [(str(path), _read_toml(path, problems)) for path in paths]
     config, more = parse_config(flags=flags, environ=environ, files=files)
     return config, problems + more
 
 
 def _profiles(
-    project: Path, config: Config, environ: Mapping[str, str]
+    project: Path | None, config: Config, environ: Mapping[str, str]
 ) -> tuple[dict[str, ModelProfile], list[ConfigProblem]]:
     problems: list[ConfigProblem] = []
     shipped = resources.files("codex_oss").joinpath("data/models.toml").read_text(encoding="utf-8")
-    user, own = user_folder(environ) / "models.toml", project / ".codex-oss" / "models.toml"
-    sources = [
-        ("codex_oss/data/models.toml", tomllib.loads(shipped)),
-        (str(user), _read_toml(user, problems)),
-        (str(own), _read_toml(own, problems)),
-    ]
+    paths = [user_folder(environ) / "models.toml"]
+    if project is not None:
+        paths.append(project / ".codex-oss" / "models.toml")
+    sources = [("codex_oss/data/models.toml", tomllib.loads(shipped))]
+    sources += [(str(path), _read_toml(path, problems)) for path in paths]
     profiles, more = parse_profiles(
         sources,
-        project_source=str(own),
+        project_source="" if project is None else str(paths[-1]),
         upstream_base=config.upstream_base,
         model_map=config.model_map,
         fallback_map=config.fallback_map,
         model_concurrency=config.model_concurrency,
     )
     return profiles, problems + more
+
+
+def _trusted_bases(flags: Mapping[str, Any], environ: Mapping[str, str]) -> frozenset[str]:
+    """Every base URL that follows from flags, environment, the user's files and the package alone."""
+    config, _ = _config(None, flags, environ)
+    profiles, _ = _profiles(None, config, environ)
+    return frozenset({DEFAULT_UPSTREAM_BASE, *(profile.base_url for profile in profiles.values())})
 
 
 def _read_toml(path: Path, problems: list[ConfigProblem]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from codex_oss.contracts.compiler import CompileOptions, compile_mission, render
 from codex_oss.contracts.fields import APPLY_MODES_OF_TIER
 from codex_oss.contracts.handoff import CLOSE_TAG, OPEN_TAG, parse_document
 from codex_oss.contracts.mission import REPORT_OUTPUTS, MissionV1
+from codex_oss.contracts.objective_fields import OBJECTIVE_TYPES, TARGET_FIELDS
 from codex_oss.contracts.validation import Validation, check_mission
 
 READ_TYPES = ("mapping_lookup", "config_value_extraction", "function_location", "zero_match_evidence", "usage_location")
@@ -155,14 +156,53 @@ def test_a_target_tells_its_type(given_options: dict[str, Any], kind: str) -> No
     assert mission.objective_spec.objective_type == kind
 
 
+@pytest.mark.parametrize("kind", OBJECTIVE_TYPES)
+def test_every_objective_type_compiles(kind: str) -> None:
+    """With all targets given, each type takes those that it knows, without a warning."""
+    patch = kind in PATCH_TYPES
+    mission = compiled(
+        CompileOptions(
+            tier="A5" if patch else "A3",
+            objective="x",
+            allowed_paths=("a.py",),
+            owned_paths=("a.py",) if patch else (),
+            objective_type=kind,
+            target_key="k",
+            target_symbol="s",
+            target_pattern="p",
+            required_test_names=("test_x",),
+            required_source_files=("a.py",),
+        )
+    )
+    assert mission.objective_spec is not None
+    assert mission.objective_spec.objective_type == kind
+    assert set(mission.objective_spec.target) <= {field.name for field in TARGET_FIELDS[kind]}
+    assert mission.objective_spec.target
+
+
 def test_options_override_the_base() -> None:
     """What is said wins over the document, the document over what is written by default."""
     base = template_mission(CompileOptions(objective="Old.", allowed_paths=("a.py",))) | {"tool_budget": 3}
     mission = compiled(CompileOptions(objective="New."), base)
     assert (mission.objective, mission.budget.tool_calls, mission.mission_id) == ("New.", 3, "mission_local_001")
-    promoted = check(compile_mission(CompileOptions(tier="A5", owned_paths=("a.py",)), base)).mission
-    assert promoted is not None
+    promoted = compiled(CompileOptions(tier="A5", owned_paths=("a.py",)), base)
     assert (promoted.tier, promoted.mode, promoted.write_allowed) == ("A5", "bounded_implementation", True)
+
+
+def test_null_in_the_base_is_not_given() -> None:
+    """A base that writes null where something is needed gets what is written by default."""
+    base = {"tier": None, "mission_id": None, "objective": "x", "allowed_paths": ["a.py"], "must_inspect": None}
+    mission = compiled(CompileOptions(), base)
+    assert (mission.tier, mission.mission_id) == ("A3", "mission_local_compile_001")
+
+
+def test_a_base_may_list_with_commas() -> None:
+    """Owned paths given as one text count as the files that they are."""
+    base = {"tier": "A4", "objective": "x", "owned_paths": "a.py, b.py"}
+    mission = compiled(CompileOptions(objective_type="documentation_patch"), base)
+    assert (mission.owned_paths, mission.max_files_changed) == (("a.py", "b.py"), 2)
+    assert mission.objective_spec is not None
+    assert mission.objective_spec.target == {"required_changed_files": ["a.py", "b.py"]}
 
 
 def test_what_cannot_be_is_left_to_the_contract() -> None:

@@ -34,7 +34,9 @@ from codex_oss.policy.scope import scope_of
 START = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
 FILES: dict[str, str] = {
-    "app/retry.py": "import time\n\nMAX_RETRIES = 5\n\ndef retry(call):\n    for _ in range(MAX_RETRIES):\n        call()\n",
+    "app/retry.py": (
+        "import time\n\nMAX_RETRIES = 5\n\ndef retry(call):\n    for _ in range(MAX_RETRIES):\n        call()\n"
+    ),
     "app/config.py": "TIMEOUT_S = 30\nRETRY_LIMIT = 7\n",
 }
 

@@ -24,13 +24,13 @@ def codes_in_sources() -> set[str]:
                     node.args[CODE_ARGUMENT[node.func.id]] if len(node.args) > CODE_ARGUMENT[node.func.id] else None
                 )
                 if isinstance(argument, ast.Constant):
-                    codes.add(argument.value)
+                    codes.add(str(argument.value))
             if (
                 isinstance(node, ast.Yield)
                 and isinstance(node.value, ast.Tuple)
                 and isinstance(node.value.elts[0], ast.Constant)
             ):
-                codes.add(node.value.elts[0].value)
+                codes.add(str(node.value.elts[0].value))
     return codes
 
 

@@ -287,3 +287,14 @@ def test_nothing_is_written_to_the_repository(project: Path, root: ProjectRoot) 
     Git(root).status(everything, timeout_s=20)
     Git(root).diff_stat(None, everything, timeout_s=20)
     assert state() == before
+
+
+def test_a_git_inside_the_project_is_not_run(project: Path, root: ProjectRoot, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A program of that name in a tool folder of the project is never started."""
+    tool = project / "bin" / "git"
+    tool.parent.mkdir()
+    tool.write_text(f"#!/bin/sh\ntouch {project}/ran\n")
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tool.parent}:{os.environ['PATH']}")
+    assert code_of(root) == "git_missing"
+    assert not (project / "ran").exists()

@@ -37,7 +37,7 @@ def _profile(upstream: ChatUpstream, key_env: str = "KEY") -> ModelProfile:
 
 @asynccontextmanager
 async def _client(deadlines: Deadlines = PATIENT, key: str = "synthetic") -> AsyncIterator[UpstreamClient]:
-    client = UpstreamClient(lambda _: key, deadlines)
+    client = UpstreamClient(lambda _: key, deadlines, may_hold_key=lambda url: "untrusted" not in url)
     try:
         yield client
     finally:
@@ -84,6 +84,19 @@ async def test_an_unusable_key_sends_nothing(key: str) -> None:
     assert not key or key not in caught.value.message + caught.value.hint
 
 
+async def test_a_key_is_withheld_from_an_address_of_the_project() -> None:
+    """An address that only the project names gets no key and no request; one without a key may be asked."""
+    async with _client() as client:
+        with pytest.raises(UpstreamRefused) as caught:
+            await _read(client, ModelProfile("m", "ocg-m", "m", "https://untrusted.invalid/v1", key_env="KEY"))
+        assert caught.value.code == "upstream_key_withheld"
+        assert caught.value.message == (
+            "KEY is not sent to untrusted.invalid:443: only this project's files name that address."
+        )
+        with pytest.raises(Unavailable):
+            await _read(client, ModelProfile("m", "ocg-m", "m", "https://untrusted.invalid/v1", key_env=""))
+
+
 START = Send(b"data: {}\n\n")
 BROKEN: list[tuple[Answer, type[UpstreamError], str]] = [
     (mute(), Unavailable, "did not answer in time."),
@@ -125,6 +138,20 @@ async def test_the_total_deadline_ends_a_chatty_answer() -> None:
         async with _client(Deadlines(first_byte_s=5, idle_s=5, total_s=0.3)) as client:
             with pytest.raises(Unavailable, match=r"did not finish within 0\.3 s"):
                 await _read(client, _profile(upstream))
+
+
+async def test_a_slow_reader_is_no_silent_upstream() -> None:
+    """Silence counts only while a read waits: a client that pauses longer than the deadline loses nothing."""
+    answer = text("x" * 40, pieces=4)
+    with ChatUpstream([answer]) as upstream:
+        async with (
+            _client(Deadlines(first_byte_s=0.2, idle_s=0.2, total_s=20)) as client,
+            client.post(_profile(upstream), b'{"stream": true}', stream=True) as opened,
+        ):
+            chunks = opened.chunks()
+            seen = await anext(chunks)
+            await asyncio.sleep(0.6)  # the pause is what is tested
+            assert seen + b"".join([chunk async for chunk in chunks]) == payload_of(answer)
 
 
 async def test_a_dead_address_is_final() -> None:

@@ -199,6 +199,17 @@ def test_an_output_behind_a_steering_message_still_answers_its_call() -> None:
     assert found[1]["content"] == "A"
 
 
+def test_an_output_belongs_to_the_nearest_call_of_its_id() -> None:
+    """When an interrupted round is asked again under the same id, the output answers the second call."""
+    found = messages(
+        FunctionCall("c1", "read", "{}"),
+        text("user", "again"),
+        FunctionCall("c1", "read", "{}"),
+        ToolOutput("c1", (TextPart("A"),)),
+    )
+    assert [message["content"] for message in found if message["role"] == "tool"] == [NO_OUTPUT_NOTE, "A"]
+
+
 IMAGE = ImagePart("data:image/png;base64,AA", "original")
 
 

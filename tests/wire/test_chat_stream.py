@@ -251,6 +251,12 @@ def test_usage_of_each_vendor(name: str, inside_choice: bool) -> None:
     assert events[-2:] == [UsageReported(expected), TurnCompleted()]
 
 
+def test_a_later_chunk_without_counts_does_not_undo_the_usage() -> None:
+    """Usage may come twice, or be followed by one that holds only a price."""
+    later = {"choices": [], "usage": {"cost": 0.1}}
+    assert decoded(sse(delta(content="x"), delta("stop"), usage(1, 1), usage(), later, "[DONE]"))[-2] == USAGE
+
+
 def test_done_without_finish_reason() -> None:
     """Text or whole calls count as an answer, a half-written call does not."""
     assert answer(delta(content="x"))[-1] == TurnCompleted()
@@ -307,8 +313,8 @@ def test_nothing_counts_after_the_end() -> None:
     decoder = ChatDecoder(names(), PROFILE)
     data = sse(delta(content="x"), delta("stop"), delta(content="y"), {"error": "late"}, "[DONE]", delta(content="z"))
     events = decoder.feed(data)
+    assert middle(events) == [ItemStarted(0, MessageStart()), TextDelta(0, "x"), ItemDone(0)]
     assert events[-1] == TurnCompleted()
-    assert TextDelta(0, "y") not in events
     assert decoder.feed(sse(delta(content="z"))) == decoder.finish() == []
 
 
@@ -316,7 +322,7 @@ def test_only_the_first_choice_is_read() -> None:
     """An upstream that answers twice does not mix the two."""
     chunk = delta(content="x")
     chunk["choices"].append({"index": 1, "delta": {"content": "other"}})
-    assert middle(answer(chunk, delta("stop")))[1] == TextDelta(0, "x")
+    assert middle(answer(chunk, delta("stop"))) == [ItemStarted(0, MessageStart()), TextDelta(0, "x"), ItemDone(0)]
 
 
 ODD_CHUNKS = {

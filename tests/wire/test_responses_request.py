@@ -131,6 +131,17 @@ ITEMS = {
         },
         Message("assistant", (TextPart("x"), RefusalPart("no")), "commentary"),
     ),
+    "loose parts": (
+        {
+            "role": "user",
+            "content": [
+                "a",
+                {"type": "input_image", "image_url": {"url": "https://example.org/x.png"}},
+                {"type": "text", "text": None},
+            ],
+        },
+        Message("user", (TextPart("a"), ImagePart("https://example.org/x.png"), TextPart(""))),
+    ),
     "content null": ({"type": "message", "role": "developer", "content": None}, Message("developer", ())),
     "function call": (
         {"type": "function_call", "call_id": "c", "name": "f", "arguments": "{", "namespace": "ns", "status": "x"},
@@ -224,6 +235,14 @@ def test_tools_of_every_kind() -> None:
     assert request.dropped_tools == ("web_search", "tool_search")
     assert request.echo["tools"][0]["strict"] is False
     assert request.echo["tools"][1] == {"type": "web_search", "external_web_access": False}
+
+
+def test_an_echoed_function_has_all_keys() -> None:
+    """The response object repeats a function tool with the four keys that Open Responses requires."""
+    request = decode({"model": "m", "input": "x", "tools": [{"type": "function", "name": "f", "extra": 1}]})
+    assert request.echo["tools"] == [
+        {"type": "function", "name": "f", "description": None, "parameters": None, "strict": None, "extra": 1}
+    ]
 
 
 def test_codex_lite_models_declare_tools_in_the_input() -> None:
@@ -325,6 +344,17 @@ REFUSED: list[tuple[dict[str, Any], str | None]] = [
     ({"model": "m", "input": "x", "tool_choice": {"type": "function", "name": "g"}}, "tool_choice.name"),
     ({"model": "m", "input": "x", "temperature": "hot"}, "temperature"),
     ({"model": "m", "input": "x", "temperature": 3}, "temperature"),
+    ({"model": "m", "input": "x", "top_logprobs": 21}, "top_logprobs"),
+    ({"model": "m", "input": "x", "tools": {}}, "tools"),
+    ({"model": "m", "input": "x", "tools": [{"type": "function", "name": "f", "strict": 1}]}, "tools[0].strict"),
+    ({"model": "m", "input": "x", "tool_choice": "always"}, "tool_choice"),
+    ({"model": "m", "input": "x", "tool_choice": {"type": "allowed_tools", "mode": "none"}}, "tool_choice.mode"),
+    ({"model": "m", "input": "x", "text": {"format": {"type": "xml"}}}, "text.format.type"),
+    ({"model": "m", "input": [{"role": "user", "content": 7}]}, "input[0].content"),
+    (
+        {"model": "m", "input": [{"role": "user", "content": [{"type": "input_image", "file_id": "f"}]}]},
+        "input[0].content[0].image_url",
+    ),
     ({"model": "m", "input": "x", "max_output_tokens": True}, "max_output_tokens"),
     ({"model": "m", "input": "x", "stream": "yes"}, "stream"),
     ({"model": "m", "input": "x", "background": True}, "background"),
@@ -341,6 +371,19 @@ def test_refusals_name_their_field(body: dict[str, Any], param: str) -> None:
         decode(body)
     assert (caught.value.param, caught.value.code) == (param, "invalid_request")
     assert param in caught.value.message
+
+
+def test_a_body_must_be_an_object() -> None:
+    """JSON that is no object is refused by its kind."""
+    with pytest.raises(InvalidRequest, match="must be a JSON object, not a list"):
+        decode(b"[1]")
+
+
+def test_json_object_format() -> None:
+    """The looser structured format is understood."""
+    assert decode({"model": "m", "input": "x", "text": {"format": {"type": "json_object"}}}).text_format == TextFormat(
+        "json_object"
+    )
 
 
 def test_a_previous_response_is_not_found() -> None:

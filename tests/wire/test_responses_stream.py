@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import httpx2
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from openai import OpenAI
 from openai.types.responses import Response, ResponseStreamEvent
 from pydantic import TypeAdapter
 
@@ -58,7 +60,7 @@ _endings: st.SearchStrategy[TurnEvent] = st.sampled_from(
         TurnFailed("no such code", "\ud800"),
     ]
 )
-_texts = st.text(alphabet=st.characters(), max_size=12)
+_texts = st.text(alphabet=st.characters(exclude_categories=()), max_size=12)
 
 
 @st.composite
@@ -291,6 +293,34 @@ def test_events_fit_the_official_types(ending: TurnEvent, count: int) -> None:
         assert parsed.type == event["type"]
 
 
+def _client(body: bytes, kind: str) -> OpenAI:
+    """Make the official client on a transport that answers *body* without any socket."""
+    answer = httpx2.Response(200, headers={"content-type": kind}, content=body)
+    transport = httpx2.MockTransport(lambda _request: answer)
+    return OpenAI(api_key="synthetic", base_url="http://bridge.test/v1", http_client=httpx2.Client(transport=transport))
+
+
+def test_the_official_client_reads_the_stream() -> None:
+    """The `openai` client accumulates our stream to the same response that the last event holds."""
+    sent = ResponseEncoder(REQUEST).encode(WHOLE_TURN)
+    with _client(sent, "text/event-stream") as client, client.responses.stream(model="m", input="x") as stream:
+        kinds = [event.type for event in stream]
+        final = stream.get_final_response()
+    assert kinds == [event["type"] for event in frames(sent)[:-1]]
+    assert (final.output_text, final.status) == ("I look.", "completed")
+    assert final.usage is not None
+    assert final.usage.total_tokens == 120
+
+
+def test_the_official_client_reads_the_object() -> None:
+    """Without streaming the response object is what the `openai` client expects."""
+    encoder = ResponseEncoder(REQUEST)
+    encoder.encode(WHOLE_TURN)
+    with _client(json.dumps(encoder.response()).encode(), "application/json") as client:
+        response = client.responses.create(model="m", input="x")
+    assert [item.type for item in response.output] == ["reasoning", "message", "function_call", "custom_tool_call"]
+
+
 RESPONSE_KEYS = (
     "id object created_at completed_at status incomplete_details model previous_response_id instructions output error "
     "tools tool_choice truncation parallel_tool_calls text top_p presence_penalty frequency_penalty top_logprobs "
@@ -360,6 +390,11 @@ def test_a_cut_call_is_not_completed() -> None:
     ]
     assert sent[-3]["item"]["status"] == "incomplete"
     assert sent[-2]["response"]["incomplete_details"] == {"reason": "max_output_tokens"}
+
+
+def test_limits_are_not_shown() -> None:
+    """Rate-limit windows of an upstream are no frames yet: an unknown event would fail the compliance suite."""
+    assert ResponseEncoder(REQUEST).encode([LimitsReported({"x": "1"})]) == b""
 
 
 def test_usage_that_nobody_reported_is_zero() -> None:

@@ -18,6 +18,7 @@ STREAMS = {
     "cr": (b"data: a\r\rdata: b\r\r", [b"a", b"b"]),
     "mixed ends": (b"data: a\r\n\ndata: b\n\r\n\rdata: c\r\r", [b"a", b"b", b"c"]),
     "several lines": (b"data: a\ndata: b\ndata:\ndata: c\n\n", [b"a\nb\n\nc"]),
+    "several lines with crlf": (b"data: a\r\ndata: b\r\n\r\n", [b"a\nb"]),
     "comments and other fields": (b": ping\n\nid: 7\nevent: x\nretry: 5\ndata: a\n: late\n\n", [b"a"]),
     "field name only": (b"data\n\ndata: a\n\n", [b"a"]),
     "a longer field name": (b"database: a\n\n", []),

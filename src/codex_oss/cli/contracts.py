@@ -25,7 +25,7 @@ from codex_oss.errors import InvalidRequest
 
 if TYPE_CHECKING:
     from codex_oss.contracts.budget import BudgetLimits
-    from codex_oss.contracts.mission import Problem
+    from codex_oss.contracts.mission import MissionV1, Problem
     from codex_oss.contracts.validation import Validation
 
 MAX_DOCUMENT_BYTES: Final = 8 * 1024 * 1024
@@ -54,7 +54,7 @@ def validate_handoff(file: str, project: Path, as_json: bool) -> None:
         for problem in checked.problems:
             click.echo(render_problem(problem))
         if checked.mission:
-            click.echo(_render_ok(checked))
+            click.echo(_render_ok(checked.mission))
     sys.exit(0 if checked.mission else 2)
 
 
@@ -67,8 +67,8 @@ def read_document(file: str) -> str:
     try:
         with click.open_file(file, "rb") as stream:
             data: bytes = stream.read(MAX_DOCUMENT_BYTES + 1)
-    except (OSError, ValueError) as exc:
-        reason = (getattr(exc, "strerror", None) or str(exc)).lower()
+    except (OSError, ValueError, RuntimeError) as exc:  # click's word for a closed stdin is RuntimeError
+        reason = "it is closed" if isinstance(exc, RuntimeError) else (getattr(exc, "strerror", "") or str(exc)).lower()
         raise InvalidRequest(f"{name} cannot be read: {reason}.", hint="Name a file, or - for stdin.") from exc
     if not data.strip():
         raise InvalidRequest(
@@ -154,12 +154,9 @@ def _as_answer(checked: Validation) -> dict[str, Any]:
     }
 
 
-def _render_ok(checked: Validation) -> str:
+def _render_ok(mission: MissionV1) -> str:
     from codex_oss.contracts.mission import RUNNABLE_TIERS
 
-    mission = checked.mission
-    if mission is None:
-        return ""
     budget = mission.budget
     text = f"ok: {mission.tier} mission {mission.mission_id}, {budget.tool_calls} tool calls in {budget.time_s} s"
     if budget.reduction_reason:
@@ -205,7 +202,10 @@ def template(project: Path, handoff: bool, as_json: bool, **said: Any) -> None:
 @compile_flags
 @_output_options
 def compile_(file: str | None, project: Path, handoff: bool, as_json: bool, **said: Any) -> None:
-    """Write a whole mission of tier A2 to A6, from flags, from FILE, or from FILE with flags over it."""
+    """Write a whole mission of tier A2 to A6.
+
+    It comes from flags, from FILE (bare JSON or the tagged block, - for stdin), or from FILE with flags over it.
+    """
     from codex_oss.contracts.compiler import CompileOptions, compile_mission
     from codex_oss.contracts.handoff import Handoff, parse_document
     from codex_oss.contracts.validation import Validation

@@ -5,7 +5,8 @@ Rules that hold here:
 1. Importing this file imports click and nothing else of weight; a verb's module is imported when it is called, or
    when its own `--help` is asked for. The short help of the list comes from the table below (a test compares it).
 2. Exit codes: 0 done, 1 not done, 2 asked wrongly; a mission adds 10, 11 and 12 (`docs/cli.md`).
-3. Bad input gets one sentence and a hint on stderr, never a traceback.
+3. Bad input gets one sentence with its code and a hint on stderr, never a traceback; with `--json` the same stands
+   on stdout as one object.
 """
 
 from __future__ import annotations
@@ -88,7 +89,17 @@ def main(argv: list[str] | None = None) -> None:
     try:
         cli.main(args=argv, prog_name="codex-oss", standalone_mode=True)
     except BridgeError as exc:
-        click.echo(f"error: {exc.message}", err=True)
+        if "--json" in (sys.argv if argv is None else argv):
+            click.echo(render_error_json(exc))
+        click.echo(f"error: {exc.message} [{exc.code}]", err=True)
         if exc.hint:
             click.echo(f"hint: {exc.hint}", err=True)
         sys.exit(2 if isinstance(exc, RequestError) else 1)
+
+
+def render_error_json(error: BridgeError) -> str:
+    """The one object on stdout when a verb that was asked for JSON could not do its work."""
+    import json
+
+    told = {"ok": False, "error": error.code, "message": error.message, "hint": error.hint}
+    return json.dumps(told, ensure_ascii=False)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
@@ -30,6 +31,8 @@ def run_mission(project: Path, model: str, handoff: str, *, timeout_s: float | N
     handoff: the user message with the tagged block. show: called with each remark as it comes.
     Raises TimeoutError after *timeout_s*, RequestError when the bridge refuses, UpstreamError when it breaks off.
     """
+    # What goes wrong inside is said by the report; log lines between the remarks would only repeat it.
+    logging.getLogger("codex_oss").addHandler(logging.NullHandler())
     return asyncio.run(_follow(project, model, handoff, timeout_s, show))
 
 

@@ -88,13 +88,14 @@ def template_mission(options: CompileOptions) -> dict[str, Any]:
 
 def compile_mission(options: CompileOptions, base: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """The whole contract of a tier A2 to A6 (default A3) from a base document and options over it."""
-    base = {name: value for name, value in (base or {}).items() if value is not None}
+    base = base or {}
     given = base.get("tier")
     tier = (options.tier or (given if isinstance(given, str) else "") or "A3").strip().upper()
     written = {**_written(tier, "mission_local_compile_001"), "stop_conditions": list(STOP_CONDITIONS)}
-    raw = written | base | _said(options)
+    kept = {name: value for name, value in base.items() if value is not None or name not in written}
+    raw = written | kept | _said(options)
     if options.tier:
-        raw |= {"tier": tier, "mode": MODE_OF_TIER.get(tier, ""), "write_allowed": tier in ("A5", "A6")}
+        raw |= {name: written[name] for name in ("tier", "mode", "write_allowed", "report_schema")}
     if tier in IMPLEMENTATION_TIERS:
         raw |= _implementation(tier, raw, options)
     spec = _objective_spec(tier, raw, options)

@@ -4,7 +4,7 @@ Counterparts: `contracts.handoff` finds and parses the tagged block, `contracts.
 lists *all* breaches, `contracts.compiler` writes contracts, `missions.decide` obeys them.
 
 A value of `MissionV1` exists only when every rule held: budgets are clamped to the tier, lists are
-normalised, defaults are filled in. Source: mission contract v1; `docs/mission-contract.md` is generated from here.
+normalised, defaults are filled in. Source: mission contract v1; `contracts.fields` has its table.
 """
 
 from __future__ import annotations

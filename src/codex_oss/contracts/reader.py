@@ -178,7 +178,7 @@ def _expected(field: Field) -> str:
         case "word" if len(field.words) == 1:
             return f"expected {field.words[0]!r}"
         case "word":
-            return f"expected one of {', '.join(field.words)}" if field.words else "expected a word"
+            return f"expected one of {', '.join(field.words)}"
         case "words":
             return f"expected a list with any of {', '.join(field.words)}"
         case "whole":
@@ -212,8 +212,6 @@ def _read_word(reader: Reader, field: Field, raw: Any, at: str) -> Any:
     for allowed in field.words:
         if allowed.casefold() == word:
             return allowed
-    if not field.words:
-        return raw.strip()
     near = get_close_matches(word[:60], field.words, n=1)
     hint = field.hint or (f"Did you mean {near[0]!r}?" if near else "")
     reader.refuse(field.code, at, f"Found {shown(raw)}; {_expected(field)}. {hint}".rstrip())

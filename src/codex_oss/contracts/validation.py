@@ -244,8 +244,7 @@ def _check_required_sources(draft: Draft) -> None:
 
 def _with_parents(path: str) -> set[str]:
     """`a/b` gives `a/b`, `a` and `.`."""
-    parts = path.split("/")
-    return {"/".join(parts[:end]) for end in range(1, len(parts) + 1)} | {"."}
+    return {path[:end] for end, char in enumerate(path) if char == "/"} | {path, "."}
 
 
 def _check_apply_mode(draft: Draft) -> None:

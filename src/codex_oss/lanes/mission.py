@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import aclosing
 
-from codex_oss.contracts.handoff import find_mission
+from codex_oss.contracts.handoff import Handoff, find_mission
 from codex_oss.contracts.mission import Problem
 from codex_oss.contracts.profiles import ModelProfile
 from codex_oss.errors import BridgeError
@@ -27,7 +27,7 @@ from codex_oss.missions.record import RunRecord
 from codex_oss.services.admission import AdmissionDesk
 from codex_oss.services.mission_runner import Admission, MissionRunner
 from codex_oss.wire.events import TurnCompleted, TurnEvent, TurnStarted, Usage, UsageReported
-from codex_oss.wire.items import Message, Role, TextPart, TurnRequest
+from codex_oss.wire.items import Item, Message, Role, TextPart, TurnRequest
 
 Resolve = Callable[[str], tuple[ModelProfile, str | None]]
 """Model name to its profile and, for a mission name, its tier."""
@@ -45,9 +45,7 @@ class MissionLane:
     async def __call__(self, request: TurnRequest) -> AsyncIterator[Sequence[TurnEvent]]:
         """Answer one turn. Raises RequestError only before the first event."""
         profile, tier = self._resolve(request.model)
-        found = find_mission(
-            texts_of(request, ("user",)), texts_of(request, ("system", "developer")), mission_alias=tier is not None
-        )
+        found = find_handoff(request, mission_alias=tier is not None)
         yield [TurnStarted(profile.model)]
         if found.raw is None:
             yield _refused(found.problems)
@@ -79,18 +77,34 @@ class MissionLane:
 
 
 def carries_mission(request: TurnRequest) -> bool:
-    """Whether a turn to a raw name holds a mission block, and so belongs to this lane."""
-    found = find_mission(texts_of(request, ("user",)), texts_of(request, ("system", "developer")), mission_alias=False)
+    """Whether a turn to a raw name hands over a mission, and so belongs to this lane."""
+    found = find_handoff(request, mission_alias=False)
     return found.raw is not None or bool(found.problems)
 
 
-def texts_of(request: TurnRequest, roles: tuple[Role, ...]) -> list[str]:
+def find_handoff(request: TurnRequest, *, mission_alias: bool) -> Handoff:
+    """The mission that this turn hands over.
+
+    Clients send the whole history each time. Only what the user said after the last answer counts, so that the turn
+    after a mission does not run it again.
+    """
+    last_answer = max((i for i, item in enumerate(request.items) if _is_message(item, ("assistant",))), default=-1)
+    said = texts_of(request.items[last_answer + 1 :], ("user",))
+    system = [request.instructions, *texts_of(request.items, ("system", "developer"))]
+    return find_mission(said, system, mission_alias=mission_alias)
+
+
+def texts_of(items: Sequence[Item], roles: tuple[Role, ...]) -> list[str]:
     """The text of every message of these roles, in order; one entry a message."""
-    texts = [request.instructions] if request.instructions and "system" in roles else []
-    for item in request.items:
-        if isinstance(item, Message) and item.role in roles:
-            texts.append("\n".join(part.text for part in item.parts if isinstance(part, TextPart)))
-    return texts
+    return [
+        "\n".join(part.text for part in item.parts if isinstance(part, TextPart))
+        for item in items
+        if isinstance(item, Message) and item.role in roles
+    ]
+
+
+def _is_message(item: Item, roles: tuple[Role, ...]) -> bool:
+    return isinstance(item, Message) and item.role in roles
 
 
 def usage_of(record: RunRecord) -> Usage:

@@ -50,7 +50,7 @@ class ChatAnswer(Protocol):
 
     content_type: str
 
-    def chunks(self) -> AsyncIterator[bytes]:
+    def chunks(self) -> AsyncGenerator[bytes, None]:
         """The body, one read each."""
 
 
@@ -129,14 +129,16 @@ class OssLane:
     async def _attempt(self, request: TurnRequest, profile: ModelProfile) -> AsyncGenerator[Sequence[TurnEvent], None]:
         """One request to one model: whole batches, the first of which begins with `TurnStarted`."""
         body, names = encode_chat_request(request, profile, stream=self._stream)
+        decoder = ChatDecoder(names, profile, request_bytes=len(body))
         async with (
             self._gate.slot(profile.name, profile.max_concurrency),
             self._upstream.post(profile, body, stream=self._stream) as answer,
+            aclosing(answer.chunks()) as chunks,
+            aclosing(_decoded(chunks, answer.content_type, decoder, profile)) as decoded,
         ):
             begun = False
             held: list[TurnEvent] = []
-            decoder = ChatDecoder(names, profile, request_bytes=len(body))
-            async for events in _decoded(answer, decoder, profile):
+            async for events in decoded:
                 if begun:
                     yield events
                     continue
@@ -150,19 +152,20 @@ class OssLane:
                 raise UpstreamProtocolError("The upstream ended its answer without any content.")
 
 
-async def _decoded(answer: ChatAnswer, decoder: ChatDecoder, profile: ModelProfile) -> AsyncIterator[list[TurnEvent]]:
+async def _decoded(
+    body: AsyncIterator[bytes], content_type: str, decoder: ChatDecoder, profile: ModelProfile
+) -> AsyncGenerator[list[TurnEvent], None]:
     """The events of an answer, one non-empty list a read, whatever its Content-Type claims.
 
     A connection that breaks after the upstream said why it stopped cost only the usage: the turn is whole.
     """
-    body = answer.chunks()
     first = await _first_bytes(body)
     kind = first.lstrip(BLANK)[:1]
     try:
         if kind == b"{":
             yield decoder.take_completion(await _rest(first, body))
             return
-        if kind == b"<" or (answer.content_type == "application/json" and kind):
+        if kind == b"<" or (content_type == "application/json" and kind):
             what = "an HTML page" if kind == b"<" else "something else than a JSON object"
             raise UpstreamProtocolError(
                 f"The upstream answered with {what} instead of a model's answer.",

@@ -363,6 +363,8 @@ def _argument_breach(call: ToolCall) -> Verdict | None:
         if call.arguments.get(name) is None:
             return denied("argument_missing", f"{call.tool} needs the argument {name}.")
     for name, value in call.arguments.items():
+        if value is None and name in known:
+            continue
         if name not in known:
             supported = ", ".join(known) or "none"
             return denied("argument_invalid", f"{call.tool} has no argument {_shown(name)}; it knows: {supported}.")

@@ -107,7 +107,10 @@ class TurnResponse:
         finally:
             self._task.cancel()
             gone.cancel()
-            await asyncio.gather(self._task, gone, return_exceptions=True)
+            ends = await asyncio.gather(self._task, gone, return_exceptions=True)
+            for failure in ends:
+                if isinstance(failure, Exception):
+                    log.error("%s: could not end properly", self._request.response_id, exc_info=failure)
             self._turns.discard(self)
             self.ended.set()
             self._on_end(self._outcome(), self._encoder.usage, time.monotonic() - started)

@@ -134,7 +134,8 @@ class Git:
 
     def _ask(self, argv: Sequence[str], timeout_s: float) -> _Output:
         program = shutil.which("git")
-        if program is None:
+        if program is None or not os.path.isabs(program) or Path(program).is_relative_to(self._root.path):
+            # A `git` that lies in the project itself (through `.` or a tool folder in PATH) is not run.
             raise GitProblem("git_missing", "git is not installed.")
         with self._shadow() as (folder, environment):
             return _run((program, *_OPTIONS, *argv), self._root.path, environment, folder / "stderr", timeout_s)
@@ -144,7 +145,8 @@ class Git:
         """A git folder with our configuration and the project's data, and the environment that points at it."""
         own, common = self._locate()
         head = _read_text(own, "HEAD")
-        if not _HEAD.fullmatch(head) or not all(_is_real_folder(common, name) for name in ("objects", "refs")):
+        real = all(_is_real_folder(common, name) for name in ("objects", "refs"))
+        if not real or not _HEAD.fullmatch(head) or (own / "index").is_symlink():
             raise _no_repository()
         config = _our_config(_read_text(common, "config"))
         with tempfile.TemporaryDirectory(prefix="codex-oss-git-") as name:

@@ -84,7 +84,8 @@ class LineFinder:
     def __init__(self, query: Query, *, engine: Engine | None = None) -> None:
         """engine: for expressions; None takes `rg` when it is installed."""
         self._query = query
-        self._rg = shutil.which("rg") if engine in (None, "rg") else None
+        found = shutil.which("rg") if engine in (None, "rg") else None
+        self._rg = found if found and os.path.isabs(found) else None
         if engine == "rg" and self._rg is None:
             raise FileNotFoundError("rg is not installed.")
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import importlib
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
@@ -25,12 +25,12 @@ from urllib.parse import urlsplit
 from codex_oss import __version__
 from codex_oss.contracts.profiles import ModelProfile
 from codex_oss.errors import StreamInterrupted, Unavailable, UpstreamError, UpstreamProtocolError, UpstreamRefused
+from codex_oss.policy.key_trust import LOOPBACK
 from codex_oss.services.upstream_errors import error_for_status
 
 if TYPE_CHECKING:
     import aiohttp
 
-LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
 ERROR_BODY_BYTES: Final = 16 * 1024
 ERROR_BODY_WAIT_S: Final = 5.0
 
@@ -54,15 +54,19 @@ class UpstreamAnswer:
         self._watch = watch
         self._foreign = foreign
 
-    async def chunks(self) -> AsyncIterator[bytes]:
+    async def chunks(self) -> AsyncGenerator[bytes, None]:
         """The body as it arrives, one read each.
 
         Raises Unavailable when a deadline passes, StreamInterrupted when the connection breaks.
         """
         content = self._response.content
         try:
-            while chunk := await content.readany():
-                self._watch.heard()
+            while True:
+                self._watch.begin_read()
+                chunk = await content.readany()
+                self._watch.end_read()
+                if not chunk:
+                    return
                 yield chunk
         except self._foreign as exc:
             self._watch.raise_if_expired(exc)
@@ -72,11 +76,15 @@ class UpstreamAnswer:
 class UpstreamClient:
     """One connection pool for all upstreams.
 
-    key_of: value of an upstream key by the name of its variable, empty when unset.
+    key_of: value of an upstream key by the name of its variable, empty when unset. may_hold_key: whether a base URL
+    may be sent a key.
     """
 
-    def __init__(self, key_of: Callable[[str], str], deadlines: Deadlines) -> None:
+    def __init__(
+        self, key_of: Callable[[str], str], deadlines: Deadlines, *, may_hold_key: Callable[[str], bool]
+    ) -> None:
         self._key_of = key_of
+        self._may_hold_key = may_hold_key
         self._deadlines = deadlines
         self._session: aiohttp.ClientSession | None = None
         self._opening = asyncio.Lock()
@@ -133,22 +141,33 @@ class UpstreamClient:
             "User-Agent": f"codex-oss/{__version__}",
         }
         if profile.key_env:
-            key = self._key_of(profile.key_env)
-            if not key:
-                raise UpstreamRefused(
-                    f"The upstream key is missing: {profile.key_env} is not set.",
-                    hint=f"Set {profile.key_env} and start the bridge again, "
-                    f'or set key_env = "" for profile {profile.name!r} if its server needs no key.',
-                    code="upstream_key_missing",
-                )
-            if not key.isascii() or not key.isprintable() or " " in key:
-                raise UpstreamRefused(
-                    f"The value of {profile.key_env} cannot be a key: it holds blanks or characters beyond ASCII.",
-                    hint=f"Set {profile.key_env} again and start the bridge again.",
-                    code="upstream_key_missing",
-                )
-            headers["Authorization"] = f"Bearer {key}"
+            headers["Authorization"] = f"Bearer {self._key(profile)}"
         return headers
+
+    def _key(self, profile: ModelProfile) -> str:
+        """The key of a profile; raises UpstreamRefused when there is none, or none that may be sent."""
+        name = profile.key_env
+        key = self._key_of(name)
+        if not key:
+            raise UpstreamRefused(
+                f"The upstream key is missing: {name} is not set.",
+                hint=f"Set {name} and start the bridge again, "
+                f'or set key_env = "" for profile {profile.name!r} if its server needs no key.',
+                code="upstream_key_missing",
+            )
+        if not key.isascii() or not key.isprintable() or " " in key:
+            raise UpstreamRefused(
+                f"The value of {name} cannot be a key: it holds blanks or characters beyond ASCII.",
+                hint=f"Set {name} again and start the bridge again.",
+                code="upstream_key_missing",
+            )
+        if not self._may_hold_key(profile.base_url):
+            raise UpstreamRefused(
+                f"{name} is not sent to {_place(profile.base_url)}: only this project's files name that address.",
+                hint="If you trust it, set UPSTREAM_BASE, or place the profile in ~/.config/codex-oss/models.toml.",
+                code="upstream_key_withheld",
+            )
+        return key
 
     async def _send(self, profile: ModelProfile, body: bytes, headers: Mapping[str, str]) -> aiohttp.ClientResponse:
         assert self._session is not None
@@ -186,13 +205,17 @@ class UpstreamClient:
 
 
 class _Watch:
-    """The deadlines of one answer. When one passes, the response is closed, which wakes its reader."""
+    """The deadlines of one answer. When one passes, the response is closed, which wakes its reader.
+
+    Silence counts only while a read waits: a client that takes its time must not look like a silent upstream.
+    """
 
     def __init__(self, deadlines: Deadlines) -> None:
         self._loop = asyncio.get_running_loop()
         self._deadlines = deadlines
-        self._begun = self._loop.time()
-        self._last: float | None = None
+        self._begun_at = self._loop.time()
+        self._waiting_since: float | None = self._begun_at
+        self._heard = False
         self._timer: asyncio.TimerHandle | None = None
         self._response: aiohttp.ClientResponse | None = None
         self._expired = ""
@@ -201,8 +224,12 @@ class _Watch:
         self._response = response
         self._check()
 
-    def heard(self) -> None:
-        self._last = self._loop.time()
+    def begin_read(self) -> None:
+        self._waiting_since = self._loop.time() if self._heard else self._begun_at
+
+    def end_read(self) -> None:
+        self._heard = True
+        self._waiting_since = None
 
     def end(self) -> None:
         if self._timer is not None:
@@ -214,20 +241,27 @@ class _Watch:
 
     def _check(self) -> None:
         """Close the response if a deadline passed; else look again when the nearest one can have passed."""
-        ends = self._begun + self._deadlines.total_s
-        if self._last is None:
-            quiet = self._begun + self._deadlines.first_byte_s
-            sentence = f"The upstream sent nothing within {self._deadlines.first_byte_s:g} s."
-        else:
-            quiet = self._last + self._deadlines.idle_s
-            sentence = f"The upstream fell silent for {self._deadlines.idle_s:g} s in the middle of its answer."
-        if ends < quiet:
-            quiet, sentence = ends, f"The upstream did not finish within {self._deadlines.total_s:g} s."
-        if self._loop.time() < quiet:
-            self._timer = self._loop.call_at(quiet, self._check)
+        now = self._loop.time()
+        ends_at, sentence = self._next_deadline(now)
+        if now < ends_at:
+            self._timer = self._loop.call_at(ends_at, self._check)
         elif self._response is not None:
             self._expired = sentence
             self._response.close()
+
+    def _next_deadline(self, now: float) -> tuple[float, str]:
+        allowed = self._deadlines
+        total_ends_at = self._begun_at + allowed.total_s
+        since = now if self._waiting_since is None else self._waiting_since
+        if self._heard:
+            quiet_ends_at = since + allowed.idle_s
+            sentence = f"The upstream fell silent for {allowed.idle_s:g} s in the middle of its answer."
+        else:
+            quiet_ends_at = since + allowed.first_byte_s
+            sentence = f"The upstream sent nothing within {allowed.first_byte_s:g} s."
+        if total_ends_at < quiet_ends_at:
+            return total_ends_at, f"The upstream did not finish within {allowed.total_s:g} s."
+        return quiet_ends_at, sentence
 
 
 def _place(base_url: str) -> str:

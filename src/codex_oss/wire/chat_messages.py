@@ -132,7 +132,8 @@ class _Conversation:
         """End the open assistant group: one assistant message, then the outputs of its calls."""
         content = "\n\n".join(text for text in self._texts if text)
         if content or self._calls:
-            message: ChatMessage = {"role": "assistant", "content": content or None}
+            # "" and not null: some chat templates print a null as the word None.
+            message: ChatMessage = {"role": "assistant", "content": content}
             reasoning = "\n\n".join(text for text in self._reasoning if text)
             if self._calls and reasoning and self._quirks.replay_reasoning:
                 message["reasoning_content"] = reasoning

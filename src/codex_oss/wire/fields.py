@@ -11,7 +11,7 @@ Rules that hold here:
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from codex_oss.errors import InvalidRequest
 
@@ -103,11 +103,7 @@ def object_at(obj: dict[str, Any], key: str, where: str) -> dict[str, Any] | Non
 
 def kind_of(value: Any) -> str:
     """Name the JSON type of *value* for a person."""
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return "a boolean"
-    for kind, name in ((str, "a string"), (int | float, "a number"), (list, "a list"), (dict, "an object")):
-        if isinstance(value, kind):
-            return name
-    return "something else"
+    return _KINDS.get(type(value), "a number")
+
+
+_KINDS: Final = {type(None): "null", bool: "a boolean", str: "a string", list: "a list", dict: "an object"}

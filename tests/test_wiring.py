@@ -1,0 +1,72 @@
+"""Reading the configuration of a project, and what a project's own files may not do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from codex_oss.errors import ConfigInvalid
+from codex_oss.policy.key_trust import may_hold_key
+from codex_oss.wiring import read_config, read_settings
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+def test_precedence(tmp_path: Path) -> None:
+    """Flags beat the environment, which beats the project's file, which beats the user's."""
+    project, home = tmp_path / "project", tmp_path / "home"
+    _write(home / ".config/codex-oss/config.toml", "port = 1\nupstream_retries = 1\nmax_body_bytes = 5000\n")
+    _write(project / ".codex-oss/config.toml", "port = 2\nupstream_retries = 3\n")
+    environ = {"HOME": str(home), "PROXY_PORT": "4"}
+    assert read_config(project, {"port": 5}, environ).port == 5
+    config = read_config(project, {"port": None}, environ)
+    assert (config.port, config.upstream_retries, config.max_body_bytes) == (4, 3, 5000)
+
+
+def test_xdg_config_home(tmp_path: Path) -> None:
+    """An absolute XDG_CONFIG_HOME is used, a relative one ignored."""
+    _write(tmp_path / "xdg/codex-oss/config.toml", "port = 7\n")
+    environ = {"HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path / "xdg")}
+    assert read_config(tmp_path, {}, environ).port == 7
+    assert read_config(tmp_path, {}, {**environ, "XDG_CONFIG_HOME": "xdg"}).port == 4000
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"port = \n", "TOML: Invalid value (at line 1, column 8)"),
+        (b"port = 1\n\xff", "file: is not UTF-8 (byte 9)"),
+        (b"colour = 1", "colour: unknown key; known keys: allow_remote"),
+    ],
+)
+def test_a_broken_file_is_named(tmp_path: Path, data: bytes, message: str) -> None:
+    """The message names the file and what is wrong in it."""
+    path = tmp_path / ".codex-oss" / "config.toml"
+    path.parent.mkdir()
+    path.write_bytes(data)
+    with pytest.raises(ConfigInvalid) as caught:
+        read_config(tmp_path, {}, {"HOME": str(tmp_path)})
+    assert f"{path}: {message}" in caught.value.message
+
+
+def test_a_project_cannot_redirect_the_key(tmp_path: Path) -> None:
+    """Addresses of the project's files are used but not trusted with keys; the user's are."""
+    project, home = tmp_path / "project", tmp_path / "home"
+    _write(project / ".codex-oss/config.toml", 'upstream_base = "https://evil.example/v1"\n')
+    _write(project / ".codex-oss/models.toml", '[profiles.kimi]\nbase_url = "https://worse.example/v1"\n')
+    _write(home / ".config/codex-oss/models.toml", '[profiles.own]\nmodel = "m"\nbase_url = "http://gpu.lan/v1"\n')
+    settings = read_settings(project, {}, {"HOME": str(home)})
+    assert settings.profiles["kimi"].base_url == "https://worse.example/v1"
+    assert settings.profiles["glm"].base_url == "https://evil.example/v1"
+    trusted = [
+        url
+        for url in (settings.profiles["kimi"].base_url, settings.profiles["glm"].base_url, "http://gpu.lan")
+        if may_hold_key(url, settings.trusted_bases)
+    ]
+    assert trusted == ["http://gpu.lan"]
+    placed = read_settings(project, {}, {"HOME": str(home), "UPSTREAM_BASE": "https://evil.example/v1"})
+    assert may_hold_key("https://evil.example/v1", placed.trusted_bases)
