@@ -150,6 +150,10 @@ def install_clients(session: Session) -> None:
     options = ["--ignore-scripts", "--no-audit", "--no-fund", "--no-package-lock", "--no-update-notifier"]
     status = run_tool([npm, "install", "--loglevel=error", *options], environ, CLIENTS, INSTALL_TIMEOUT_S)
     if status == 0:
+        # The one script that is needed: it puts OpenCode's program for this processor in its place.
+        script = CLIENTS / "node_modules/opencode-ai/postinstall.mjs"
+        status = run_tool(["node", script.name], environ, script.parent, INSTALL_TIMEOUT_S)
+    if status == 0:
         stamp.write_bytes(pins)
     else:
         session.warnings.append(
