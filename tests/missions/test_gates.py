@@ -110,6 +110,27 @@ LIES: list[tuple[str, list[str], str, str, str]] = [
         report(finding("x", REF, subject={"symbol": "range"})),
     ),
     (
+        "name without back-ticks",
+        [READ],
+        report(finding("MAX_TRIES is 5", REF)),
+        "symbol_not_in_evidence",
+        report(finding("MAX_RETRIES is 5", REF)),
+    ),
+    (
+        "call without back-ticks",
+        [READ],
+        report(finding("it calls sleep() in a loop", REF)),
+        "symbol_not_in_evidence",
+        report(finding("it calls call() in a loop of retry() in app/retry.py", REF)),
+    ),
+    (
+        "camel name without back-ticks",
+        [READ],
+        report(finding("see maxRetries", REF)),
+        "symbol_not_in_evidence",
+        report(finding("GitHub, JSON and iPhone are words", REF)),
+    ),
+    (
         "symbol on another line",
         [READ],
         report(finding("x", REF, subject={"symbol": "MAX_RETRIES", "line": 1})),

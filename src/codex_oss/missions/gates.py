@@ -6,8 +6,8 @@ Rules that hold here:
 
 1. A gate judges structure against evidence: refs, paths, line numbers, symbols, quotes. No word of a sentence decides
    anything by its tone ("valid", "correct", "not found" mean nothing here).
-2. What `subject` states, and every `path:LINE`, "line N" and back-ticked code inside the claim, is checked against the
-   cited lines.
+2. What `subject` states, and every `path:LINE`, "line N", back-ticked code and name that can only be code
+   (`snake_case`, `lowerCamel`, `call()`) inside the claim, is checked against the cited lines.
 3. A negative answer is as good as a positive one if it was really searched for.
 4. Gates only object. Nothing here raises a status; the closing status is the lower of what was asked and what stands.
 """
@@ -33,6 +33,11 @@ _PATH_LINE: Final = re.compile(
 _LINE_WORD: Final = re.compile(
     r"\blines?\s+(?P<line>[0-9]{1,7})(?:\s*(?:-|–|to|through)\s*(?P<end>[0-9]{1,7}))?", re.IGNORECASE
 )
+
+_NAME: Final = re.compile(
+    r"(?<![\w.])(?:(?P<call>[A-Za-z_]\w*)\(\)|(?P<snake>_*[A-Za-z][A-Za-z0-9]*_\w+)|(?P<camel>[a-z]{2,}[A-Z]\w*))(?!\w)"
+)
+"""Names that are code whatever the sentence around them; a plain word is not judged."""
 
 _KNOWN_OUTPUTS: Final = frozenset(
     {
@@ -177,6 +182,11 @@ def _check_claim(finding: Finding, citations: list[Citation]) -> Iterator[Object
     for code in _BACKTICKED.findall(finding.claim):
         if not _is_borne_out(code.strip(), citations, lines):
             yield "code_not_in_evidence", f"`{code[:120]}` does not stand in the cited lines."
+    for name in _names_in(_BACKTICKED.sub(" ", finding.claim)):
+        if not _is_borne_out(name, citations, lines) and not any(
+            name in path for path in _cited_paths(citations, lines)
+        ):
+            yield "symbol_not_in_evidence", f"{name[:120]!r} is named, but does not stand in the cited lines."
 
 
 def _check_subject(subject: Subject, citations: list[Citation], lines: list[ShownLine]) -> Iterator[Objection]:
@@ -221,6 +231,11 @@ def _check_stated_lines(claim: str, citations: list[Citation], lines: list[Shown
         last = int(found["end"] or first)
         if not {first, last} <= {line.number for line in lines if line.number}:
             yield "line_not_shown", f"{found[0]!r} is stated, but that line is not among the cited ones."
+
+
+def _names_in(text: str) -> list[str]:
+    """Names of code in a sentence, each once, in order."""
+    return list(dict.fromkeys(found["call"] or found["snake"] or found["camel"] for found in _NAME.finditer(text)))
 
 
 def _is_borne_out(code: str, citations: list[Citation], lines: list[ShownLine]) -> bool:
