@@ -150,9 +150,9 @@ def install_clients(session: Session) -> None:
     options = ["--ignore-scripts", "--no-audit", "--no-fund", "--no-package-lock", "--no-update-notifier"]
     status = run_tool([npm, "install", "--loglevel=error", *options], environ, CLIENTS, INSTALL_TIMEOUT_S)
     if status == 0:
-        # The one install script that is needed: it puts the program for this platform in its place.
-        package = CLIENTS / "node_modules" / "opencode-ai"
-        status = run_tool([shutil.which("node") or "node", "postinstall.mjs"], environ, package, INSTALL_TIMEOUT_S)
+        # The one script that is needed: it puts OpenCode's program for this processor in its place.
+        script = CLIENTS / "node_modules/opencode-ai/postinstall.mjs"
+        status = run_tool(["node", script.name], environ, script.parent, INSTALL_TIMEOUT_S)
     if status == 0:
         stamp.write_bytes(pins)
     else:
