@@ -140,7 +140,7 @@ def install_clients(session: Session) -> None:
     if npm is None:
         session.warnings.append("npm is not installed: the tests with the real Codex CLI and OpenCode did not run")
         return
-    print("\n=== clients: npm install (once; about 760 MB)", flush=True)
+    print("\n=== npm: install the clients (once; about 760 MB)", flush=True)
     started = time.monotonic()
     shutil.rmtree(CLIENTS, ignore_errors=True)
     CLIENTS.mkdir(parents=True)
@@ -159,7 +159,7 @@ def install_clients(session: Session) -> None:
         session.warnings.append(
             "npm could not install the clients: the tests with the real Codex CLI and OpenCode skip"
         )
-    session.steps.append(Step("clients", "ok" if status == 0 else "not installed", time.monotonic() - started))
+    session.steps.append(Step("npm", "ok" if status == 0 else "not installed", time.monotonic() - started))
 
 
 def usable_home() -> bool:
