@@ -24,6 +24,11 @@ if TYPE_CHECKING:
 
 EXIT_OF_STATUS: Final[dict[str, int]] = {"COMPLETE": 0, "PARTIAL": 10, "ESCALATE": 11, "FAILED": 12}
 DEFAULT_PROFILE: Final = "kimi"
+STORE_CODES: Final = frozenset(
+    {"store_error", "log_unwritable", "log_unreadable", "log_locked", "log_conflict", "log_corrupt"}
+)
+"""Refusals that no better handoff would mend."""
+NO_REPORT: Final = "The answer holds no report; is this the bridge of codex-oss?"
 
 
 class MissionGroup(click.Group):
@@ -69,9 +74,9 @@ def run(file: str, project: Path, model: str | None, timeout_s: float | None, as
         _stop(as_json, 1, "timeout", f"The mission did not end within {timeout_s:g} s; it was cut off.")
     report = _report_in(final_text)
     if report is None:
-        _stop(as_json, 1, "no_report", "The answer holds no report; is this the bridge of codex-oss?")
+        _stop(as_json, 1, "no_report", NO_REPORT)
     if report.get("problems"):
-        _refuse([_problem_of(problem) for problem in report["problems"]], as_json)
+        _refuse_answered(report["problems"], as_json)
     status = str(report.get("status"))
     click.echo(json.dumps(_outcome(project, report), ensure_ascii=False) if as_json else final_text)
     sys.exit(EXIT_OF_STATUS.get(status, 1))
@@ -143,12 +148,19 @@ def _report_in(final_text: str) -> dict[str, Any] | None:
     return report if isinstance(report, dict) else None
 
 
-def _problem_of(raw: dict[str, Any]) -> Problem:
+def _refuse_answered(raw: Any, as_json: bool) -> NoReturn:
+    """End with what the bridge objected to: 2 for a broken contract, 1 when its disk failed or it speaks nonsense."""
     import msgspec
 
     from codex_oss.contracts.mission import Problem
 
-    return msgspec.convert(raw, Problem)
+    try:
+        problems = msgspec.convert(raw, tuple[Problem, ...])
+    except msgspec.ValidationError:
+        _stop(as_json, 1, "no_report", NO_REPORT)
+    if all(problem.code in STORE_CODES for problem in problems):
+        _stop(as_json, 1, problems[0].code, problems[0].message)
+    _refuse(problems, as_json)
 
 
 def _refuse(problems: Sequence[Problem], as_json: bool) -> NoReturn:
