@@ -20,10 +20,12 @@ from codex_oss.cli.options import json_option, project_option
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from codex_oss.contracts.mission import Problem
+    from codex_oss.contracts.mission import MissionV1, Problem
 
 EXIT_OF_STATUS: Final[dict[str, int]] = {"COMPLETE": 0, "PARTIAL": 10, "ESCALATE": 11, "FAILED": 12}
 DEFAULT_PROFILE: Final = "kimi"
+MARGIN_S: Final = 60.0
+"""Patience beyond the time that the mission asks for; whoever takes longer is no bridge, or hangs."""
 STORE_CODES: Final = frozenset(
     {"store_error", "log_unwritable", "log_unreadable", "log_locked", "log_conflict", "log_corrupt"}
 )
@@ -56,7 +58,13 @@ def mission() -> None:
 @click.argument("file", metavar="FILE|-")
 @project_option
 @click.option("--model", metavar="ALIAS", help="Model name, e.g. mission-a3-kimi. Default: the mission's tier on kimi.")
-@click.option("--timeout", "timeout_s", type=click.FloatRange(1, 86_400), metavar="S", help="Give up after S seconds.")
+@click.option(
+    "--timeout",
+    "timeout_s",
+    type=click.FloatRange(1, 86_400),
+    metavar="S",
+    help="Give up after S seconds. Default: the mission's time and a minute.",
+)
 @json_option
 def run(file: str, project: Path, model: str | None, timeout_s: float | None, as_json: bool) -> None:
     """Run the mission in FILE (the tagged block or the bare JSON object; - reads standard input).
@@ -65,8 +73,9 @@ def run(file: str, project: Path, model: str | None, timeout_s: float | None, as
     """
     from codex_oss.cli.mission_client import run_mission
 
-    text, raw = _read_mission(file, as_json)
-    alias = model or f"mission-{str(raw.get('tier', 'A3')).lower()}-{DEFAULT_PROFILE}"
+    text, contract = _read_mission(file, as_json)
+    alias = model or f"mission-{contract.tier.lower()}-{DEFAULT_PROFILE}"
+    timeout_s = timeout_s or contract.budget.time_requested_s + MARGIN_S
     show = (lambda remark: None) if as_json else (lambda remark: click.echo(f"· {remark}", err=True))
     try:
         final_text = run_mission(project, alias, text, timeout_s=timeout_s, show=show)
@@ -108,8 +117,8 @@ def list_(project: Path, as_json: bool) -> None:
         click.echo("No mission was run here yet.")
 
 
-def _read_mission(file: str, as_json: bool) -> tuple[str, dict[str, Any]]:
-    """The text to hand over and the raw mission; ends the program when the contract is broken."""
+def _read_mission(file: str, as_json: bool) -> tuple[str, MissionV1]:
+    """The text to hand over and what it says; ends the program when the contract is broken."""
     from codex_oss.cli.contracts import read_document
     from codex_oss.contracts.budget import BudgetLimits
     from codex_oss.contracts.compiler import wrap_handoff
@@ -120,11 +129,11 @@ def _read_mission(file: str, as_json: bool) -> tuple[str, dict[str, Any]]:
     if found.raw is None:
         _refuse(found.problems, as_json)
     checked = check_mission(found.raw, limits=BudgetLimits(), new_id="mission_unnamed")
-    if checked.errors:
+    if checked.mission is None:
         _refuse(checked.problems, as_json)
     for problem in checked.problems:
         click.echo(f"warning: {problem.code} {problem.field}: {problem.message}", err=True)
-    return wrap_handoff(found.raw), found.raw
+    return wrap_handoff(found.raw), checked.mission
 
 
 def _outcome(project: Path, report: dict[str, Any]) -> dict[str, Any]:
