@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 import click
 
 from codex_oss.cli.options import json_option, project_option
+from codex_oss.policy.printable import printable, printable_json
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -76,7 +77,7 @@ def run(file: str, project: Path, model: str | None, timeout_s: float | None, as
     text, contract = _read_mission(file, as_json)
     alias = model or f"mission-{contract.tier.lower()}-{DEFAULT_PROFILE}"
     timeout_s = timeout_s or contract.budget.time_requested_s + MARGIN_S
-    show = (lambda remark: None) if as_json else (lambda remark: click.echo(f"· {remark}", err=True))
+    show = (lambda remark: None) if as_json else (lambda remark: click.echo(printable(f"· {remark}"), err=True))
     try:
         final_text = run_mission(project, alias, text, timeout_s=timeout_s, show=show)
     except TimeoutError:
@@ -87,7 +88,7 @@ def run(file: str, project: Path, model: str | None, timeout_s: float | None, as
     if report.get("problems"):
         _refuse_answered(report["problems"], as_json)
     status = str(report.get("status"))
-    click.echo(json.dumps(_outcome(project, report), ensure_ascii=False) if as_json else final_text)
+    click.echo(_dumps(_outcome(project, report)) if as_json else printable(final_text))
     sys.exit(EXIT_OF_STATUS.get(status, 1))
 
 
@@ -109,10 +110,10 @@ def list_(project: Path, as_json: bool) -> None:
         except BridgeError as exc:
             rows.append({"mission_id": mission_id, "status": "UNREADABLE", "reason_codes": [exc.code], "objective": ""})
     if as_json:
-        click.echo(json.dumps({"missions": rows}, ensure_ascii=False))
+        click.echo(_dumps({"missions": rows}))
         return
     for row in rows:
-        click.echo(f"{row['status']:10} {row['mission_id']}  {str(row['objective'])[:80]}")
+        click.echo(printable(f"{row['status']:10} {row['mission_id']}  {' '.join(str(row['objective']).split())[:80]}"))
     if not rows:
         click.echo("No mission was run here yet.")
 
@@ -176,19 +177,22 @@ def _refuse(problems: Sequence[Problem], as_json: bool) -> NoReturn:
     """Print every problem and end with 2."""
     if as_json:
         listed = [{"code": p.code, "field": p.field, "message": p.message, "severity": p.severity} for p in problems]
-        click.echo(json.dumps({"ok": False, "status": None, "problems": listed}, ensure_ascii=False))
+        click.echo(_dumps({"ok": False, "status": None, "problems": listed}))
     for problem in problems:
-        click.echo(
-            f"{problem.severity}: {problem.code} {problem.field}: {problem.message}".replace(" :", ":"), err=True
-        )
+        line = f"{problem.severity}: {problem.code} {problem.field}: {problem.message}".replace(" :", ":")
+        click.echo(printable(line), err=True)
     click.echo(
         "hint: `codex-oss validate-handoff FILE` lists all of them; docs/mission-contract.md explains.", err=True
     )
     sys.exit(2)
 
 
+def _dumps(value: object) -> str:
+    return printable_json(json.dumps(value, ensure_ascii=False))
+
+
 def _stop(as_json: bool, code: int, error: str, message: str) -> NoReturn:
     if as_json:
-        click.echo(json.dumps({"ok": False, "status": None, "error": error, "message": message}, ensure_ascii=False))
-    click.echo(f"error: {message}", err=True)
+        click.echo(_dumps({"ok": False, "status": None, "error": error, "message": message}))
+    click.echo(printable(f"error: {message}"), err=True)
     sys.exit(code)
