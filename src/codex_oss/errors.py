@@ -214,6 +214,21 @@ Codex 0.169 retries `server_error` and `rate_limit_exceeded`, and stops at `inva
 """
 
 
+def fault_of(error: BaseException) -> str:
+    """A foreign exception for the log: where it happened and what kind it was, without its words.
+
+    Messages of foreign exceptions quote what they choked on, which may be a prompt, a file or a key.
+    """
+    import traceback  # not for the command line's start
+
+    kinds = [type(error).__name__]
+    cause = error.__cause__ or error.__context__
+    while cause is not None and len(kinds) < 5:
+        kinds.append(type(cause).__name__)
+        cause = cause.__cause__ or cause.__context__
+    return f"{' from '.join(kinds)}\n{''.join(traceback.format_tb(error.__traceback__))}"
+
+
 def http_status(code: str) -> int:
     """HTTP status of an error code; 500 for one that the table does not know."""
     return HTTP_STATUS.get(code, 500)

@@ -27,7 +27,7 @@ import msgspec
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from codex_oss.errors import BridgeError
+from codex_oss.errors import BridgeError, fault_of
 from codex_oss.server.errors import error_response, internal
 from codex_oss.wire.events import Lane, TurnEvent, TurnFailed, Usage
 from codex_oss.wire.items import TurnRequest
@@ -114,7 +114,7 @@ class TurnResponse:
             ends = await asyncio.gather(self._task, gone, return_exceptions=True)
             for failure in ends:
                 if isinstance(failure, Exception):
-                    log.error("%s: could not end properly", self._request.response_id, exc_info=failure)
+                    log.error("%s: could not end properly: %s", self._request.response_id, fault_of(failure))
             self._turns.discard(self)
             self.ended.set()
             self._on_end(self._outcome(), self._encoder.usage, time.monotonic() - started)
