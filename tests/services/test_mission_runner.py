@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+import resource
+import signal
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from codex_oss.contracts.tools import ToolCall, ToolResult
-from codex_oss.missions.record import RunRecord
+from codex_oss.errors import StoreError
+from codex_oss.missions.record import RunRecord, fold
 from codex_oss.policy.exposure import Redactor
 from codex_oss.policy.scope import Scope, scope_of
-from codex_oss.services.event_log import LOG_NAME
+from codex_oss.services.event_log import LOG_NAME, read_log
 from codex_oss.services.mission_runner import Admission, MissionRunner, redacted_mission
 from codex_oss.services.mission_store import MissionStore
 from codex_oss.services.tool_host import ToolLimits
@@ -23,7 +28,8 @@ from tests.fakes.mission_script import call, finding, mission, report
 
 KEY = "ghp_" + "a1B2c3D4e5" * 4
 READ = call("rtk_read", path="app/retry.py")
-DONE = report(finding("`MAX_RETRIES` is 5", "file:app/retry.py#extract:1"))
+REF = "file:app/retry.py#extract:1"
+DONE = report(finding("`MAX_RETRIES` is 5", REF))
 
 
 ScriptedLane = Callable[[TurnRequest], AsyncIterator[Sequence[TurnEvent]]]
@@ -156,3 +162,39 @@ def test_a_tool_may_not_take_longer_than_the_mission(tmp_path: Path) -> None:
     run(tmp_path, admission(time_budget_seconds=10), lane, Tools(lambda limits: bounds.append(limits.timeout_s)))
     assert len(bounds) == 1
     assert 0 < bounds[0] <= 10
+
+
+@contextmanager
+def small_disk(max_bytes: int) -> Iterator[None]:
+    """No file may grow beyond *max_bytes* (writes fail with EFBIG, as they do with ENOSPC on a full disk)."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (max_bytes, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+
+
+def test_a_full_disk_keeps_the_earlier_run(tmp_path: Path) -> None:
+    """A run that cannot even be opened says so and leaves the files of the run before it alone."""
+    run(tmp_path, admission(), scripted(READ, DONE)[0], Tools())
+    report_path = tmp_path / ".codex-oss/missions/m_test/report.json"
+    before = report_path.read_bytes()
+    lane, asked = scripted(READ, DONE)
+    with small_disk(100), pytest.raises(StoreError) as refused:
+        run(tmp_path, msgspec.structs.replace(admission(), run_id="run_2"), lane, Tools())
+    assert (refused.value.code, asked) == ("log_unwritable", [])
+    assert report_path.read_bytes() == before
+
+
+def test_a_disk_that_fills_up_is_named_as_the_reason(tmp_path: Path) -> None:
+    """When one step does not fit and the closing does, the closing says that the disk refused."""
+    lane, _ = scripted(READ, report(*[finding(f"`MAX_RETRIES` {n}", REF) for n in range(80)]))
+    with small_disk(20_000), pytest.raises(StoreError):
+        run(tmp_path, admission(), lane, Tools())
+    reading = read_log(tmp_path / ".codex-oss/runs/run_1" / LOG_NAME)
+    closed = fold(reading.run_id, reading.mission_id, reading.recorded()).closed
+    assert closed is not None
+    assert closed.reason_codes == ("log_unwritable",)

@@ -33,7 +33,7 @@ from msgspec import Struct
 
 from codex_oss.contracts.mission import MissionV1
 from codex_oss.contracts.tools import ToolCall, ToolResult, tool_error
-from codex_oss.errors import BridgeError, fault_of
+from codex_oss.errors import BridgeError, StoreError, fault_of
 from codex_oss.missions.action_schema import action_schema
 from codex_oss.missions.closing import close_by_runtime
 from codex_oss.missions.decide import CHARS_PER_TOKEN, Append, AskModel, Finished, RunTool, decide, remaining_ms
@@ -140,15 +140,21 @@ class MissionRunner:
         with self._store.claim(mission_id):
             folder = self._store.prepare_run(admission.run_id)
             with EventLog(folder, admission.run_id, mission_id) as log:
+                ending, detail = "cancelled", "The mission was cut off."
                 try:
                     yield await self._commit(log, _opening(admission, self._redactor))
                     async with aclosing(self._steps(log, admission)) as steps:
                         async for seen in steps:
                             yield seen
+                except StoreError as exc:
+                    ending, detail = exc.code, exc.message
+                    raise
                 finally:
-                    if log.record.closed is None and log.record.opened is not None:
-                        log.append((close_by_runtime(log.record, "cancelled", detail="The mission was cut off."),))
-                    self._project(log)
+                    # A run that could not even be opened leaves the files of an earlier one as they are.
+                    if log.record.opened is not None:
+                        if log.record.closed is None:
+                            log.append((close_by_runtime(log.record, ending, detail=detail),))
+                        self._project(log)
 
     async def _steps(self, log: EventLog, admission: Admission) -> AsyncGenerator[Seen, None]:
         opened_ms, began = epoch_ms(log.record.opened_at), self._monotonic_ms()
