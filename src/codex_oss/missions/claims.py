@@ -154,7 +154,8 @@ def _check_sentence(finding: Finding, cited: Cited) -> Iterator[Objection]:
     rest = _BACKTICKED.sub(" ", rest)
     for code in codes:
         if not _code_stands(code, finding, cited):
-            yield "code_not_in_evidence", f"`{code[:120]}` does not stand in the cited lines."
+            searched = f" The search was for {cited.searches[0].pattern[:80]}, say so." if cited.searches else ""
+            yield "code_not_in_evidence", f"`{code[:120]}` does not stand in the cited lines.{searched}"
     for path in _PATH.findall(rest):
         if not _path_stands(path, cited):
             yield "path_not_cited", f"{path[:200]} is stated, but no cited evidence comes from it."
