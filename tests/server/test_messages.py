@@ -68,8 +68,8 @@ def test_upstream_down(project: Path) -> None:
             "gpt-5.5",
             400,
             "unsupported_bridge_model",
-            "This bridge does not serve 'gpt-5.5': it answers to ocg-* and mission-* names only. Do not make the bridge "
-            "the global provider of GPT models; choose it per profile, agent or command.",
+            "This bridge does not serve 'gpt-5.5': it answers to ocg-* and mission-* names only. Do not make the "
+            "bridge the global provider of GPT models; choose it per profile, agent or command.",
         ),
     ],
 )
