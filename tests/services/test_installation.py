@@ -1,0 +1,215 @@
+"""Editing files of other programs so that it can be taken back: twice, after edits, after kills, through links."""
+
+from __future__ import annotations
+
+import os
+import stat
+import tempfile
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from codex_oss.errors import StoreError
+from codex_oss.services.installation import Installation, Outcome, Target, plan_changes, render_diff
+from codex_oss.services.marked_block import Markers, put_block, strip_block
+
+MARKS = Markers("# s", "# e")
+STRIPS = {"block": lambda text: strip_block(text, MARKS), "owned": lambda text: None}
+
+
+class Killed(BaseException):
+    """Stands for a kill between two writes."""
+
+
+def block(path: Path, anchor: Path, body: str = "ours\n") -> Target:
+    """A target that gets a block."""
+    return Target(path, anchor, "block", lambda text: put_block(text or "", body, MARKS))
+
+
+def owned(path: Path, anchor: Path) -> Target:
+    """A target that is ours alone."""
+    return Target(path, anchor, "owned", lambda text: "whole\n")
+
+
+def targets(project: Path, body: str = "ours\n") -> list[Target]:
+    """Two files: one that may exist, one of ours in new folders."""
+    return [block(project / "notes.txt", project, body), owned(project / ".tool" / "deep" / "x.toml", project)]
+
+
+def snapshot(folder: Path) -> dict[str, tuple[int, bytes | None]]:
+    """Mode and bytes of everything below a folder."""
+    return {
+        str(path.relative_to(folder)): (
+            stat.S_IMODE(path.lstat().st_mode),
+            path.read_bytes() if path.is_file() else None,
+        )
+        for path in sorted(folder.rglob("*"))
+    }
+
+
+def install(project: Path, body: str = "ours\n") -> Installation:
+    """Plan and apply."""
+    installation = Installation(project / ".state" / "install", project)
+    installation.apply(plan_changes(targets(project, body)))
+    return installation
+
+
+def endings(outcomes: list[Outcome]) -> dict[str, str]:
+    """File name to what happened."""
+    return {one.path.name: one.ending for one in outcomes}
+
+
+@given(st.none() | st.text(alphabet=st.characters(codec="utf-8"), max_size=40), st.sampled_from([0o600, 0o644, 0o755]))
+def test_out_again_gives_the_same_bytes(text: str | None, mode: int) -> None:
+    """Install, install once more with other words, uninstall: bytes, modes and folders are those of before."""
+    with tempfile.TemporaryDirectory() as name:
+        project = Path(name)
+        if text is not None:
+            (project / "notes.txt").write_bytes(text.replace("# s", "").replace("# e", "").encode())
+            (project / "notes.txt").chmod(mode)
+        before = snapshot(project)
+        install(project)
+        once = snapshot(project)
+        install(project)
+        assert snapshot(project) == once
+        installation = install(project, "other words\n")
+        assert installation.restore(STRIPS) != []
+        assert snapshot(project) == before
+        assert installation.restore(STRIPS) == []
+
+
+def test_state_is_private(tmp_path: Path) -> None:
+    """Manifest and backups are for the user's eyes only."""
+    (tmp_path / "notes.txt").write_text("x\n")
+    folder = install(tmp_path).folder
+    assert all(mode == (0o700 if data is None else 0o600) for mode, data in snapshot(folder.parent).values())
+
+
+@pytest.mark.parametrize("killed_at", [0, 1])
+def test_a_kill_between_two_files_can_be_taken_back(tmp_path: Path, killed_at: int) -> None:
+    """The manifest comes first: whatever was written by then is restored, and a new install completes the rest."""
+    (tmp_path / "notes.txt").write_text("mine\n")
+    before = snapshot(tmp_path)
+    written: list[Path] = []
+
+    def kill(path: Path) -> None:
+        if len(written) == killed_at:
+            raise Killed
+        written.append(path)
+
+    installation = Installation(tmp_path / ".state" / "install", tmp_path, on_write=kill)
+    with pytest.raises(Killed):
+        installation.apply(plan_changes(targets(tmp_path)))
+    assert (installation.folder / "manifest.json").is_file()
+    install(tmp_path)
+    assert (tmp_path / ".tool/deep/x.toml").read_text() == "whole\n"
+    install(tmp_path).restore(STRIPS)
+    assert snapshot(tmp_path) == before
+    written.clear()
+    with pytest.raises(Killed):
+        installation.apply(plan_changes(targets(tmp_path)))
+    installation.restore(STRIPS)
+    assert snapshot(tmp_path) == before
+
+
+def test_a_file_edited_since_loses_only_our_part(tmp_path: Path) -> None:
+    """What the user wrote after install stays; a file of ours that he edited is his now."""
+    (tmp_path / "notes.txt").write_text("mine\n")
+    installation = install(tmp_path)
+    with (tmp_path / "notes.txt").open("a") as file:
+        file.write("later\n")
+    (tmp_path / ".tool/deep/x.toml").write_text("edited\n")
+    assert endings(installation.restore(STRIPS, dry_run=True)) == {"notes.txt": "stripped", "x.toml": "kept"}
+    assert "ours" in (tmp_path / "notes.txt").read_text()
+    assert endings(installation.restore(STRIPS)) == {"notes.txt": "stripped", "x.toml": "kept"}
+    assert (tmp_path / "notes.txt").read_text() == "mine\nlater\n"
+    assert (tmp_path / ".tool/deep/x.toml").read_text() == "edited\n"
+    assert not installation.folder.exists()
+
+
+def test_install_after_an_edit_keeps_the_edit(tmp_path: Path) -> None:
+    """A second install takes the edited file as what was there before."""
+    install(tmp_path)
+    edited = (tmp_path / "notes.txt").read_text() + "later\n"
+    (tmp_path / "notes.txt").write_text(edited)
+    install(tmp_path, "other\n").restore(STRIPS)
+    assert "later\n" in (tmp_path / "notes.txt").read_text()
+
+
+def test_what_cannot_be_told_apart_keeps_its_backup(tmp_path: Path) -> None:
+    """A torn marker leaves the file, its entry and its backup; repaired, uninstall finishes."""
+    (tmp_path / "notes.txt").write_text("mine\n")
+    installation = install(tmp_path)
+    (tmp_path / "notes.txt").write_text("mine\n# s\nours\n")
+    (outcome, _) = installation.restore(STRIPS)
+    assert (outcome.ending, outcome.settled) == ("kept", False)
+    assert len(list((installation.folder / "backup").iterdir())) == 1
+    (tmp_path / "notes.txt").write_text("mine\n# s\nours\n# e\n")
+    assert endings(installation.restore(STRIPS)) == {"notes.txt": "stripped"}
+    assert not installation.folder.exists()
+
+
+def test_links_are_refused(tmp_path: Path) -> None:
+    """A linked file, a dangling one and a linked folder are left alone with a sentence; the rest is planned."""
+    outside, project = tmp_path / "outside", tmp_path / "project"
+    outside.mkdir()
+    project.mkdir()
+    (outside / "notes.txt").write_text("theirs\n")
+    (project / "notes.txt").symlink_to(outside / "notes.txt")
+    (project / "gone.txt").symlink_to(outside / "nothing")
+    (project / ".tool").symlink_to(outside)
+    plan = plan_changes([*targets(project), block(project / "gone.txt", project), block(project / "b.txt", project)])
+    assert [path.name for path, _ in plan.refusals] == ["notes.txt", "x.toml", "gone.txt"]
+    assert "symbolic link" in plan.refusals[0][1].message
+    assert [change.target.path.name for change in plan.changes] == ["b.txt"]
+
+
+@pytest.mark.parametrize("data", [b"\xff\xfe", b"x" * (4 * 1024 * 1024 + 1)])
+def test_odd_files_are_refused(tmp_path: Path, data: bytes) -> None:
+    """Bytes that are no text, and a file that is no configuration, are left alone."""
+    (tmp_path / "notes.txt").write_bytes(data)
+    assert len(plan_changes(targets(tmp_path)).refusals) == 1
+
+
+def test_a_fifo_does_not_block(tmp_path: Path) -> None:
+    """A named pipe in place of the file is refused at once."""
+    os.mkfifo(tmp_path / "notes.txt")
+    assert len(plan_changes(targets(tmp_path)).refusals) == 1
+
+
+def test_a_file_that_changed_meanwhile_stops_the_work(tmp_path: Path) -> None:
+    """Nothing is overwritten unseen."""
+    plan = plan_changes(targets(tmp_path))
+    (tmp_path / "notes.txt").write_text("just now\n")
+    with pytest.raises(StoreError, match="changed meanwhile"):
+        Installation(tmp_path / ".state", tmp_path).apply(plan)
+    assert (tmp_path / "notes.txt").read_text() == "just now\n"
+
+
+def test_a_damaged_backup_is_not_given_back(tmp_path: Path) -> None:
+    """A backup that is not what it was leaves the file as it is, and says so."""
+    (tmp_path / "notes.txt").write_text("mine\n")
+    installation = install(tmp_path)
+    next((installation.folder / "backup").iterdir()).write_text("other\n")
+    (outcome, _) = installation.restore(STRIPS)
+    assert (outcome.ending, outcome.note) == ("kept", "its backup is gone or damaged")
+    assert "ours" in (tmp_path / "notes.txt").read_text()
+
+
+def test_a_broken_manifest_is_an_error(tmp_path: Path) -> None:
+    """It is named, with where the backups lie."""
+    installation = install(tmp_path)
+    (installation.folder / "manifest.json").write_text("{")
+    with pytest.raises(StoreError, match="cannot be read") as broken:
+        installation.restore(STRIPS)
+    assert "backup" in broken.value.hint
+
+
+def test_the_diff_hides_secrets(tmp_path: Path) -> None:
+    """A key that is written does not reach the screen."""
+    plan = plan_changes([block(tmp_path / "a.txt", tmp_path, "key = sk-synthetic\n")])
+    shown = render_diff(plan, ["sk-synthetic"])
+    assert "+key = ***" in shown
+    assert shown.startswith("--- /dev/null\n")
