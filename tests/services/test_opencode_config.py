@@ -49,7 +49,8 @@ def _written(draw: st.DrawFn, value: Any) -> str:
         parts = [draw(BLANKS) + _written(draw, item) + draw(BLANKS) for item in value]
     else:
         return json.dumps(value, ensure_ascii=draw(FLAGS))
-    comma = "," if parts and draw(FLAGS) else ""
+    trailing: bool = draw(FLAGS)
+    comma = "," if parts and trailing else ""
     start, end = "{}" if isinstance(value, dict) else "[]"
     return start + ",".join(parts) + comma + draw(BLANKS) + end
 

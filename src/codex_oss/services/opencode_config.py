@@ -143,16 +143,22 @@ def _removed(text: str, parent: Node, key: str) -> str:
     place = next(index for index, member in enumerate(parent.members) if member.key == key)
     member = parent.members[place]
     if place + 1 < len(parent.members):
-        return text[: member.start] + text[parent.members[place + 1].start :]
+        comma = text.index(",", skip_blank(text, member.node.end))
+        return text[: member.start] + text[comma + 1 :].lstrip()
     start = content_end(text, parent.start + 1, member.start)
-    if place and not parent.trailing_comma:
-        previous = parent.members[place - 1].node.end
-        comma = text.index(",", skip_blank(text, previous))
-        return text[:comma] + text[comma + 1 : start] + text[member.node.end :]
     if parent.trailing_comma:
         behind = text.index(",", skip_blank(text, member.node.end)) + 1
-        return text[:start] + text[behind:]
-    return text[:start] + text[member.node.end :]
+        return _joined(text[:start], text[behind:])
+    if place == 0:
+        return _joined(text[:start], text[member.node.end :])
+    comma = text.index(",", skip_blank(text, parent.members[place - 1].node.end))
+    return _joined(text[:comma] + text[comma + 1 : start], text[member.node.end :])
+
+
+def _joined(head: str, tail: str) -> str:
+    """Head and tail, with a line end between them where the head may end in a line comment."""
+    needs = "//" in head.rpartition("\n")[2] and not tail.lstrip(" \t\r").startswith("\n")
+    return head + (newline_of(head) if needs else "") + tail
 
 
 def _margin(text: str, offset: int) -> str:
