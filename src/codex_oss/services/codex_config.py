@@ -69,10 +69,15 @@ def read_provider(text: str) -> dict[str, Any] | None:
     return table if isinstance(table, dict) else None
 
 
+def read_key(text: str, key: str) -> str:
+    """A text at the top level; empty when it is absent. Raises EditRefused when the text is no TOML."""
+    value = _parsed(text).get(key)
+    return value if isinstance(value, str) else ""
+
+
 def read_model(text: str) -> str:
-    """The `model` of an agent or profile file; empty when it names none. Raises EditRefused when it is no TOML."""
-    model = _parsed(text).get("model")
-    return model if isinstance(model, str) else ""
+    """The `model` of an agent or profile file."""
+    return read_key(text, "model")
 
 
 def put_provider(text: str, settings: Mapping[str, Any]) -> str:
