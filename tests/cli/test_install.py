@@ -89,7 +89,7 @@ def test_user_scope_leaves_the_project_alone(project: Path) -> None:
     assert files(project) == before
     assert (project.parent / ".config/opencode/opencode.json").is_file()
     assert (project.parent / ".codex/agents/oss-kimi-investigator.toml").is_file()
-    assert (project.parent / ".config/codex-oss/install/manifest.json").is_file()
+    assert (project.parent / ".config/codex-oss/install/user/manifest.json").is_file()
     assert run(project, "uninstall", "--scope", "user").returncode == 0
     assert not (project.parent / ".config").exists()
 

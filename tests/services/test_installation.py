@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import stat
 import tempfile
@@ -213,3 +215,91 @@ def test_the_diff_hides_secrets(tmp_path: Path) -> None:
     shown = render_diff(plan, ["sk-synthetic"])
     assert "+key = ***" in shown
     assert shown.startswith("--- /dev/null\n")
+
+
+@pytest.mark.parametrize("name", ["/etc/hosts", "../outside.txt", "a/../../outside.txt", "", "."])
+@pytest.mark.parametrize("place", ["entries", "folders"])
+def test_a_manifest_that_came_with_the_project_is_not_believed(tmp_path: Path, name: str, place: str) -> None:
+    """A cloned manifest that names a file outside of the project touches nothing at all."""
+    project = tmp_path / "project"
+    folder = project / ".state" / "install"
+    folder.mkdir(parents=True)
+    (tmp_path / "outside.txt").write_text("known words\n")
+    digest = hashlib.sha256(b"known words\n").hexdigest()
+    entry = {"path": name, "kind": "owned", "before": None, "mode": 420, "written": [digest]}
+    manifest = {"entries": [entry], "folders": []} if place == "entries" else {"entries": [], "folders": [name]}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(StoreError, match="outside of the project"):
+        Installation(folder, project).restore(STRIPS)
+    assert (tmp_path / "outside.txt").read_text() == "known words\n"
+
+
+def test_a_folder_that_became_a_link_is_not_followed_on_the_way_out(tmp_path: Path) -> None:
+    """Uninstall leaves a file alone that now lies behind a link, and what the link points to as well."""
+    project, outside = tmp_path / "project", tmp_path / "outside"
+    project.mkdir()
+    installation = install(project)
+    (project / ".tool").rename(outside)
+    (project / ".tool").symlink_to(outside)
+    assert endings(installation.restore(STRIPS)) == {"notes.txt": "removed", "x.toml": "kept"}
+    assert (outside / "deep/x.toml").read_text() == "whole\n"
+
+
+def test_a_linked_state_folder_is_refused(tmp_path: Path) -> None:
+    """A project whose state folder is a link gets no backups written through it."""
+    project, outside = tmp_path / "project", tmp_path / "outside"
+    project.mkdir()
+    outside.mkdir()
+    (project / ".state").symlink_to(outside)
+    with pytest.raises(StoreError, match="symbolic link"):
+        install(project)
+    assert list(outside.iterdir()) == []
+
+
+def test_files_of_the_user_are_recorded_with_the_user(tmp_path: Path) -> None:
+    """A record that is not confined takes absolute paths, and gives them back."""
+    path = tmp_path / "home" / "config.txt"
+    folder = tmp_path / "own" / "install"
+    installation = Installation(folder, folder, confined=False)
+    installation.apply(plan_changes([block(path, path.parent)]))
+    assert "ours" in path.read_text()
+    assert endings(installation.restore(STRIPS)) == {"config.txt": "removed"}
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_confined_record_takes_nothing_from_outside(tmp_path: Path) -> None:
+    """Our own code cannot record what it could not give back."""
+    project = tmp_path / "project"
+    project.mkdir()
+    plan = plan_changes([block(tmp_path / "outside.txt", tmp_path)])
+    with pytest.raises(StoreError, match="outside"):
+        Installation(project / ".state", project).apply(plan)
+    assert not (tmp_path / "outside.txt").exists()
+
+
+def test_a_backup_is_named_by_a_digest_only(tmp_path: Path) -> None:
+    """A cloned manifest cannot have a file removed by calling it a backup."""
+    folder = tmp_path / ".state" / "install"
+    folder.mkdir(parents=True)
+    (tmp_path / "victim.txt").write_text("mine\n")
+    entry = {"path": "a.txt", "kind": "owned", "before": "../../../victim.txt", "mode": 420, "written": []}
+    (folder / "manifest.json").write_text(json.dumps({"entries": [entry]}))
+    with pytest.raises(StoreError, match="backup"):
+        Installation(folder, tmp_path).restore(STRIPS)
+    assert (tmp_path / "victim.txt").exists()
+
+
+@pytest.mark.parametrize("name", ["backup", "install.lock", "manifest.json"])
+def test_links_in_our_own_folder_are_refused(tmp_path: Path, name: str) -> None:
+    """A cloned link where our lock, backups or manifest belong leads nowhere."""
+    outside, folder = tmp_path / "outside", tmp_path / "project" / ".state" / "install"
+    outside.mkdir()
+    (outside / "victim.txt").write_text("mine\n")
+    folder.mkdir(parents=True)
+    (folder / "manifest.json").write_text('{"entries": []}')
+    (folder / name).unlink(missing_ok=True)
+    (folder / name).symlink_to(outside if name == "backup" else outside / "victim.txt")
+    for act in (lambda: install(tmp_path / "project"), lambda: Installation(folder, folder.parents[1]).restore(STRIPS)):
+        with pytest.raises(StoreError, match="symbolic link"):
+            act()
+    assert (outside / "victim.txt").read_text() == "mine\n"

@@ -163,7 +163,7 @@ def _plain_key(key: Any) -> Any:
 
 
 def _agent_files(scene: Scene) -> list[Path]:
-    folders = (scene.places.codex_folder("project"), scene.places.codex_folder("user"))
+    folders = dict.fromkeys((scene.places.codex_folder("project"), scene.places.codex_folder("user")))
     return [path for folder in folders for path in sorted((folder / "agents").glob("*.toml"))]
 
 

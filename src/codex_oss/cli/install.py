@@ -71,14 +71,16 @@ def install(
     from codex_oss.services.installation import plan_changes, render_diff
 
     places, connection = find_places(project, os.environ), _connection(project, port)
-    installation = _installation(project, scope)
-    targets = _targets(places, scope, connection, installation, codex=codex, opencode=opencode)
-    plan = plan_changes(targets)
+    shared, own = _installations(project, scope)
+    plan = plan_changes(_targets(places, scope, connection, own or shared, codex=codex, opencode=opencode))
     diff = render_diff(plan, _secrets(connection))
     if not as_json and diff:
         click.echo(diff + "\n")
     if not dry_run:
-        installation.apply(plan)
+        inside, outside = plan.split(project if own else None)
+        if own:
+            own.apply(inside)
+        shared.apply(outside)
     _tell(plan, connection, diff, dry_run=dry_run, as_json=as_json)
     sys.exit(1 if plan.refusals else 0)
 
@@ -96,7 +98,8 @@ def uninstall(project: Path, scope: Scope, dry_run: bool, as_json: bool) -> None
     """
     from codex_oss.services.client_setup import STRIPS
 
-    outcomes = _installation(project, scope).restore(STRIPS, dry_run=dry_run)
+    installations = [one for one in reversed(_installations(project, scope)) if one]
+    outcomes = [outcome for one in installations for outcome in one.restore(STRIPS, dry_run=dry_run)]
     left = [outcome for outcome in outcomes if not outcome.settled]
     if as_json:
         files = [{"path": str(one.path), "ending": one.ending, "note": one.note} for one in outcomes]
@@ -125,14 +128,20 @@ def _connection(project: Path, port: int | None) -> Connection:
     return Connection(f"http://127.0.0.1:{port}/v1", settings.config.local_key, settings.profiles)
 
 
-def _installation(project: Path, scope: Scope) -> Installation:
+def _installations(project: Path, scope: Scope) -> tuple[Installation, Installation | None]:
+    """(for files in the user's folders, for files in the project); the latter is None in user scope.
+
+    Each project has its own record of what it wrote to the user's folders, by the digest of its path.
+    """
+    from hashlib import sha256
+
     from codex_oss.services.installation import Installation
     from codex_oss.wiring import user_folder
 
-    if scope == "user":
-        folder = user_folder(os.environ) / "install"
-        return Installation(folder, folder)
-    return Installation(project / ".codex-oss" / "install", project)
+    name = "user" if scope == "user" else sha256(os.fsencode(project)).hexdigest()[:16]
+    folder = user_folder(os.environ) / "install" / name
+    shared = Installation(folder, folder, confined=False)
+    return shared, None if scope == "user" else Installation(project / ".codex-oss" / "install", project)
 
 
 def _targets(

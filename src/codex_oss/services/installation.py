@@ -5,15 +5,19 @@ Counterparts: `services.client_setup` says which files and what they should hold
     plan_changes ─► Plan ─► diff shown ─► apply: backups ─► manifest ─► file by file
     restore: manifest ─► file by file (backup, or only our part out) ─► manifest and backups removed
 
-    .codex-oss/install/manifest.json     what was touched, with digests before and after
-    .codex-oss/install/backup/<sha256>   each file as it was
+    FOLDER/manifest.json     what was touched, with digests before and after
+    FOLDER/backup/<sha256>   each file as it was
+
+FOLDER is `.codex-oss/install` for files of the project, and lies in the user's own folder for files of the user.
 
 Rules that hold here:
 
 1. The manifest is on disk before the first file changes, so a kill at any moment leaves something to restore from.
 2. A file that still is what we wrote gets its old bytes back. One that was edited since loses only our part.
 3. Links are refused, as the file itself and as a folder on the way below the anchor.
-4. A file that changed between plan and write stops the work; nothing is overwritten unseen.
+4. A manifest within a project is somebody else's word (it may have been cloned): only paths beneath the project are
+   taken from it, and none through a link. What lies outside is recorded outside.
+5. A file that changed between plan and write stops the work; nothing is overwritten unseen.
 """
 
 from __future__ import annotations
@@ -21,6 +25,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import os
+import re
 import stat
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -38,6 +43,8 @@ from codex_oss.services.marked_block import EditRefused
 MANIFEST: Final = "manifest.json"
 LOCK: Final = "install.lock"
 MAX_FILE_BYTES: Final = 4 * 1024 * 1024
+
+_DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 
 Edit = Callable[[str | None], str | None]
 """A file's text (None: absent) to the text it should have; None leaves the file alone. Raises EditRefused."""
@@ -76,12 +83,17 @@ class Plan:
     changes: tuple[Change, ...]
     refusals: tuple[tuple[Path, EditRefused], ...]
 
+    def split(self, folder: Path | None) -> tuple[Plan, Plan]:
+        """(what lies below *folder*, the rest), without the refusals; None is above nothing."""
+        inside = [c for c in self.changes if folder is not None and c.target.path.is_relative_to(folder)]
+        return Plan(tuple(inside), ()), Plan(tuple(c for c in self.changes if c not in inside), ())
+
 
 class Entry(msgspec.Struct, frozen=True):
     """One touched file in the manifest."""
 
     path: str
-    """Relative to the project when it lies below, else absolute."""
+    """Relative to `base` when it lies below, else absolute."""
     kind: str
     before: str | None
     """Digest of its bytes before us, and name of the backup; None when it did not exist."""
@@ -141,12 +153,14 @@ def render_diff(plan: Plan, secrets: Sequence[str] = ()) -> str:
 
 @dataclass(slots=True)
 class Installation:
-    """The record of what was written for one project (or one user)."""
+    """The record of what was written for one project, or for one user."""
 
     folder: Path
     """Where manifest and backups lie; private."""
-    project: Path
+    base: Path
     """Paths below it are recorded relative to it, so that it may be moved."""
+    confined: bool = True
+    """Nothing outside of `base` is touched, whatever the manifest says."""
     on_write: Callable[[Path], None] = field(default=lambda path: None)
     """Called before each file is written; for tests that kill."""
 
@@ -154,7 +168,9 @@ class Installation:
         """Write every change of *plan*. Raises StoreError; what was written by then can be restored."""
         if not plan.changes:
             return
+        self._refuse_linked_state()
         made = _missing_folders([self.folder, *(change.target.path.parent for change in plan.changes)])
+        made = [path for path in made if not self.confined or path.is_relative_to(self.base)]
         ensure_private_dir(self.folder)
         ensure_private_dir(self.folder / "backup")
         with self._locked():
@@ -174,6 +190,7 @@ class Installation:
 
         A file that cannot be restored safely is kept, with a note; its entry and its backup are then kept too.
         """
+        self._refuse_linked_state()
         if not (self.folder / MANIFEST).exists():
             return []
         if dry_run:
@@ -193,11 +210,19 @@ class Installation:
         self._tidy(manifest, emptied=not left)
         return outcomes
 
+    def _refuse_linked_state(self) -> None:
+        """Whatever came with the project: nothing is written or removed through a link in our own folder."""
+        anchor = self.base if self.confined else self.folder
+        for name in ("backup", MANIFEST, LOCK):
+            _refuse_links(self.folder / name, anchor)
+
     def _tidy(self, manifest: Manifest, *, emptied: bool) -> None:
         """Remove the folders that we made and that are empty now."""
         if emptied:
             (self.folder / LOCK).unlink(missing_ok=True)
             with suppress(OSError):
+                for leftover in (self.folder / "backup").iterdir():
+                    leftover.unlink()
                 (self.folder / "backup").rmdir()
         for name in reversed(manifest.folders):
             with suppress(OSError):
@@ -206,7 +231,7 @@ class Installation:
     def read(self) -> Manifest:
         """The manifest; an empty one when there is none. Raises StoreError when it is broken."""
         try:
-            return msgspec.json.decode((self.folder / MANIFEST).read_bytes(), type=Manifest)
+            manifest = msgspec.json.decode((self.folder / MANIFEST).read_bytes(), type=Manifest)
         except FileNotFoundError:
             return Manifest()
         except (OSError, msgspec.MsgspecError) as exc:
@@ -214,6 +239,11 @@ class Installation:
                 f"The manifest {self.folder / MANIFEST} cannot be read.",
                 hint="The files as they were lie in the folder `backup` beside it, named by their digest.",
             ) from exc
+        for name in (*(entry.path for entry in manifest.entries), *manifest.folders):
+            self._path(name)
+        if not all(entry.before is None or _DIGEST.fullmatch(entry.before) for entry in manifest.entries):
+            raise StoreError(f"The manifest in {self.folder} names a backup that is none.", hint="Remove that folder.")
+        return manifest
 
     def _entry(self, change: Change, held: Entry | None) -> Entry:
         """The manifest's line for a change; makes the backup."""
@@ -229,6 +259,8 @@ class Installation:
     def _restore(self, entry: Entry, strips: Mapping[str, Strip], *, dry_run: bool) -> Outcome:
         path = self._path(entry.path)
         try:
+            if self.confined:
+                _refuse_links(path, self.base)
             current = _read(path)
         except StoreError as exc:
             return Outcome(path, "kept", exc.message, settled=False)
@@ -272,17 +304,26 @@ class Installation:
             lock.release()
 
     def _name(self, path: Path) -> str:
-        return str(path.relative_to(self.project)) if path.is_relative_to(self.project) else str(path)
+        if path.is_relative_to(self.base):
+            return str(path.relative_to(self.base))
+        if self.confined:
+            raise StoreError(f"{path} lies outside of {self.base}.")
+        return str(path)
 
     def _path(self, name: str) -> Path:
-        return self.project / name
+        if self.confined and (name.startswith("/") or ".." in Path(name).parts or Path(name) == Path()):
+            raise StoreError(
+                f"The manifest in {self.folder} names {name!r}, which lies outside of the project.",
+                hint="It was not written by `codex-oss install`; nothing was touched. Remove that folder.",
+            )
+        return self.base / name
 
 
 # ---------------------------------------------------------------------------------------------- private steps
 
 
 def _planned(target: Target) -> Change | None:
-    _refuse_links(target)
+    _refuse_links(target.path, target.anchor)
     before = _read(target.path)
     try:
         text = None if before is None else before.decode("utf-8")
@@ -296,10 +337,9 @@ def _planned(target: Target) -> Change | None:
     return Change(target, before, after, mode)
 
 
-def _refuse_links(target: Target) -> None:
+def _refuse_links(path: Path, anchor: Path) -> None:
     """No part of the path below the anchor may be a link."""
-    path = target.path
-    while path != target.anchor and path != path.parent:
+    while path != anchor and path != path.parent:
         if path.is_symlink():
             raise EditRefused(
                 f"{path} is a symbolic link; links are not followed.",
@@ -331,7 +371,7 @@ def _write(change: Change) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as exc:
         raise StoreError(f"{path.parent} cannot be made: {exc.strerror}.", hint="codex-oss uninstall") from exc
-    _refuse_links(change.target)
+    _refuse_links(path, change.target.anchor)
     if _read(path) != change.before:
         raise StoreError(f"{path} changed meanwhile; it was left alone.", hint="Run it again.")
     write_atomic(path, change.after, change.mode)
