@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from codex_oss.errors import StoreError
-from codex_oss.services.installation import Installation, Outcome, Target, plan_changes, render_diff
+from codex_oss.services.file_edits import Target, plan_changes, render_diff
+from codex_oss.services.installation import Installation, Outcome
 from codex_oss.services.marked_block import Markers, put_block, strip_block
 
 MARKS = Markers("# s", "# e")

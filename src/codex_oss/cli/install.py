@@ -23,7 +23,8 @@ from codex_oss.cli.options import json_option, project_option
 
 if TYPE_CHECKING:
     from codex_oss.services.client_setup import Connection, Places, Scope
-    from codex_oss.services.installation import Installation, Plan, Target
+    from codex_oss.services.file_edits import Plan, Target
+    from codex_oss.services.installation import Installation
 
 KEY_FILE: Final = "local_key"
 ENDINGS: Final = {
@@ -68,7 +69,7 @@ def install(
     model_provider are not touched. Every touched file is backed up; `codex-oss uninstall` gives it back.
     """
     from codex_oss.services.client_setup import find_places
-    from codex_oss.services.installation import plan_changes, render_diff
+    from codex_oss.services.file_edits import plan_changes, render_diff
 
     places, connection = find_places(project, os.environ), _connection(project, port)
     shared, own = _installations(project, scope)

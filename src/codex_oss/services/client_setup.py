@@ -1,7 +1,7 @@
 """Which files connect Codex and OpenCode to the bridge, and what each of them should hold.
 
-Counterparts: `services.installation` edits them, `cli.install` asks for it, `cli.doctor` looks at the result. The texts
-lie in `data/install/`.
+Counterparts: `services.file_edits` writes them, `services.installation` records it, `cli.install` asks for it, and
+`cli.doctor` looks at the result. The texts lie in `data/install/`.
 
 | file | scope project | scope user |
 | --- | --- | --- |
@@ -27,7 +27,8 @@ from codex_oss.config import DEFAULT_LOCAL_KEY
 from codex_oss.contracts.profiles import ModelProfile
 from codex_oss.policy.routing import known_models
 from codex_oss.services import codex_config, opencode_config
-from codex_oss.services.installation import Edit, Strip, Target
+from codex_oss.services.file_edits import Edit, Target
+from codex_oss.services.installation import Strip
 from codex_oss.services.marked_block import EditRefused, Markers, put_block, strip_block
 
 Scope = Literal["project", "user"]

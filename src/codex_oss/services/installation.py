@@ -1,8 +1,8 @@
-"""Editing files that belong to other programs, in a way that can be taken back: plan, apply, restore.
+"""The record of edits to files of other programs, by which they can be taken back: apply, restore.
 
-Counterparts: `services.client_setup` says which files and what they should hold; `cli.install` shows and asks for it.
+Counterparts: `services.file_edits` plans and writes the edits; `services.client_setup` says which; `cli.install` asks.
 
-    plan_changes ─► Plan ─► diff shown ─► apply: backups ─► manifest ─► file by file
+    Plan ─► apply: backups ─► manifest ─► file by file
     restore: manifest ─► file by file (backup, or only our part out) ─► manifest and backups removed
 
     FOLDER/manifest.json     what was touched, with digests before and after
@@ -14,17 +14,13 @@ Rules that hold here:
 
 1. The manifest is on disk before the first file changes, so a kill at any moment leaves something to restore from.
 2. A file that still is what we wrote gets its old bytes back. One that was edited since loses only our part.
-3. Links are refused, as the file itself and as a folder on the way below the anchor.
-4. A manifest within a project is somebody else's word (it may have been cloned): only paths beneath the project are
+3. A manifest within a project is somebody else's word (it may have been cloned): only paths beneath the project are
    taken from it, and none through a link. What lies outside is recorded outside.
-5. A file that changed between plan and write stops the work; nothing is overwritten unseen.
 """
 
 from __future__ import annotations
 
-import difflib
 import hashlib
-import os
 import re
 import stat
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -37,56 +33,18 @@ import msgspec
 from filelock import FileLock, Timeout
 
 from codex_oss.errors import StoreError
+from codex_oss.services.file_edits import Change, Plan, read_file, refuse_links, write_change
 from codex_oss.services.files import ensure_private_dir, write_atomic
 from codex_oss.services.marked_block import EditRefused
 
 MANIFEST: Final = "manifest.json"
 LOCK: Final = "install.lock"
-MAX_FILE_BYTES: Final = 4 * 1024 * 1024
 
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 
-Edit = Callable[[str | None], str | None]
-"""A file's text (None: absent) to the text it should have; None leaves the file alone. Raises EditRefused."""
 Strip = Callable[[str], str | None]
 """A file's text to the text without our part; None when nothing of ours can be told apart in it."""
 Ending = Literal["restored", "removed", "stripped", "kept", "absent"]
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """One file to edit. anchor: a folder above it which may itself be reached through links."""
-
-    path: Path
-    anchor: Path
-    kind: str
-    """Names the Strip that takes our part out again."""
-    edit: Edit
-    mode: int = 0o644
-    """For a file that does not exist yet."""
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """One file that will be written. before: None when it does not exist."""
-
-    target: Target
-    before: bytes | None
-    after: bytes
-    mode: int
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What would be done. refusals: one (path, EditRefused) per file that is left alone."""
-
-    changes: tuple[Change, ...]
-    refusals: tuple[tuple[Path, EditRefused], ...]
-
-    def split(self, folder: Path | None) -> tuple[Plan, Plan]:
-        """(what lies below *folder*, the rest), without the refusals; None is above nothing."""
-        inside = [c for c in self.changes if folder is not None and c.target.path.is_relative_to(folder)]
-        return Plan(tuple(inside), ()), Plan(tuple(c for c in self.changes if c not in inside), ())
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -122,35 +80,6 @@ class Outcome:
     """False: something of ours may still be in it, so its backup is kept."""
 
 
-def plan_changes(targets: Sequence[Target]) -> Plan:
-    """Read every target and compute what it should hold; writes nothing. Raises StoreError for an unreadable file."""
-    changes, refusals = [], []
-    for target in targets:
-        try:
-            change = _planned(target)
-        except EditRefused as refused:
-            refusals.append((target.path, refused))
-        else:
-            if change is not None:
-                changes.append(change)
-    return Plan(tuple(changes), tuple(refusals))
-
-
-def render_diff(plan: Plan, secrets: Sequence[str] = ()) -> str:
-    """The plan as a unified diff, with *secrets* hidden."""
-    lines: list[str] = []
-    for change in plan.changes:
-        before, after = (change.before or b"").decode(), change.after.decode()
-        name = str(change.target.path)
-        old = name if change.before is not None else "/dev/null"
-        for line in difflib.unified_diff(before.splitlines(), after.splitlines(), old, name, lineterm=""):
-            lines.append(line)
-    text = "\n".join(lines)
-    for secret in secrets:
-        text = text.replace(secret, "***")
-    return text
-
-
 @dataclass(slots=True)
 class Installation:
     """The record of what was written for one project, or for one user."""
@@ -183,7 +112,7 @@ class Installation:
             self._save(Manifest(entries=tuple(by_path.values()), folders=folders))
             for change in plan.changes:
                 self.on_write(change.target.path)
-                _write(change)
+                write_change(change)
 
     def restore(self, strips: Mapping[str, Strip], *, dry_run: bool = False) -> list[Outcome]:
         """Take everything back. strips: by kind. Empty when nothing was installed.
@@ -214,7 +143,7 @@ class Installation:
         """Whatever came with the project: nothing is written or removed through a link in our own folder."""
         anchor = self.base if self.confined else self.folder
         for name in ("backup", MANIFEST, LOCK):
-            _refuse_links(self.folder / name, anchor)
+            refuse_links(self.folder / name, anchor)
 
     def _tidy(self, manifest: Manifest, *, emptied: bool) -> None:
         """Remove the folders that we made and that are empty now."""
@@ -260,8 +189,8 @@ class Installation:
         path = self._path(entry.path)
         try:
             if self.confined:
-                _refuse_links(path, self.base)
-            current = _read(path)
+                refuse_links(path, self.base)
+            current = read_file(path)
         except StoreError as exc:
             return Outcome(path, "kept", exc.message, settled=False)
         if current is None:
@@ -278,7 +207,7 @@ class Installation:
             if not dry_run:
                 path.unlink()
             return Outcome(path, "removed")
-        backup = _read(self.folder / "backup" / entry.before)
+        backup = read_file(self.folder / "backup" / entry.before)
         if backup is None or _digest(backup) != entry.before:
             return Outcome(path, "kept", "its backup is gone or damaged", settled=False)
         if not dry_run:
@@ -320,61 +249,6 @@ class Installation:
 
 
 # ---------------------------------------------------------------------------------------------- private steps
-
-
-def _planned(target: Target) -> Change | None:
-    _refuse_links(target.path, target.anchor)
-    before = _read(target.path)
-    try:
-        text = None if before is None else before.decode("utf-8")
-    except UnicodeDecodeError as exc:
-        raise EditRefused("It is not UTF-8.", hint="Convert it, then run it again.") from exc
-    edited = target.edit(text)
-    after = None if edited is None else edited.encode()
-    if after is None or after == before:
-        return None
-    mode = target.mode if before is None else stat.S_IMODE(target.path.stat().st_mode)
-    return Change(target, before, after, mode)
-
-
-def _refuse_links(path: Path, anchor: Path) -> None:
-    """No part of the path below the anchor may be a link."""
-    while path != anchor and path != path.parent:
-        if path.is_symlink():
-            raise EditRefused(
-                f"{path} is a symbolic link; links are not followed.",
-                hint="Edit what it points to by hand (docs/clients.md shows what belongs there).",
-            )
-        path = path.parent
-
-
-def _read(path: Path) -> bytes | None:
-    """The bytes of a regular file; None when it does not exist. Raises StoreError for anything else."""
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except OSError as exc:
-        raise StoreError(f"{path} cannot be read: {exc.strerror}.") from exc
-    with os.fdopen(fd, "rb") as file:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            raise EditRefused(f"{path} is no regular file.", hint="Move it away, then run it again.")
-        data = file.read(MAX_FILE_BYTES + 1)
-    if len(data) > MAX_FILE_BYTES:
-        raise EditRefused(f"{path} is larger than {MAX_FILE_BYTES} bytes.", hint="This is hardly a configuration file.")
-    return data
-
-
-def _write(change: Change) -> None:
-    path = change.target.path
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as exc:
-        raise StoreError(f"{path.parent} cannot be made: {exc.strerror}.", hint="codex-oss uninstall") from exc
-    _refuse_links(path, change.target.anchor)
-    if _read(path) != change.before:
-        raise StoreError(f"{path} changed meanwhile; it was left alone.", hint="Run it again.")
-    write_atomic(path, change.after, change.mode)
 
 
 def _strip(path: Path, current: bytes, strip: Strip | None, *, dry_run: bool) -> Outcome:
