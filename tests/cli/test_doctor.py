@@ -190,6 +190,15 @@ def test_codex_provider(project: Path, config: str | tuple[str, str, str], expec
     assert told(look("config.provider_block", project)) == expected
 
 
+def test_two_ways_to_a_key_fail(project: Path) -> None:
+    """Codex refuses the whole configuration then, so doctor says it first."""
+    (project.parent / ".codex").mkdir()
+    table = '[model_providers.opencode_bridge]\nexperimental_bearer_token = "x"\nauth = { command = "echo" }\n'
+    (project.parent / ".codex/config.toml").write_text(table)
+    (found,) = look("config.provider_block", project)
+    assert (found.status, "auth" in found.message) == ("FAIL", True)
+
+
 def test_a_bridge_for_every_session_is_a_warning(project: Path) -> None:
     """A GPT parent would be refused, so the user is told."""
     (project.parent / ".codex").mkdir()

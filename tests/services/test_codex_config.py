@@ -68,6 +68,33 @@ def test_a_new_port_changes_one_line(text: str, later: str) -> None:
     assert moved == (held + later).replace(":4000/", ":4001/")
 
 
+OLDER = """# mine
+[model_providers.opencode_bridge]
+name = "OpenCode Bridge"
+base_url = "http://127.0.0.1:4000/v1" # here
+wire_api = "responses"
+env_key = "SOME_KEY"
+
+[model_providers.opencode_bridge.auth]
+command = "echo"
+args = ["sk-local-test"]
+
+# about the interface
+[tui]
+theme = "dark"
+"""
+
+
+def test_other_ways_to_a_key_give_way() -> None:
+    """Codex refuses a provider with two of them, so those of an older set-up go; the neighbours stay."""
+    edited = codex_config.put_provider(OLDER, SETTINGS)
+    assert codex_config.read_provider(edited) == SETTINGS
+    assert edited.startswith("# mine\n[model_providers.opencode_bridge]\n")
+    assert 'base_url = "http://127.0.0.1:4000/v1" # here\n' in edited
+    assert edited.endswith('\n\n# about the interface\n[tui]\ntheme = "dark"\n')
+    assert codex_config.strip_provider(OLDER) == '# mine\n\n# about the interface\n[tui]\ntheme = "dark"\n'
+
+
 @pytest.mark.parametrize(
     "text",
     ["a = ", "[a]\n[a]\n", 'model_providers = { x = { name = "y" } }\n', "model_providers = 3\n", "\ufeffa = 1\n"],

@@ -218,6 +218,20 @@ def test_the_diff_hides_secrets(tmp_path: Path) -> None:
     assert shown.startswith("--- /dev/null\n")
 
 
+def test_the_diff_is_safe_to_look_at(tmp_path: Path) -> None:
+    """Escape sequences in a file that came with a project do not reach the terminal."""
+    (tmp_path / "a.txt").write_text("\x1b[2Jgone\r\n\x9b31m\tred\n")
+    shown = render_diff(plan_changes([block(tmp_path / "a.txt", tmp_path)]))
+    assert "gone" in shown
+    assert not {"\x1b", "\r", "\x9b"} & set(shown)
+
+
+def test_half_a_character_is_refused(tmp_path: Path) -> None:
+    """What cannot be written as UTF-8 is left alone."""
+    target = Target(tmp_path / "a.txt", tmp_path, "owned", lambda text: "\ud800")
+    assert len(plan_changes([target]).refusals) == 1
+
+
 @pytest.mark.parametrize("name", ["/etc/hosts", "../outside.txt", "a/../../outside.txt", "", "."])
 @pytest.mark.parametrize("place", ["entries", "folders"])
 def test_a_manifest_that_came_with_the_project_is_not_believed(tmp_path: Path, name: str, place: str) -> None:

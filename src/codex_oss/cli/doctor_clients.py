@@ -51,6 +51,9 @@ def check_provider(scene: Scene) -> Findings:
     if table is None:
         yield warned(f"{path} has no provider for the bridge", INSTALL)
         return
+    if rivals := [name for name in codex_config.RIVALS if name in table]:
+        yield failed(f"{path}: {', '.join(rivals)} beside our key; Codex refuses that", INSTALL)
+        return
     yield from _compared(scene, table.get("base_url"), table.get("experimental_bearer_token"), str(path))
     if table.get("wire_api") != "responses":
         yield failed('wire_api is not "responses"', INSTALL, "config.wire_api")

@@ -28,11 +28,15 @@ from codex_oss.services.marked_block import EditRefused, newline_of
 PROVIDER: Final = "opencode_bridge"
 PROFILE: Final = "codex-oss"
 """`codex -p codex-oss` lays `$CODEX_HOME/codex-oss.config.toml` over the user's settings for one session."""
+RIVALS: Final = ("auth", "env_key", "env_key_instructions", "requires_openai_auth")
+"""Other ways to a key. Beside ours Codex refuses its whole configuration (`auth`) or the turn (`env_key`)."""
 OURS: Final = "# Written by `codex-oss install`; `codex-oss uninstall` takes it out."
 
 
 _HEADER = re.compile(r"^[ \t]*\[", re.MULTILINE)
-_OUR_HEADER = re.compile(rf"""[ \t]*\[[ \t]*model_providers[ \t]*\.[ \t]*(["']?){PROVIDER}\1[ \t]*[.\]]""")
+_OURS_BEGINS = rf"""[ \t]*\[[ \t]*model_providers[ \t]*\.[ \t]*(["']?){PROVIDER}\1[ \t]*"""
+_OUR_HEADER = re.compile(_OURS_BEGINS + r"[.\]]")
+_RIVAL_HEADER = re.compile(_OURS_BEGINS + rf"\.[ \t]*(?:{'|'.join(RIVALS)})[ \t]*[.\]]")
 
 
 def provider_settings(base_url: str, local_key: str) -> dict[str, Any]:
@@ -83,7 +87,8 @@ def read_model(text: str) -> str:
 def put_provider(text: str, settings: Mapping[str, Any]) -> str:
     """*text* with our table saying *settings*. Raises EditRefused when that cannot be done safely."""
     held = read_provider(text)
-    if held is not None and all(held.get(key) == value for key, value in settings.items()):
+    wanted = {key: value for key, value in (held or {}).items() if key not in RIVALS} | dict(settings)
+    if held == wanted:
         return text
     if held is None:
         newline = newline_of(text)
@@ -91,7 +96,7 @@ def put_provider(text: str, settings: Mapping[str, Any]) -> str:
         edited = text + gap + render_provider(settings).replace("\n", newline)
     else:
         edited = _edited(text, settings)
-    _check(text, edited, {**(held or {}), **settings})
+    _check(text, edited, wanted)
     return edited
 
 
@@ -106,10 +111,15 @@ def strip_provider(text: str) -> str:
 
 def _edited(text: str, settings: Mapping[str, Any]) -> str:
     """*text* with the values in our table replaced. tomlkit sees our table only: it reorders whole documents."""
-    start, end = next(iter(_segments(text)), (0, 0))
+    for start, end in reversed(list(_segments(text))):
+        if _RIVAL_HEADER.match(text, start):
+            text = _cut(text, start, end)
+    start, end = next(_segments(text), (0, 0))
     try:
         document = tomlkit.parse(text[start:end])
         table: Any = document["model_providers"][PROVIDER]
+        for rival in RIVALS:
+            table.pop(rival, None)
         for key, value in settings.items():
             if table.get(key) != value:
                 table[key] = value
@@ -121,10 +131,13 @@ def _edited(text: str, settings: Mapping[str, Any]) -> str:
 def _without(text: str) -> str:
     """*text* without our table, its sub-tables and the blank line before each of them."""
     for start, end in reversed(list(_segments(text))):
-        newline = newline_of(text)
-        before = text[:start]
-        text = (before.removesuffix(newline) if before.endswith(newline * 2) else before) + text[end:]
+        text = _cut(text, start, end)
     return text
+
+
+def _cut(text: str, start: int, end: int) -> str:
+    newline, before = newline_of(text), text[:start]
+    return (before.removesuffix(newline) if before.endswith(newline * 2) else before) + text[end:]
 
 
 def _segments(text: str) -> Iterator[tuple[int, int]]:

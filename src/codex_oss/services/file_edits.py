@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 import stat
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ from codex_oss.services.files import write_atomic
 from codex_oss.services.marked_block import EditRefused
 
 MAX_FILE_BYTES: Final = 4 * 1024 * 1024
+
+_CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 Edit = Callable[[str | None], str | None]
 """A file's text (None: absent) to the text it should have; None leaves the file alone. Raises EditRefused."""
@@ -80,7 +83,7 @@ def plan_changes(targets: Sequence[Target]) -> Plan:
 
 
 def render_diff(plan: Plan, secrets: Sequence[str] = ()) -> str:
-    """The plan as a unified diff, with *secrets* hidden."""
+    """The plan as a unified diff, with *secrets* hidden and nothing in it that a terminal would obey."""
     lines: list[str] = []
     for change in plan.changes:
         before, after = (change.before or b"").decode(), change.after.decode()
@@ -88,7 +91,7 @@ def render_diff(plan: Plan, secrets: Sequence[str] = ()) -> str:
         old = name if change.before is not None else "/dev/null"
         for line in difflib.unified_diff(before.splitlines(), after.splitlines(), old, name, lineterm=""):
             lines.append(line)
-    text = "\n".join(lines)
+    text = _CONTROL.sub("\N{REPLACEMENT CHARACTER}", "\n".join(lines))
     for secret in secrets:
         text = text.replace(secret, "***")
     return text
@@ -102,7 +105,10 @@ def _planned(target: Target) -> Change | None:
     except UnicodeDecodeError as exc:
         raise EditRefused("It is not UTF-8.", hint="Convert it, then run it again.") from exc
     edited = target.edit(text)
-    after = None if edited is None else edited.encode()
+    try:
+        after = None if edited is None else edited.encode()
+    except UnicodeEncodeError as exc:
+        raise EditRefused("It holds half a character (a lone surrogate).", hint="Correct that escape.") from exc
     if after is None or after == before:
         return None
     mode = target.mode if before is None else stat.S_IMODE(target.path.stat().st_mode)
