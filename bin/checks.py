@@ -140,7 +140,7 @@ def install_clients(session: Session) -> None:
     if npm is None:
         session.warnings.append("npm is not installed: the tests with the real Codex CLI and OpenCode did not run")
         return
-    print("\n=== clients: npm install (once; about 760 MB)", flush=True)
+    print("\n=== npm: install the clients (once; about 760 MB)", flush=True)
     started = time.monotonic()
     shutil.rmtree(CLIENTS, ignore_errors=True)
     CLIENTS.mkdir(parents=True)
@@ -150,12 +150,16 @@ def install_clients(session: Session) -> None:
     options = ["--ignore-scripts", "--no-audit", "--no-fund", "--no-package-lock", "--no-update-notifier"]
     status = run_tool([npm, "install", "--loglevel=error", *options], environ, CLIENTS, INSTALL_TIMEOUT_S)
     if status == 0:
+        # The one script that is needed: it puts OpenCode's program for this processor in its place.
+        script = CLIENTS / "node_modules/opencode-ai/postinstall.mjs"
+        status = run_tool(["node", script.name], environ, script.parent, INSTALL_TIMEOUT_S)
+    if status == 0:
         stamp.write_bytes(pins)
     else:
         session.warnings.append(
             "npm could not install the clients: the tests with the real Codex CLI and OpenCode skip"
         )
-    session.steps.append(Step("clients", "ok" if status == 0 else "not installed", time.monotonic() - started))
+    session.steps.append(Step("npm", "ok" if status == 0 else "not installed", time.monotonic() - started))
 
 
 def usable_home() -> bool:

@@ -53,7 +53,7 @@ def test_start_status_stop(project: Path) -> None:
     code, started = run_json(project, "start", "--port", "0")
     assert (code, started["running"], started["already_running"], started["source"]) == (0, True, False, "FRESH")
     assert started["project_root"] == str(project)
-    assert started["upstream_key_present"]["OPENCODE_GO_API_KEY"] is True
+    assert started["upstream_keys"]["OPENCODE_GO_API_KEY"] is True
     code, again = run_json(project, "start")
     assert (code, again["already_running"], again["pid"]) == (0, True, started["pid"])
     assert run_json(project, "status")[1]["pid"] == started["pid"]

@@ -27,7 +27,7 @@ from codex_oss.services.child_process import run_child
 from codex_oss.services.codex_exec import KEPT_VARIABLES, CodexTurn
 
 ROOT = Path(__file__).resolve().parents[2]
-BIN = ROOT / ".cache" / "clients" / "node_modules" / ".bin"
+CLIENTS = ROOT / ".cache" / "clients"
 LOCAL_KEY = "sk-local-client-test"
 UPSTREAM_KEY = "sk-upstream-client-test"
 RAW_MODEL = "ocg-kimi-k2.6"
@@ -37,8 +37,9 @@ RUN_TIMEOUT_S = 90.0
 
 def find_client(name: str) -> str:
     """Path of a pinned client; skips the test when it is absent."""
-    path = BIN / name
-    if not path.exists():
+    path = CLIENTS / "node_modules" / ".bin" / name
+    pins, installed = Path(__file__).with_name("package.json"), CLIENTS / "installed.json"
+    if not (path.exists() and installed.exists() and installed.read_bytes() == pins.read_bytes()):
         pytest.skip(f"the real client {name} is not installed (npm brings it: bin/test CLIENTS)")
     return str(path)
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import select
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -46,6 +49,39 @@ def test_the_demo_delegates_one_mission_for_real(tmp_path: Path) -> None:
     assert links["answers"]["tokens"] > 0
     assert links["mission"]["commentary"] > 0
     assert Path(links["artifacts"]["event_log"]).is_file()
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=lambda how: how.name)
+def test_a_demo_that_is_ended_takes_its_children_along(how: signal.Signals, tmp_path: Path) -> None:
+    """Ctrl-C, SIGTERM and kill -9 in the middle of the mission leave neither model nor bridge behind."""
+    command = [sys.executable, "-u", "-m", "codex_oss", "demo", "--keep", str(tmp_path / "kept")]
+    with subprocess.Popen(
+        command,
+        env=clean_environ(tmp_path / "home"),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        process_group=0,
+    ) as demo:
+        assert demo.stdout is not None
+        for line in demo.stdout:
+            if "asking mission-a3-local" in line:
+                break
+        children = Path(f"/proc/{demo.pid}/task/{demo.pid}/children")
+        if not children.exists():
+            demo.kill()
+            pytest.skip("this system does not tell a process's children")
+        watches = [os.pidfd_open(int(pid)) for pid in children.read_text().split()]
+        if how is signal.SIGINT:
+            os.killpg(demo.pid, how)  # as a terminal does it
+        else:
+            demo.send_signal(how)
+        demo.stdout.read()
+    assert len(watches) == 2
+    for watch in watches:
+        assert select.select([watch], [], [], 15)[0], "a child is still running"
+        os.close(watch)
 
 
 @pytest.mark.client

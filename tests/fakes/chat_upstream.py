@@ -26,6 +26,8 @@ import asyncio
 import contextlib
 import itertools
 import json
+import socket
+import struct
 import sys
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -443,7 +445,7 @@ class ChatUpstream:
             case Reset():
                 # Linger 0 turns the close into a reset.
                 sock = writer.transport.get_extra_info("socket")
-                sock.setsockopt(1, 13, b"\x01\x00\x00\x00\x00\x00\x00\x00")
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                 writer.transport.abort()
                 raise _Left
             case Hangup():

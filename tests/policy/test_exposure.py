@@ -70,6 +70,16 @@ CONTEXT = [
     ("https://x/y?access_token=abc123def456ghi&z=1", "abc123def456ghi"),
     ("//registry.npmjs.org/:_authToken=0a1b2c3d-4e5f-6071-8293-a4b5c6d7e8f9", "0a1b2c3d-4e5f"),
     ("aws_secret_access_key = " + "wJalr/XUtnFEMI+K7MDENGbPxRfiCYab1cd2EF3g", "wJalr/XUtn"),
+    ("password: hunter2", "hunter2"),
+    ("tool --password=i59lOtd4ql", "i59lOtd4ql"),
+    ("tool --token 7CekLovBiE6Nfx", "7CekLovBiE6Nfx"),
+    ("jdbc:mysql://h/db?user=a&password=FW85ZTCBY7", "FW85ZTCBY7"),
+    ("Server=x;User Id=sa;Password=WAyOger8Ht;", "WAyOger8Ht"),
+    ("https://0123456789abcdef0123456789abcdef@o1.example.com/45", "0123456789abcdef"),
+    ("Set-Cookie: sid=6J8R6o2nZZOHMBTE9kMw; HttpOnly", "6J8R6o2nZZ"),
+    ('"auth": "' + base64.b64encode(b"user:9HU7aoy6RYgY").decode() + '"', "dXNlcjo5SFU3"),
+    ("sshpass -p XGt1CqGqOl ssh x", "XGt1CqGqOl"),
+    ('props.setProperty("db.password", "s3cretpw")', "s3cretpw"),
     (f'value = "{drawn(40)}"', None),
 ]
 
@@ -90,6 +100,8 @@ SURVIVES = [
     'API_KEY = "OPENCODE_GO_API_KEY"', "password = getpass.getpass()", "secrets: inherit", "def token(self) -> Token:",
     "https://example.com/a:b/c@d", "docker run -u 1000:1000 x", "bearer of good news and more", "basic understanding",
     '"getUserByIdAndUpdateProfileForTenant"', "the password: it must be changed", "token_endpoint = https://x.example",
+    'namedtuple("BasicAuth", ["login", "password", "encoding"])', "scrypt(password, 'salt', 24)",
+    "auth_token = base64.b64decode(value)", "tool --passthrough1 --token-file=a1b2c3d4", "cookie: the biscuit",
 ]  # fmt: skip
 
 
@@ -192,6 +204,16 @@ def test_redaction_is_idempotent_on_pieces_of_secrets(text: str) -> None:
     assert once.text.count("\n") == text.count("\n")
 
 
+SECRETS = [*(one for many in VENDOR.values() for one in many), KEY, *(text for text, _ in CONTEXT)]
+
+
+@given(st.dictionaries(st.sampled_from(["password", "x"]), st.lists(st.sampled_from([*TOKENS, *SECRETS]), max_size=12)))
+def test_redacted_json_is_still_json(parts: dict[str, list[str]]) -> None:
+    """A model's answer is redacted before it is parsed: no quote and no escape of its own is swallowed."""
+    text = json.dumps({name: "".join(texts) for name, texts in parts.items()})
+    assert set(json.loads(Redactor(["held-value-1"]).redact(text).text)) == set(parts)
+
+
 def test_a_forged_placeholder_hides_nothing() -> None:
     """Only our own kinds count as placeholders; a secret in a look-alike is replaced."""
     secret = f"ghp_{drawn(36)}"
@@ -209,7 +231,8 @@ def test_placeholders_are_counted() -> None:
     "piece",
     ["sk-", "sk-a", "eyJ", "eyJaaaaaaaa.", "token:", "token=", "password = ", 'secret="', "://a:", "-u a:", "login a ",
      f"-----BEGIN {MARK}", f"-----BEGIN {MARK}\n", f"-----END {MARK}\n", "a1B", "=a1B2", "Bearer ", "<token>",
-     "basic aaaaaaaa",     "A" * 61 + "\n", "xoxb-a-", "hf_", "[REDACTED:held]", "[REDACTED:", "\n", "é"],
+     "basic aaaaaaaa",     "A" * 61 + "\n", "xoxb-a-", "hf_", "[REDACTED:held]", "[REDACTED:", "\n", "é", "--token ",
+     "cookie: a=", 'auth":"', "://aaaaaaaaaaaaaaaaaaaaa"],
 )  # fmt: skip
 def test_a_hostile_megabyte_is_answered(piece: str) -> None:
     """No rule backtracks: a megabyte of any provoking piece comes back within the ordinary test timeout."""

@@ -136,7 +136,7 @@ def test_models_list(bridge: BridgeProcess) -> None:
     names = [entry["id"] for entry in listing["data"]]
     assert listing["object"] == "list"
     assert len(names) == len(set(names))
-    assert {"ocg-kimi-k2.6", "ocg-deepseek-v4-pro", "ocg-minimax-m2.5", "ocg-local"} <= set(names)
+    assert {"ocg-kimi-k2.6", "ocg-deepseek-v4-pro", "ocg-minimax-m2.5", "mission-a3-kimi"} <= set(names)
 
 
 def test_an_allowed_origin_passes() -> None:

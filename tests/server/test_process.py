@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from codex_oss.server.process import MAX_DRAIN_S
 from codex_oss.services.source import source_hash
 from tests.fakes.bridge_process import bridge_environment, running_bridge, sse_events
 from tests.fakes.chat_upstream import ChatUpstream, held, text
@@ -169,6 +170,23 @@ def test_a_stream_may_end_by_itself_after_sigterm(tmp_path: Path) -> None:
         connection.close()
         assert sse_events(seen)[-1]["type"] == "response.completed"
         assert bridge.process.wait(10) == 0
+
+
+def test_a_second_signal_ends_the_waiting(tmp_path: Path) -> None:
+    """Whoever signals twice does not wait for open streams, and these still end properly."""
+    with (
+        ChatUpstream([held(text("never ends", pieces=4), "never", after=2)]) as upstream,
+        running_bridge(tmp_path / "project", upstream=upstream.base_url) as bridge,
+    ):
+        connection, response = bridge.open_stream(TURN)
+        seen = response.readline()
+        bridge.process.terminate()
+        _wait_until_closed(bridge.port)
+        bridge.process.terminate()
+        assert bridge.process.wait(MAX_DRAIN_S - 0.5) == 0
+        seen += response.read()
+        connection.close()
+    assert sse_events(seen)[-1]["type"] == "response.failed"
 
 
 def _wait_until_closed(port: int) -> None:

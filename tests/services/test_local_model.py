@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -142,8 +143,6 @@ def test_it_dies_with_its_parent() -> None:
         watch = os.pidfd_open(child)
         parent.send_signal(signal.SIGKILL)
     try:
-        import select
-
         assert select.select([watch], [], [], 10)[0], "the model is still running"
     finally:
         os.close(watch)

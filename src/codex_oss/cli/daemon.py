@@ -169,7 +169,7 @@ def describe(running: Running) -> dict[str, Any]:
         "project_root": health.project_root,
         "source": "FRESH" if health.source_hash == source_hash() else "STALE",
         "source_hash": health.source_hash,
-        "upstream_key_present": health.upstream_key_present,
+        "upstream_keys": health.upstream_keys,
         "lanes": health.lanes,
         "gpt_model_strategy": health.gpt_model_strategy,
     }
@@ -180,7 +180,7 @@ def _print(running: Running, as_json: bool, *, already: bool, **more: Any) -> No
     if as_json:
         _print_json(**facts, already_running=already, **more)
         return
-    keys = ", ".join(f"{name} {'set' if there else 'NOT SET'}" for name, there in facts["upstream_key_present"].items())
+    keys = ", ".join(f"{name} {'set' if there else 'NOT SET'}" for name, there in facts["upstream_keys"].items())
     click.echo(f"the bridge {'runs' if already else 'runs now'} on {facts['base_url']}")
     click.echo(f"  process  {facts['pid']}, up {facts['uptime_s']:.0f} s, version {facts['version']}")
     click.echo(f"  project  {facts['project_root']}")
@@ -210,9 +210,9 @@ def _check_renewed(old: Running | None, new: Running) -> None:
             "The new bridge runs other sources than this command.",
             hint="Two installations are mixed: run both from the same environment.",
         )
-    lost = [name for name, there in old.health.upstream_key_present.items() if there] if old is not None else []
+    lost = [name for name, there in old.health.upstream_keys.items() if there] if old is not None else []
     for name in lost:
-        if not new.health.upstream_key_present.get(name):
+        if not new.health.upstream_keys.get(name):
             click.echo(f"note: the old bridge had {name}, the new one does not: set it and restart", err=True)
 
 

@@ -7,9 +7,10 @@ fields silently, so `missions.actions`, `missions.verdicts` and `missions.gates`
 
 from __future__ import annotations
 
+import re
 from typing import Any, Final
 
-from codex_oss.contracts.tools import REQUIRED_ARGUMENTS, TOOL_ARGUMENTS
+from codex_oss.contracts.tools import TOOL_ARGUMENTS
 from codex_oss.missions.events import Purpose
 from codex_oss.missions.evidence import CommandRun, Extract
 from codex_oss.missions.prompt import offered_tools
@@ -17,7 +18,8 @@ from codex_oss.missions.record import RunRecord
 from codex_oss.missions.report import CLAIM_KINDS
 
 MAX_REFS: Final = 40
-_JSON_TYPE: Final = {str: "string", int: "integer", bool: "boolean"}
+SMALL_CONTEXT_TOKENS: Final = 4_096
+_IDENTIFIER: Final = re.compile(r"[A-Za-z][A-Za-z0-9]*(?:_[A-Za-z0-9]+)+|[a-z]+[A-Z][A-Za-z0-9]*")
 
 
 def action_schema(record: RunRecord, purpose: Purpose) -> dict[str, Any]:
@@ -28,8 +30,8 @@ def action_schema(record: RunRecord, purpose: Purpose) -> dict[str, Any]:
     report = _report_action(record, refs)
     if purpose == "final_report":
         return report
-    calls = [_tool_action(record, tool) for tool in offered_tools(record.opened.mission)]
-    return {"anyOf": [*calls, report]} if refs else {"anyOf": calls}
+    calls = [_tool_action(tool, places) for tool, places in _useful_tools(record).items()]
+    return {"anyOf": [*calls, report]} if refs or not calls else {"anyOf": calls}
 
 
 def offered_refs(record: RunRecord) -> list[str]:
@@ -39,37 +41,56 @@ def offered_refs(record: RunRecord) -> list[str]:
     return [entry.ref for entry in sorted(entries, key=lambda entry: entry.step)][-MAX_REFS:]
 
 
-def _tool_action(record: RunRecord, tool: str) -> dict[str, Any]:
-    required = REQUIRED_ARGUMENTS.get(tool, ())
-    properties: dict[str, Any] = {
-        name: {"type": _JSON_TYPE[kind], **({"maxLength": 200} if kind is str else {})}
-        for name, kind in TOOL_ARGUMENTS[tool].items()
-        if name in required or name in ("path", "start_line", "end_line")
-    }
-    if tool == "rtk_read" and (paths := _unread_paths(record)):
-        properties["path"] = {"enum": paths}
-    elif "path" in properties and (roots := _roots(record)):
-        properties["path"] = {"enum": roots}
-    arguments = {
-        "type": "object",
-        "properties": properties,
-        "required": list(required),
-        "additionalProperties": False,
-    }
+def _useful_tools(record: RunRecord) -> dict[str, dict[str, Any]]:
+    """Offered tools that still have something to do, with the schemas of their arguments.
+
+    A read needs a file that is known and unread. The smallest models search only for identifiers of the objective
+    that were not searched for yet: left to themselves they search for a word of the prompt (observed with 135M).
+    """
+    assert record.opened is not None
+    arguments: dict[str, dict[str, Any]] = {}
+    unread, places = _unread_paths(record), _places(record)
+    for tool in offered_tools(record.opened.mission):
+        known: dict[str, Any] = {}
+        if "path" in TOOL_ARGUMENTS[tool] and places:
+            known["path"] = {"enum": places}
+        if tool == "rtk_read":
+            known["path"] = {"enum": unread}
+        if tool == "rtk_grep":
+            words = _untried_words(record) if _is_small(record) else None
+            known["pattern"] = {"type": "string", "minLength": 2, "maxLength": 60} if words is None else {"enum": words}
+        if all(schema.get("enum", ["-"]) for schema in known.values()):
+            arguments[tool] = known
+    return arguments
+
+
+def _tool_action(tool: str, properties: dict[str, Any]) -> dict[str, Any]:
+    """Only the arguments that a small model can fill sensibly: what to look for, and where among known places."""
     return _object(
         {
             "action_type": {"const": "tool_call"},
             "tool_name": {"const": tool},
-            "arguments": arguments,
-            "reason": {"type": "string", "maxLength": 160},
+            "arguments": _object(properties),
+            "reason": {"type": "string", "maxLength": 80},
         }
     )
+
+
+def _is_small(record: RunRecord) -> bool:
+    return record.opened is not None and record.opened.context_tokens <= SMALL_CONTEXT_TOKENS
+
+
+def _untried_words(record: RunRecord) -> list[str]:
+    """Identifiers of the objective that no search was made for."""
+    objective = record.opened.mission.objective if record.opened else ""
+    tried = {judged.proposal.arguments.get("pattern") for judged in record.judged}
+    return [word for word in dict.fromkeys(_IDENTIFIER.findall(objective)) if word not in tried]
 
 
 def _report_action(record: RunRecord, refs: list[str]) -> dict[str, Any]:
     confidence = {"enum": ["LOW", "MEDIUM", "HIGH"]}
     finding: dict[str, Any] = {
-        "claim": {"type": "string", "maxLength": 240},
+        "claim": {"type": "string", "minLength": 8, "maxLength": 160},
         "kind": {"enum": list(CLAIM_KINDS)},
         "evidence_refs": {
             "type": "array",
@@ -85,7 +106,12 @@ def _report_action(record: RunRecord, refs: list[str]) -> dict[str, Any]:
         {
             "status": {"enum": ["COMPLETE", "PARTIAL", "ESCALATE", "FAILED"]},
             "confidence": confidence,
-            "findings": {"type": "array", "items": _object(finding), "maxItems": 4},
+            "findings": {
+                "type": "array",
+                "items": _object(finding),
+                "minItems": min(1, len(refs)),
+                "maxItems": 3 if refs else 0,
+            },
             "uncertainties": {"type": "array", "items": {"type": "string", "maxLength": 160}, "maxItems": 2},
         }
     )
@@ -106,7 +132,7 @@ def _unread_paths(record: RunRecord) -> list[str]:
     return [path for path in paths if path not in record.evidence.extracts][:MAX_REFS]
 
 
-def _roots(record: RunRecord) -> list[str]:
+def _places(record: RunRecord) -> list[str]:
     if record.opened is None:
         return []
     mission = record.opened.mission

@@ -65,6 +65,7 @@ REASONS: Final[dict[str, str]] = {
     "evidence_no_zero_match": "A finding cites a search as proof of absence, and that search proves none.",
     "absence_not_searched": "A finding says that something is absent without a search that found nothing.",
     "claim_without_lines": "A finding states something about code and cites no line of it.",
+    "claim_not_grounded": "A finding has no word, name or number in common with what it cites.",
     "path_not_cited": "A finding names a file that none of its evidence comes from.",
     "line_not_shown": "A finding names a line that is not among those it cites.",
     "symbol_not_in_evidence": "A finding names a symbol that does not stand in the lines it cites.",

@@ -6,10 +6,12 @@ Rules that hold here:
 
 1. A gate judges structure against evidence: refs, paths, line numbers, symbols, quotes. No word of a sentence decides
    anything by its tone ("valid", "correct", "not found" mean nothing here).
-2. What `subject` states, and every `path:LINE`, "line N" and back-ticked code inside the claim, is checked against the
-   cited lines.
-3. A negative answer is as good as a positive one if it was really searched for.
-4. Gates only object. Nothing here raises a status; the closing status is the lower of what was asked and what stands.
+2. What `subject` states, and every `path:LINE`, "line N", back-ticked code and name that can only be code
+   (`snake_case`, `lowerCamel`, `call()`) inside the claim, is checked against the cited lines.
+3. A claim must speak of what it cites: at least one word, name or number of it stands in the cited lines, their paths
+   or the pattern searched for. Words are compared by their beginnings, so that "returns" meets `return`.
+4. A negative answer is as good as a positive one if it was really searched for.
+5. Gates only object. Nothing here raises a status; the closing status is the lower of what was asked and what stands.
 """
 
 from __future__ import annotations
@@ -33,6 +35,13 @@ _PATH_LINE: Final = re.compile(
 _LINE_WORD: Final = re.compile(
     r"\blines?\s+(?P<line>[0-9]{1,7})(?:\s*(?:-|–|to|through)\s*(?P<end>[0-9]{1,7}))?", re.IGNORECASE
 )
+
+_NAME: Final = re.compile(
+    r"(?<![\w.])(?:(?P<call>[A-Za-z_]\w*)\(\)|(?P<snake>_*[A-Za-z][A-Za-z0-9]*_\w+)|(?P<camel>[a-z]{2,}[A-Z]\w*))(?!\w)"
+)
+"""Names that are code whatever the sentence around them; a plain word is not judged."""
+
+_WORD: Final = re.compile(r"[0-9]+|[A-Z]{2,}(?![a-z])|[^\W\d_]{4,}|(?<=_)[^\W\d_]{2,}|[^\W\d_]{2,}(?=_)")
 
 _KNOWN_OUTPUTS: Final = frozenset(
     {
@@ -172,11 +181,35 @@ def _check_claim(finding: Finding, citations: list[Citation]) -> Iterator[Object
         yield "absence_not_searched", "A claim of absence must cite a search that found nothing (#zero_match)."
     if finding.kind not in ("absence", "other") and not lines:
         yield "claim_without_lines", f"A claim of kind {finding.kind} must cite lines, not an empty search."
+    if not _speaks_of(finding, citations, lines):
+        yield "claim_not_grounded", "The claim shares no word, name or number with what it cites."
     yield from _check_subject(finding.subject, citations, lines)
     yield from _check_stated_lines(finding.claim, citations, lines)
     for code in _BACKTICKED.findall(finding.claim):
         if not _is_borne_out(code.strip(), citations, lines):
             yield "code_not_in_evidence", f"`{code[:120]}` does not stand in the cited lines."
+    for name in _names_in(_BACKTICKED.sub(" ", finding.claim)):
+        if not _is_borne_out(name, citations, lines) and not any(
+            name in path for path in _cited_paths(citations, lines)
+        ):
+            yield "symbol_not_in_evidence", f"{name[:120]!r} is named, but does not stand in the cited lines."
+
+
+def _speaks_of(finding: Finding, citations: list[Citation], lines: list[ShownLine]) -> bool:
+    subject = finding.subject
+    if subject.line or _LINE_WORD.search(finding.claim) or _PATH_LINE.search(finding.claim):
+        return True  # it names a line, which is judged by itself
+    cited = [line.text for line in lines]
+    cited += _cited_paths(citations, lines)
+    cited += [citation.pattern for citation in citations]
+    stated = _stems(" ".join((finding.claim, subject.path, subject.symbol, subject.quote)))
+    return not stated.isdisjoint(_stems("\n".join(cited)))
+
+
+def _stems(text: str) -> set[str]:
+    """Numbers, capitals of two letters and more, and the first four letters of longer words (names are split)."""
+    words = _WORD.findall(text)
+    return {word[:4].casefold() if word[0].isalpha() else word for word in words}
 
 
 def _check_subject(subject: Subject, citations: list[Citation], lines: list[ShownLine]) -> Iterator[Objection]:
@@ -221,6 +254,11 @@ def _check_stated_lines(claim: str, citations: list[Citation], lines: list[Shown
         last = int(found["end"] or first)
         if not {first, last} <= {line.number for line in lines if line.number}:
             yield "line_not_shown", f"{found[0]!r} is stated, but that line is not among the cited ones."
+
+
+def _names_in(text: str) -> list[str]:
+    """Names of code in a sentence, each once, in order."""
+    return list(dict.fromkeys(found["call"] or found["snake"] or found["camel"] for found in _NAME.finditer(text)))
 
 
 def _is_borne_out(code: str, citations: list[Citation], lines: list[ShownLine]) -> bool:

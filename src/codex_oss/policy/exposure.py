@@ -149,6 +149,7 @@ _LINE_TEXT: Final = re.compile(f"[^{_LINE_END}]+")
 _KEY_MARK: Final = re.compile(r"-----? ?(?P<side>BEGIN|END) [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)? ?-?----")
 _KEY_RUN: Final = re.compile(r"[A-Za-z0-9+/=]{32}")
 _KEY_NEXT: Final = re.compile(rf"[^A-Za-z0-9+/{_LINE_END}]{{0,16}}n?[A-Za-z0-9+/]{{16}}")
+_KEY_INLINE: Final = re.compile(r"(?:[A-Za-z0-9+/=\t :,.-]|\\+[nrt])*")
 _KEY_LINE: Final = re.compile(
     r"[\s>|+#*\"'0-9:\\n.,;-]{0,24}"
     r"(?:[A-Za-z0-9+/=]{16,}|[A-Za-z0-9+/]{1,16}={0,2}|[A-Z][A-Za-z-]{2,20}: .{0,200})"
@@ -178,12 +179,15 @@ def _end_of_key(text: str, begin: re.Match[str], following: re.Match[str] | None
     """Where the block that starts with *begin* ends; the end of *begin* when no key follows (a mere mention)."""
     limit = following.start() if following else len(text)
     near = limit - begin.end() <= MAX_KEY_CHARS
-    if following and following["side"] == "END" and near and _KEY_RUN.search(text, begin.end(), limit):
-        return following.end()
     rest = _LINE_TEXT.match(text, begin.end(), limit)
+    # Two strings of one line are not one key: `["-----BEGIN …", "…-----END …"]` keeps its quotes.
+    apart = rest is not None and rest.end() == limit and any(quote in rest[0] for quote in "\"'")
+    if following and following["side"] == "END" and near and not apart and _KEY_RUN.search(text, begin.end(), limit):
+        return following.end()
     stop = begin.end()
     if rest and _KEY_NEXT.match(text, begin.end(), limit):
-        stop = rest.end()
+        inline = _KEY_INLINE.match(text, begin.end(), limit)
+        stop = inline.end() if inline else stop
     for line in _LINE_TEXT.finditer(text, rest.end() if rest else begin.end(), limit):
         if not _KEY_LINE.fullmatch(line[0][:200]):
             break

@@ -75,7 +75,7 @@ CRITICAL_ROOTS: Final = (
 )
 """Where a mistake is expensive; a project adds globs of its own. Source: mission contract, critical paths."""
 
-REV_PATTERN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_./~^-]{0,99}")
+REV_PATTERN: Final = re.compile(r"(?!.*\.\.)[A-Za-z0-9][A-Za-z0-9_./~^-]{0,99}")
 """Revisions that a safe git tool accepts: no option, no range, no reflog syntax, no search."""
 
 ARGUMENT_BOUNDS: Final[dict[str, tuple[int, int]]] = {

@@ -46,9 +46,18 @@ def find_forms(text: str) -> Iterator[Span]:
         group = "secret" if "secret" in rule.pattern.groupindex else 0
         for match in rule.pattern.finditer(text):
             if rule.accepts is None or rule.accepts(match):
-                yield match.start(group), match.end(group), rule.kind
+                start, end = match.span(group)
+                yield start, _unescaped(text, start, end), rule.kind
     yield from _named_values(text)
     yield from _opaque_runs(text)
+
+
+def _unescaped(text: str, start: int, end: int) -> int:
+    """*end* before the backslashes that belong to a following quote: redacted JSON must stay JSON."""
+    if text[end : end + 1] in ('"', "'"):
+        while end > start and text[end - 1] == "\\":
+            end -= 1
+    return end
 
 
 # ---------------------------------------------------------------------------------------------- vendor forms
@@ -110,6 +119,8 @@ VENDOR_RULES: Final = (
     _form("linear-key", "lin_api_", r"lin_api_[A-Za-z0-9]{32,}"),
     _form("vault-token", "hvs. hvb.", r"hv[sb]\.[A-Za-z0-9_-]{24,}"),
     _form("age-key", "age-secret-key-1", r"AGE-SECRET-KEY-1[A-Z0-9]{50,}"),
+    _form("mailgun-key", "key-", r"key-[0-9a-f]{32}(?![A-Za-z0-9])"),
+    _form("discord-token", ".", r"[MNO][A-Za-z0-9_-]{23,27}\.[A-Za-z0-9_-]{6}\.[A-Za-z0-9_-]{27,}"),
     _form("telegram-token", ":aa", r"[0-9]{8,10}:AA[A-Za-z0-9_-]{33}"),
     _form("twilio-key", "sk", r"SK[0-9a-f]{32}(?![A-Za-z0-9])"),
     _form("sendgrid-key", "sg.", r"SG\.[A-Za-z0-9_-]{16,32}\.[A-Za-z0-9_-]{32,64}"),
@@ -126,11 +137,11 @@ _TELLING_WORD: Final = (
 _NAME: Final = re.compile(
     rf"(?i)(?P<word>{_TELLING_WORD})(?:_?[0-9]{{1,3}})?(?![A-Za-z0-9_-])(?P<quote>[\"']?\]?)"
     r"(?P<type>\s{0,4}:\s{0,4}[A-Za-z.|\[\] ]{1,40}(?=\s{0,4}=[^=>]))?"
-    r"\s{0,8}(?:=>|:=|={1,3}|!={1,2}|:|,(?=\s{0,2}[\"']))[ \t]{0,8}"
-    r"(?:[a-zA-Z]{0,2}(?P<mark>[\"'`]{1,3})(?P<quoted>[^\"'`\n\r]{4,200})|(?P<bare>[^\s\"'`,;(){}\[\]<>$&|]{6,200}))"
+    r"\s{0,8}(?P<mid>=>|:=|={1,3}|!={1,2}|:|,(?=\s{0,2}[\"']))[ \t]{0,8}"
+    r"(?:[a-zA-Z]{0,2}\\{0,4}(?P<mark>[\"'`]{1,3})(?P<quoted>[^\"'`\n\r]{4,200})|(?P<bare>(?:[^\s\"'`,;(){}\[\]<>$&|\\]|\\(?![nrt\"'\\])){6,200}))"
 )
 _QUOTED_REST: Final = re.compile(r"[^\"'`\n\r]*")
-_BARE_REST: Final = re.compile(r"[^\s\"'`,;(){}\[\]<>$&|]*")
+_BARE_REST: Final = re.compile(r"(?:[^\s\"'`,;(){}\[\]<>$&|\\]|\\(?![nrt\"'\\]))*")
 _ENV_LIKE: Final = re.compile(r"[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+")
 _CODE_LIKE: Final = re.compile(r"[A-Za-z_][\w-]*(?:(?:\.|::|->|/)[A-Za-z_][\w-]*)*[.:?!]?")
 _PASSWORD_WORD: Final = re.compile(r"(?i)pass|pwd")
@@ -148,11 +159,13 @@ def _named_values(text: str) -> Iterator[Span]:
             # Judged by its first 200 characters, replaced as a whole.
             tail = rest.match(text, match.end(which))
             position = tail.end() if tail else match.end(which)
-            yield match.start(which), position, "named-secret"
+            yield match.start(which), _unescaped(text, match.start(which), position), "named-secret"
 
 
 def _quoted_is_secret(match: re.Match[str], value: str) -> bool:
     if _ENV_LIKE.fullmatch(value) or "${" in value or "{{" in value or value.startswith(("http://", "https://", "/")):
+        return False
+    if match["mid"] == "," and not (match["quote"] and any(map(str.isdigit, value)) and len(value) >= 8):
         return False
     if _PASSWORD_WORD.match(match["word"]):
         return value.count(" ") <= 3 and not (" " in value and value.endswith((".", ":", "!", "?")))
@@ -168,11 +181,15 @@ def _bare_is_secret(match: re.Match[str], value: str) -> bool:
     if tight and re.fullmatch(r"\s*(?:export\s+|set\s+|[+>-]\s?)?[A-Z][A-Z0-9_]*", before):
         return not value.startswith(("/", "./"))
     digits = sum(map(str.isdigit, value))
-    if _PASSWORD_WORD.match(match["word"]) and ("-" in value or not _CODE_LIKE.fullmatch(value)):
-        return not value.isdigit()
-    if _CODE_LIKE.fullmatch(value) and (digits < 3 or len(value) < 12):
+    if match.string[match.end("bare") : match.end("bare") + 1] in ("(", "["):
         return False
-    return len(value) >= 8 and digits >= 2 and any(char.isalpha() for char in value) and not _is_location(value)
+    code = _CODE_LIKE.fullmatch(value)
+    if _PASSWORD_WORD.match(match["word"]):
+        plain_name = code and "-" not in value and (not digits or "." in value)
+        return not value.isdigit() and not plain_name
+    if code and (digits < 3 or len(value) < 12):
+        return False
+    return len(value) >= 8 and digits >= 2 and any(map(str.isalpha, value)) and not _is_location(value)
 
 
 def _is_location(value: str) -> bool:
@@ -189,6 +206,29 @@ CONTEXT_RULES: Final = (
         ("://",),
         re.compile(r"://[^\s:/@\"'<>]{0,100}:(?P<secret>[^\s@\"'<>/]{1,200})@"),
         _is_no_placeholder,
+    ),
+    Rule("url-token", ("@",), re.compile(r"://(?P<secret>[A-Za-z0-9_-]{20,200})(?=@)"), _has_digit),
+    Rule(
+        "command-secret",
+        ("--", "sshpass"),
+        re.compile(
+            r"(?:--[\w-]{0,30}(?:password|passwd|pass|token|secret|(?:api|access)-?key)(?:=|\s{1,4})|\bsshpass\s{1,4}-p\s{0,4})"
+            r"[\"']?"
+            r"(?P<secret>[^\s\"'$<>{}\[\](),;=-][^\s\"'$<>{}\[\](),;]{5,400})"
+        ),
+        _has_digit,
+    ),
+    Rule(
+        "cookie",
+        ("cookie",),
+        re.compile(r"(?i)\bcookie:\s{0,4}(?P<secret>[\w.-]{1,80}=[^\r\n\"']{8,400})"),
+        _has_digit,
+    ),
+    Rule(
+        "stored-login",
+        ("auth",),
+        re.compile(r"auth\"\s{0,4}:\s{0,4}\"(?P<secret>[A-Za-z0-9+/_-]{8,400})=*\""),
+        _decodes_to_login,
     ),
     Rule("bearer", ("bearer",), re.compile(r"(?i)\bbearer\s{1,4}(?P<secret>[A-Za-z0-9._~+/=-]{16,})"), _has_digit),
     Rule(
@@ -209,7 +249,8 @@ CONTEXT_RULES: Final = (
         "netrc-password",
         ("login",),
         re.compile(
-            r"\blogin\s{1,8}\S{1,200}\s{1,8}(?:account\s{1,8}\S{1,200}\s{1,8})?password\s{1,8}(?P<secret>\S{1,400})"
+            r"\blogin\s{1,8}\S{1,200}\s{1,8}(?:account\s{1,8}\S{1,200}\s{1,8})?password\s{1,8}"
+            r"(?P<secret>[^\s\"']{1,400})"
         ),
         _is_no_placeholder,
     ),

@@ -92,6 +92,7 @@ def _run(project: Path, settings: Settings, sock: socket.socket, instance: Insta
     identity = Identity(
         version=__version__,
         pid=os.getpid(),
+        host=settings.config.host,
         port=port,
         project_root=str(project),
         source_hash=source_hash(),
@@ -106,7 +107,7 @@ def _run(project: Path, settings: Settings, sock: socket.socket, instance: Insta
         sys.stdout.flush()
 
     app = Application(bridge, identity, turns).asgi()
-    BridgeServer(app, bridge, turns, announce=announce, withdraw=instance.withdraw).run(sockets=[sock])
+    BridgeServer(app, bridge, turns, announce=announce, withdraw=instance.withdraw).serve_on(sock)
 
 
 if __name__ == "__main__":

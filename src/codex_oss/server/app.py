@@ -28,6 +28,7 @@ from starlette.responses import Response
 from starlette.routing import Route as Path
 from starlette.types import ASGIApp
 
+from codex_oss.contracts.profiles import PRIMARY_KEY_ENV
 from codex_oss.errors import BridgeError, InvalidRequest, RequestError
 from codex_oss.policy.routing import Route
 from codex_oss.server.access import Access
@@ -48,6 +49,7 @@ class Identity:
 
     version: str
     pid: int
+    host: str
     port: int
     project_root: str
     source_hash: str
@@ -110,11 +112,13 @@ class Application:
     async def health(self, _: Request) -> Response:
         """Status, identity and what is needed to see why nothing works."""
         bridge = self._bridge
+        keys = bridge.keys_present()
         facts = {
             "status": "ok",
             **asdict(self._identity),
             "uptime_s": round(time.time() - self._identity.started_at, 3),
-            "upstream_key_present": bridge.keys_present(),
+            "upstream_key_present": keys.get(PRIMARY_KEY_ENV, True),
+            "upstream_keys": keys,
             "lanes": sorted(bridge.lanes),
             "gpt_model_strategy": bridge.config.gpt_strategy,
             "in_flight": len(self._turns),

@@ -6,7 +6,7 @@ Rules that hold here:
 
 1. The first line on stdout is the ready line; everything else goes to stderr.
 2. After SIGTERM or SIGINT the process is gone within 5 s: open turns get `shutdown_drain_s` (at most MAX_DRAIN_S) to
-   end by themselves, then a failed terminal event. A second signal ends at once. A thread is the last resort.
+   end by themselves, then a failed terminal event. A second signal ends the waiting. A thread is the last resort.
 3. The upstream client is imported and opened after the ready line, beside the first requests.
 """
 
@@ -20,6 +20,7 @@ import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from types import FrameType
 from typing import Final
 
 import uvicorn
@@ -66,19 +67,28 @@ class BridgeServer(uvicorn.Server):
         self._announce = announce
         self._withdraw = withdraw
         self._opening: asyncio.Task[None] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._last_resort = threading.Timer(LAST_RESORT_S, self._die)
+        self._last_resort.daemon = True
+
+    def serve_on(self, sock: socket.socket) -> None:
+        """Serve the listening *sock* until a signal."""
+        try:
+            self.run(sockets=[sock])
+        finally:
+            self._last_resort.cancel()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start, say so, then load the upstream client."""
         await super().startup(sockets)
         if self.started:
+            self._loop = asyncio.get_running_loop()
             self._announce()
             self._opening = asyncio.create_task(self._bridge.start())
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop accepting, let open turns end or end them, then close everything."""
-        last_resort = threading.Timer(LAST_RESORT_S, self._die)
-        last_resort.daemon = True
-        last_resort.start()
+        self._last_resort.start()
         for server in self.servers:
             server.close()
         patience_s = 0.0 if self.force_exit else min(self._bridge.config.shutdown_drain_s, MAX_DRAIN_S)
@@ -86,6 +96,12 @@ class BridgeServer(uvicorn.Server):
         if self._opening is not None:
             await asyncio.wait((self._opening,))
         await super().shutdown(sockets)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Begin to stop; on a second signal stop waiting for open turns."""
+        if self.should_exit and self._loop is not None:
+            self._loop.call_soon_threadsafe(self._turns.interrupt)
+        super().handle_exit(sig, frame)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:

@@ -67,9 +67,13 @@ class OpenTurns:
     async def drain(self, patience_s: float, grace_s: float) -> None:
         """Wait up to *patience_s* for all turns, then interrupt the rest and give their last events *grace_s*."""
         await self._wait(patience_s)
+        self.interrupt()
+        await self._wait(grace_s)
+
+    def interrupt(self) -> None:
+        """End every turn as failed."""
         for turn in list(self._turns):
             turn.interrupt()
-        await self._wait(grace_s)
 
     async def _wait(self, seconds: float) -> None:
         waits = [asyncio.create_task(turn.ended.wait()) for turn in self._turns]
@@ -117,7 +121,7 @@ class TurnResponse:
 
     def interrupt(self) -> None:
         """End the turn as failed, because the bridge stops."""
-        if self._task is not None and not self._encoder.terminal:
+        if self._task is not None and not self._encoder.terminal and not self._interrupted:
             self._interrupted = True
             self._task.cancel()
 

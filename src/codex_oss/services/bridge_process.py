@@ -77,7 +77,7 @@ class BridgeHealth(msgspec.Struct, frozen=True):
     uptime_s: float = 0.0
     started_at: float | None = None
     port: int = 0
-    upstream_key_present: dict[str, bool] = {}
+    upstream_keys: dict[str, bool] = {}
     """Key variable to whether it is set."""
     lanes: list[str] = []
     gpt_model_strategy: str = ""

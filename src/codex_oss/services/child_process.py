@@ -7,22 +7,28 @@ Rules that hold here:
 1. The first line of stdout is the address; nothing counts as ready before it.
 2. Waiting is bounded at both ends. A child that fails is reported with its last words, never with a bare status.
 3. The block that opened the child ends it: end of file on stdin, SIGTERM, then SIGKILL.
+4. On Linux the kernel sends it SIGTERM when its opener dies without a chance to do so (`kill -9`).
 """
 
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import functools
 import os
 import select
+import signal
 import subprocess
+import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import IO, Final
 
 READY_PREFIX: Final = "listening on "
+PR_SET_PDEATHSIG: Final = 1
 STOP_TIMEOUT_S: Final = 6.0
 LAST_WORDS_LINES: Final = 3
 
@@ -62,6 +68,7 @@ def run_child(
                 stderr=last_words,
                 bufsize=0,
                 env=None if environ is None else dict(environ),
+                preexec_fn=_follow_parent(),  # noqa: PLW1509 - it only makes one system call
             )
         except OSError as exc:
             raise ChildFailed(f"could not be started: {exc.strerror}") from exc
@@ -69,6 +76,17 @@ def run_child(
             yield Child(_await_address(child, first_line, time.monotonic() + start_timeout_s, last_words), child.pid)
         finally:
             _end(child)
+
+
+def _follow_parent() -> Callable[[], None] | None:
+    """What the child does before it becomes the program: ask for SIGTERM at its parent's death. None elsewhere.
+
+    The library is loaded before the fork; between fork and exec nothing may allocate. Source: prctl(2).
+    """
+    if not sys.platform.startswith("linux"):
+        return None
+    prctl = ctypes.CDLL(None).prctl
+    return functools.partial(prctl, PR_SET_PDEATHSIG, int(signal.SIGTERM))
 
 
 def _await_address(child: subprocess.Popen[bytes], first_line: bytes, deadline: float, last_words: IO[bytes]) -> str:

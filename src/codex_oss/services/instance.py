@@ -35,7 +35,7 @@ def instance_path(project: Path) -> Path:
 
 
 def read_instance(project: Path) -> dict[str, Any] | None:
-    """What the bridge wrote last: pid, port, started_at, project_root, source_hash, version. None when nothing."""
+    """What a bridge wrote: pid, host, port, started_at, project_root, source_hash, version; None when nothing."""
     try:
         value = json.loads(instance_path(project).read_bytes())
     except (OSError, ValueError):
@@ -57,7 +57,9 @@ def own_project(project: Path) -> Iterator[Instance]:
     except Timeout as exc:
         raise _busy(project) from exc
     except OSError as exc:
-        raise StoreError(f"Cannot write to {folder}: {exc.strerror}.", hint="Check the folder's owner.") from exc
+        raise StoreError(
+            f"Cannot write to {folder}: {exc.strerror}.", hint="Check that .codex-oss is a folder that you own."
+        ) from exc
     instance = Instance(project)
     try:
         yield instance

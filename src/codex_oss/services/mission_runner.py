@@ -182,7 +182,7 @@ class MissionRunner:
         except TimeoutError:
             answer.fail("model_timeout", f"no answer within {max(1, step.timeout_ms) / 1000:.1f} s")
         except BridgeError as exc:
-            answer.fail(exc.code, exc.message)
+            answer.fail(exc.code, f"{exc.message} {exc.hint}".rstrip())
         return answer.event(step.call, self._now_ms() - started, self._redactor)
 
     async def _run_tool(self, step: RunTool, admission: Admission) -> ToolFinished:
