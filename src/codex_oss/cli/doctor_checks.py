@@ -184,7 +184,7 @@ def check_private(scene: Scene) -> Findings:
 
 def check_keys(scene: Scene) -> Findings:
     """For each key variable of a profile that is admitted to missions: is it set, here or in the running bridge?"""
-    running = scene.bridge.health.upstream_key_present if isinstance(scene.bridge, Running) else {}
+    running = scene.bridge.health.upstream_keys if isinstance(scene.bridge, Running) else {}
     names = sorted({profile.key_env for profile in scene.profiles.values() if profile.tiers and profile.key_env})
     for name in names:
         users = [p for p in scene.profiles.values() if p.tiers and p.key_env == name]
