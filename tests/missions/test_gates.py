@@ -215,7 +215,7 @@ LIES: list[tuple[str, list[str], str, str, str]] = [
         [MISS],
         report(finding("nowhere", "command:0#zero_match", kind="value")),
         "claim_without_lines",
-        report(finding("nowhere", "command:0#zero_match", kind="absence")),
+        report(finding("`NOWHERE` is absent", "command:0#zero_match", kind="absence")),
     ),
     (
         "unknown question",

@@ -7,13 +7,14 @@ Counterparts: `missions.prompt` tells the model the shapes, `missions.decide` ju
 
 Rules that hold here:
 
-1. One JSON object, bare or in exactly one fence. Prose around it, arrays, several objects, or an object that is both
-   a call and a report are invalid: guessing which one was meant would be inventing.
+1. One JSON object, bare or in exactly one fence. Prose around it, arrays, several objects, an object that is both
+   a call and a report, or a name that stands twice are invalid: guessing which one was meant would be inventing.
 2. Argument names are repaired by table; a value is never invented. Source: mission contract, argument repair.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any, Final
 
@@ -23,6 +24,8 @@ from codex_oss.contracts.tools import REQUIRED_ARGUMENTS, TOOL_ARGUMENTS
 from codex_oss.missions.events import ActionProposed
 
 MAX_ANSWER_CHARS: Final = 200_000
+MAX_NAMES: Final = 200
+"""Names in one object; no action has as many."""
 
 _FENCE: Final = re.compile(r"\A```(?:json|JSON)?[ \t]*\n(?P<body>.*?)\n?[ \t]*```\Z", re.DOTALL)
 
@@ -70,7 +73,27 @@ def parse_action(call: int, text: str) -> ActionProposed:
         return _invalid(call, "action_parse_failed", "The answer is not one JSON object (no prose, no second object).")
     if not isinstance(value, dict):
         return _invalid(call, "action_parse_failed", "The answer is JSON, but not one object.")
+    if name := _repeated_name(body):
+        return _invalid(
+            call, "action_ambiguous", f"The name {name[:80]!r} stands twice in one object; which one counts?"
+        )
     return _action_of(call, value)
+
+
+def _repeated_name(body: str) -> str:
+    """The first name that an object of this valid JSON has twice; empty when none has."""
+    repeated: list[str] = []
+
+    def take(pairs: list[tuple[str, Any]]) -> None:
+        names = [name for name, _ in pairs]
+        repeated.extend(name for name in names if names.count(name) > 1 and len(names) <= MAX_NAMES)
+        repeated.extend(["(too many)"] if len(names) > MAX_NAMES else [])
+
+    try:
+        json.loads(body, object_pairs_hook=take)
+    except (RecursionError, ValueError):
+        return "(too deep)"
+    return repeated[0] if repeated else ""
 
 
 def _action_of(call: int, value: dict[str, Any]) -> ActionProposed:

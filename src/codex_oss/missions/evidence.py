@@ -76,8 +76,8 @@ class Evidence(Struct):
     def add(self, step: int, arguments: dict[str, Any], result: ToolResult) -> Extract | CommandRun | None:
         """Number a result; None when it shows nothing (an error) and so cannot be cited."""
         if result.tool == "rtk_read":
-            if result.kind != "extract":
-                return None
+            if result.kind != "extract" or (result.total_lines and not result.lines):
+                return None  # a range without lines: nothing of the file was seen
             known = self.extracts.setdefault(result.path, [])
             extract = Extract(
                 path=result.path,
@@ -113,6 +113,11 @@ class Citation(Struct, frozen=True):
     zero_match: bool = False
     pattern: str = ""
     """What was searched for; empty for reads and git."""
+    include_glob: str = ""
+    """What the search was narrowed to, beside its path."""
+    case_sensitive: bool = True
+    match_count: int = 0
+    """What the search met in all, shown or not."""
 
 
 class BadRef(Struct, frozen=True):
@@ -185,7 +190,16 @@ def _resolve_command(evidence: Evidence, ref: str, index: int, match: str | None
         chosen = result.matches[int(match)]
         return Citation(ref, chosen.path, (_line_of(chosen),), pattern=pattern)
     if result.kind == "matches":
-        return Citation(ref, path, tuple(map(_line_of, result.matches)), proves_absence(run), pattern)
+        return Citation(
+            ref,
+            path,
+            tuple(map(_line_of, result.matches)),
+            proves_absence(run),
+            pattern,
+            str(run.arguments.get("include_glob", "")),
+            run.arguments.get("case_sensitive") is not False,
+            result.match_count,
+        )
     return Citation(ref, path, tuple(ShownLine("", 0, text) for text in result.lines))
 
 

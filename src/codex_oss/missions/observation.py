@@ -19,6 +19,8 @@ from codex_oss.missions.evidence import CommandRun, Extract, proves_absence
 
 def render_observation(result: ToolResult, entry: Extract | CommandRun | None) -> str:
     """What the model reads after a tool ran. entry: how the result was numbered; None when it shows nothing."""
+    if entry is None and result.kind == "extract":
+        return f"OBSERVATION rtk_read {result.path}: no line in that range of {result.total_lines}. Nothing was shown."
     if entry is None or result.kind == "error":
         return f"OBSERVATION {result.tool}: {result.error_code}. {result.message} Nothing was shown."
     if isinstance(entry, Extract):
@@ -49,7 +51,7 @@ def render_refusal(event: ReportRefused) -> str:
 
 def _render_extract(extract: Extract) -> str:
     if not extract.lines:
-        shown = f"{extract.path} is empty" if not extract.total_lines else f"{extract.path}: no line in that range"
+        shown = f"{extract.path} is empty"
     else:
         shown = f"{extract.path} lines {extract.start_line}-{extract.end_line} of {extract.total_lines}"
     body = "\n".join(f"{extract.start_line + i}: {line}" for i, line in enumerate(extract.lines))

@@ -234,7 +234,7 @@ def _finished(record: RunRecord, event: ToolFinished) -> None:
     record.bytes_observed += event.result.bytes_read
     record.redactions += event.result.redactions
     record.failures_in_a_row.clear()
-    if event.result.kind == "error":
+    if entry is None:
         record.low_information += 1
     if record.judged:
         last = record.judged[-1]
