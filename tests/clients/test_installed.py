@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +80,11 @@ def test_codex_finds_the_bridge(tmp_path: Path) -> None:
         command = (codex, "exec", "-p", "codex-oss", "--trust", "--json", "-s", "read-only", "What is the answer?")
         code, stdout, stderr = run(project, *command)
     assert code == 0, stderr + stdout
+    uninstalled, told, _ = run(project, sys.executable, "-m", "codex_oss", "uninstall")
+    home = project.parent / "user" / ".codex"
+    kept = [tomllib.loads(path.read_text()) for path in home.glob("*config.toml")]
+    assert uninstalled == 0, told
+    assert [set(table) for table in kept] == [{"projects"}], "the trust that Codex saved, and nothing of ours"
     items = [event["item"] for event in events(stdout) if event["type"] == "item.completed"]
     assert [item["text"] for item in items if item["type"] == "agent_message"] == [ANSWER]
     complaints = [item["message"] for item in items if item["type"] == "error"]

@@ -110,3 +110,24 @@ def test_the_profile_chooses_the_bridge() -> None:
     """The profile file names model and provider and nothing else."""
     profile = tomllib.loads(codex_config.render_profile("ocg-x"))
     assert profile == {"model": "ocg-x", "model_provider": "opencode_bridge"}
+
+
+TRUST = '\n[projects."/a"]\ntrust_level = "trusted"\n'
+
+
+def test_what_codex_adds_to_the_profile_stays() -> None:
+    """Codex saves its trust in the profile of the session: install again keeps it, and so does taking ours out."""
+    profile = codex_config.put_profile(None, "ocg-x")
+    assert codex_config.put_profile(profile + TRUST, "ocg-y") == profile + TRUST
+    assert codex_config.strip_profile(profile) == ""
+    assert codex_config.strip_profile(profile + TRUST) == TRUST.lstrip()
+    kept = "# mine\nmodel_reasoning_effort = 'low'\n"
+    assert codex_config.strip_profile(profile + kept + TRUST) == kept + TRUST
+
+
+def test_a_profile_of_the_users_own_is_refused() -> None:
+    """A file of the same name that leads elsewhere is not ours to change."""
+    with pytest.raises(EditRefused):
+        codex_config.put_profile('model_provider = "other"\n', "ocg-x")
+    with pytest.raises(EditRefused):
+        codex_config.put_profile("broken = ", "ocg-x")

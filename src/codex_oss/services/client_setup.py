@@ -95,7 +95,7 @@ def codex_targets(places: Places, scope: Scope, connection: Connection) -> Itera
     yield Target(config, home, "codex_config", lambda text: codex_config.put_provider(text or "", settings), 0o600)
     if model := preferred_model(connection.profiles):
         profile = home / f"{codex_config.PROFILE}.config.toml"
-        yield Target(profile, home, "owned", whole_file(codex_config.render_profile(model)))
+        yield Target(profile, home, "codex_profile", lambda text: codex_config.put_profile(text, model), 0o600)
     for name, text in agent_files(connection.profiles):
         yield Target(folder / "agents" / name, anchor, "owned", whole_file(text))
     rule = folder / "rules" / "no-recursive-codex.rules"
@@ -152,6 +152,7 @@ def whole_file(wanted: str) -> Edit:
 
 STRIPS: Final[dict[str, Strip]] = {
     "codex_config": codex_config.strip_provider,
+    "codex_profile": codex_config.strip_profile,
     "agreements": lambda text: strip_block(text, MARKDOWN),
     "gitignore": lambda text: strip_block(text, IGNORES),
     "opencode": opencode_config.strip_provider,

@@ -33,6 +33,8 @@ RIVALS: Final = ("auth", "env_key", "env_key_instructions", "requires_openai_aut
 OURS: Final = "# Written by `codex-oss install`; `codex-oss uninstall` takes it out."
 
 
+_PROFILE_NOTE = f"# A session on the bridge: codex -p {PROFILE}"
+_PROFILE_LINE = re.compile(rf"{re.escape(OURS)}|{re.escape(_PROFILE_NOTE)}|model(_provider)?[ \t]*=")
 _HEADER = re.compile(r"^[ \t]*\[", re.MULTILINE)
 _OURS_BEGINS = rf"""[ \t]*\[[ \t]*model_providers[ \t]*\.[ \t]*(["']?){PROVIDER}\1[ \t]*"""
 _OUR_HEADER = re.compile(_OURS_BEGINS + r"[.\]]")
@@ -63,7 +65,29 @@ def render_profile(model: str) -> str:
     """The profile file: a session on the bridge, by choice and never by default."""
     document = tomlkit.document()
     document["model"], document["model_provider"] = model, PROVIDER
-    return f"{OURS}\n# A session on the bridge: codex -p {PROFILE}\n{tomlkit.dumps(document)}"
+    return f"{OURS}\n{_PROFILE_NOTE}\n{tomlkit.dumps(document)}"
+
+
+def put_profile(text: str | None, model: str) -> str:
+    """The profile file; one that leads to the bridge already stays, with the model and whatever else it says.
+
+    Codex writes into it too: a project trusted in a session with this profile. Raises EditRefused for a file of the
+    user's own that leads elsewhere.
+    """
+    if text is None:
+        return render_profile(model)
+    if read_key(text, "model_provider") == PROVIDER:
+        return text
+    raise EditRefused("It exists and leads to another provider.", hint="Rename it, then run install again.")
+
+
+def strip_profile(text: str) -> str:
+    """The profile file without what we wrote at its top; what Codex or the user added stays."""
+    top, header, rest = text, "", ""
+    if (found := _HEADER.search(text)) is not None:
+        top, header, rest = text[: found.start()], text[found.start() : found.end()], text[found.end() :]
+    lines = [line for line in top.splitlines(keepends=True) if not _PROFILE_LINE.match(line)]
+    return "".join(lines).lstrip("\r\n") + header + rest
 
 
 def read_provider(text: str) -> dict[str, Any] | None:
