@@ -176,6 +176,16 @@ def test_odd_files_are_refused(tmp_path: Path, data: bytes) -> None:
     assert len(plan_changes(targets(tmp_path)).refusals) == 1
 
 
+def test_files_and_folders_in_the_wrong_place_are_refused(tmp_path: Path) -> None:
+    """A folder where the file belongs, and a file where its folder belongs, are named; the rest is planned."""
+    (tmp_path / "notes.txt").mkdir()
+    (tmp_path / ".tool").write_text("a file\n")
+    plan = plan_changes([*targets(tmp_path), block(tmp_path / "b.txt", tmp_path)])
+    messages = [refused.message for _, refused in plan.refusals]
+    assert messages == [f"{tmp_path / 'notes.txt'} is no regular file.", f"{tmp_path / '.tool'} is no folder."]
+    assert len(plan.changes) == 1
+
+
 def test_a_fifo_does_not_block(tmp_path: Path) -> None:
     """A named pipe in place of the file is refused at once."""
     os.mkfifo(tmp_path / "notes.txt")

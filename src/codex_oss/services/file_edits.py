@@ -99,6 +99,9 @@ def render_diff(plan: Plan, secrets: Sequence[str] = ()) -> str:
 
 def _planned(target: Target) -> Change | None:
     refuse_links(target.path, target.anchor)
+    above = next(folder for folder in target.path.parents if folder.exists())
+    if not above.is_dir():
+        raise EditRefused(f"{above} is no folder.", hint="Move it away, then run it again.")
     before = read_file(target.path)
     try:
         text = None if before is None else before.decode("utf-8")
@@ -134,9 +137,10 @@ def read_file(path: Path) -> bytes | None:
         return None
     except OSError as exc:
         raise StoreError(f"{path} cannot be read: {exc.strerror}.") from exc
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise EditRefused(f"{path} is no regular file.", hint="Move it away, then run it again.")
     with os.fdopen(fd, "rb") as file:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            raise EditRefused(f"{path} is no regular file.", hint="Move it away, then run it again.")
         data = file.read(MAX_FILE_BYTES + 1)
     if len(data) > MAX_FILE_BYTES:
         raise EditRefused(f"{path} is larger than {MAX_FILE_BYTES} bytes.", hint="This is hardly a configuration file.")
