@@ -28,7 +28,7 @@ from codex_oss.policy.routing import Route, choose_route, known_models
 from codex_oss.services.admission import AdmissionDesk
 from codex_oss.services.audit import ReadDigest
 from codex_oss.services.capacity import CapacityGate
-from codex_oss.services.files import ProjectRoot
+from codex_oss.services.files import ProjectRoot, read_plain
 from codex_oss.services.mission_runner import MissionRunner
 from codex_oss.services.mission_store import MissionStore
 from codex_oss.services.tool_host import ToolHost
@@ -39,6 +39,7 @@ from codex_oss.wire.items import TurnRequest
 PRIMARY_KEY_NAMES = (PRIMARY_KEY_ENV, "UPSTREAM_API_KEY")
 """Variables whose value is `Config.upstream_key`, wherever that was set."""
 
+MAX_TOML_BYTES = 8 * 1024 * 1024
 MAX_AUDITED_BYTES = 64 * 1024 * 1024
 """A file above this is said to be changed or gone by the audit: no mission could have read it whole."""
 
@@ -245,7 +246,7 @@ def _trusted_bases(flags: Mapping[str, Any], environ: Mapping[str, str]) -> froz
 def _read_toml(path: Path, problems: list[ConfigProblem]) -> dict[str, Any]:
     """The table of a file; empty when it does not exist or (with a problem noted) cannot be read."""
     try:
-        return tomllib.loads(path.read_bytes().decode("utf-8"))
+        return tomllib.loads(read_plain(path, MAX_TOML_BYTES, follow_link=True).decode("utf-8"))
     except (FileNotFoundError, NotADirectoryError):
         pass
     except OSError as exc:

@@ -19,6 +19,7 @@ import click
 
 from codex_oss import __version__
 from codex_oss.errors import BridgeError, RequestError
+from codex_oss.policy.printable import printable, printable_json
 
 VERBS: Final[dict[str, tuple[str, str]]] = {
     "demo": ("codex_oss.cli.demo:demo", "Run one real mission with the embedded open model."),
@@ -94,9 +95,9 @@ def main(argv: list[str] | None = None) -> None:
     except BridgeError as exc:
         if "--json" in (sys.argv if argv is None else argv):
             click.echo(render_error_json(exc))
-        click.echo(f"error: {exc.message} [{exc.code}]", err=True)
+        click.echo(printable(f"error: {exc.message} [{exc.code}]"), err=True)
         if exc.hint:
-            click.echo(f"hint: {exc.hint}", err=True)
+            click.echo(printable(f"hint: {exc.hint}"), err=True)
         sys.exit(2 if isinstance(exc, RequestError) else 1)
 
 
@@ -105,4 +106,4 @@ def render_error_json(error: BridgeError) -> str:
     import json
 
     told = {"ok": False, "error": error.code, "message": error.message, "hint": error.hint}
-    return json.dumps(told, ensure_ascii=False)
+    return printable_json(json.dumps(told, ensure_ascii=False))

@@ -12,17 +12,28 @@ import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 from pathlib import Path
-from typing import Any
+
+import msgspec
+from msgspec import Raw, Struct
 
 from codex_oss import wiring
-from codex_oss.errors import BridgeError, InvalidRequest, StreamInterrupted, Unavailable, UpstreamError
+from codex_oss.config import LOOPBACK_HOSTS
+from codex_oss.errors import (
+    BridgeError,
+    InvalidRequest,
+    StreamInterrupted,
+    Unavailable,
+    UpstreamError,
+    UpstreamProtocolError,
+)
 from codex_oss.services.bridge_process import Running, find_bridge
 from codex_oss.wire.events import ItemDone, ItemStarted, MessageStart, TextDelta, TurnFailed
 from codex_oss.wire.items import Message, TextPart, TurnRequest
 from codex_oss.wire.sse import SseDecoder
 
 Show = Callable[[str], None]
-MAX_EVENT_BYTES = 64 * 1024 * 1024
+MAX_ANSWER_BYTES = 64 * 1024 * 1024
+MAX_REFUSAL_BYTES = 64 * 1024
 
 
 def run_mission(project: Path, model: str, handoff: str, *, timeout_s: float | None, show: Show) -> str:
@@ -39,7 +50,8 @@ def run_mission(project: Path, model: str, handoff: str, *, timeout_s: float | N
 async def _follow(project: Path, model: str, handoff: str, timeout_s: float | None, show: Show) -> str:
     bridge = find_bridge(project)
     settings = wiring.read_settings(project, {}, os.environ)
-    if isinstance(bridge, Running):
+    # The record lies in the project, which may be somebody else's clone: key and mission go to this machine only.
+    if isinstance(bridge, Running) and bridge.record.host in {*LOOPBACK_HOSTS, settings.config.host}:
         messages = _through_bridge(bridge.base_url, settings.config.local_key, model, handoff)
     else:
         messages = _in_process(settings, project, model, handoff)
@@ -92,9 +104,12 @@ async def _through_bridge(base_url: str, key: str, model: str, handoff: str) -> 
             session.post(f"{base_url}/responses", json=body, headers={"Authorization": f"Bearer {key}"}) as answer,
         ):
             if answer.status != 200:
-                raise _refusal(answer.status, await answer.read())
-            decoder = SseDecoder()
+                raise _refusal(answer.status, await answer.content.read(MAX_REFUSAL_BYTES))
+            decoder, received = SseDecoder(), 0
             async for chunk in answer.content.iter_any():
+                received += len(chunk)
+                if received > MAX_ANSWER_BYTES:
+                    raise _nonsense()
                 for payload in decoder.feed(chunk):
                     for message in _messages_in(payload):
                         yield message
@@ -102,19 +117,56 @@ async def _through_bridge(base_url: str, key: str, model: str, handoff: str) -> 
         raise Unavailable(f"The bridge at {base_url} broke off.", hint="`codex-oss status` says how it is.") from exc
 
 
+class _Part(Struct):
+    text: str = ""
+
+
+class _Item(Struct):
+    type: str = ""
+    phase: str | None = None
+    content: list[_Part] = []
+
+
+class _Error(Struct):
+    message: str = "The turn failed."
+
+
+class _Failure(Struct):
+    error: _Error | None = None
+
+
+class _Event(Struct):
+    type: str = ""
+    item: Raw = Raw(b"{}")
+    response: Raw = Raw(b"{}")
+
+
 def _messages_in(payload: bytes) -> list[tuple[str, str]]:
-    """The finished message of one event, if it is one. Raises StreamInterrupted when the turn failed."""
+    """The finished message of one event, if it is one.
+
+    Raises StreamInterrupted when the turn failed, UpstreamProtocolError when this is no event of a bridge.
+    """
     if payload == b"[DONE]":
         return []
-    event: dict[str, Any] = json.loads(payload)
-    if event.get("type") == "response.failed":
-        error = event["response"].get("error") or {}
-        raise StreamInterrupted(str(error.get("message", "The turn failed.")))
-    item = event.get("item", {})
-    if event.get("type") != "response.output_item.done" or item.get("type") != "message":
-        return []
-    text = "".join(part.get("text", "") for part in item.get("content", []))
-    return [(item.get("phase") or "final_answer", text)]
+    try:
+        event = msgspec.json.decode(payload, type=_Event)
+        if event.type == "response.failed":
+            failure = msgspec.json.decode(event.response, type=_Failure)
+            raise StreamInterrupted((failure.error or _Error()).message)
+        if event.type != "response.output_item.done":
+            return []
+        item = msgspec.json.decode(event.item, type=_Item)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as exc:
+        raise _nonsense() from exc
+    return (
+        [(item.phase or "final_answer", "".join(part.text for part in item.content))] if item.type == "message" else []
+    )
+
+
+def _nonsense() -> UpstreamProtocolError:
+    return UpstreamProtocolError(
+        "What answers there does not speak like a bridge.", hint="`codex-oss status` says what listens on that port."
+    )
 
 
 def _refusal(status: int, body: bytes) -> BridgeError:

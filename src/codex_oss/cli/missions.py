@@ -16,14 +16,22 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 import click
 
 from codex_oss.cli.options import json_option, project_option
+from codex_oss.policy.printable import printable, printable_json
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from codex_oss.contracts.mission import Problem
+    from codex_oss.contracts.mission import MissionV1, Problem
 
 EXIT_OF_STATUS: Final[dict[str, int]] = {"COMPLETE": 0, "PARTIAL": 10, "ESCALATE": 11, "FAILED": 12}
 DEFAULT_PROFILE: Final = "kimi"
+MARGIN_S: Final = 60.0
+"""Patience beyond the time that the mission asks for; whoever takes longer is no bridge, or hangs."""
+STORE_CODES: Final = frozenset(
+    {"store_error", "log_unwritable", "log_unreadable", "log_locked", "log_conflict", "log_corrupt"}
+)
+"""Refusals that no better handoff would mend."""
+NO_REPORT: Final = "The answer holds no report; is this the bridge of codex-oss?"
 
 
 class MissionGroup(click.Group):
@@ -51,7 +59,13 @@ def mission() -> None:
 @click.argument("file", metavar="FILE|-")
 @project_option
 @click.option("--model", metavar="ALIAS", help="Model name, e.g. mission-a3-kimi. Default: the mission's tier on kimi.")
-@click.option("--timeout", "timeout_s", type=click.FloatRange(1, 86_400), metavar="S", help="Give up after S seconds.")
+@click.option(
+    "--timeout",
+    "timeout_s",
+    type=click.FloatRange(1, 86_400),
+    metavar="S",
+    help="Give up after S seconds. Default: the mission's time and a minute.",
+)
 @json_option
 def run(file: str, project: Path, model: str | None, timeout_s: float | None, as_json: bool) -> None:
     """Run the mission in FILE (the tagged block or the bare JSON object; - reads standard input).
@@ -60,20 +74,21 @@ def run(file: str, project: Path, model: str | None, timeout_s: float | None, as
     """
     from codex_oss.cli.mission_client import run_mission
 
-    text, raw = _read_mission(file, as_json)
-    alias = model or f"mission-{str(raw.get('tier', 'A3')).lower()}-{DEFAULT_PROFILE}"
-    show = (lambda remark: None) if as_json else (lambda remark: click.echo(f"· {remark}", err=True))
+    text, contract = _read_mission(file, as_json)
+    alias = model or f"mission-{contract.tier.lower()}-{DEFAULT_PROFILE}"
+    timeout_s = timeout_s or contract.budget.time_requested_s + MARGIN_S
+    show = (lambda remark: None) if as_json else (lambda remark: click.echo(printable(f"· {remark}"), err=True))
     try:
         final_text = run_mission(project, alias, text, timeout_s=timeout_s, show=show)
     except TimeoutError:
         _stop(as_json, 1, "timeout", f"The mission did not end within {timeout_s:g} s; it was cut off.")
     report = _report_in(final_text)
     if report is None:
-        _stop(as_json, 1, "no_report", "The answer holds no report; is this the bridge of codex-oss?")
+        _stop(as_json, 1, "no_report", NO_REPORT)
     if report.get("problems"):
-        _refuse([_problem_of(problem) for problem in report["problems"]], as_json)
+        _refuse_answered(report["problems"], as_json)
     status = str(report.get("status"))
-    click.echo(json.dumps(_outcome(project, report), ensure_ascii=False) if as_json else final_text)
+    click.echo(_dumps(_outcome(project, report)) if as_json else printable(final_text))
     sys.exit(EXIT_OF_STATUS.get(status, 1))
 
 
@@ -95,16 +110,16 @@ def list_(project: Path, as_json: bool) -> None:
         except BridgeError as exc:
             rows.append({"mission_id": mission_id, "status": "UNREADABLE", "reason_codes": [exc.code], "objective": ""})
     if as_json:
-        click.echo(json.dumps({"missions": rows}, ensure_ascii=False))
+        click.echo(_dumps({"missions": rows}))
         return
     for row in rows:
-        click.echo(f"{row['status']:10} {row['mission_id']}  {str(row['objective'])[:80]}")
+        click.echo(printable(f"{row['status']:10} {row['mission_id']}  {' '.join(str(row['objective']).split())[:80]}"))
     if not rows:
         click.echo("No mission was run here yet.")
 
 
-def _read_mission(file: str, as_json: bool) -> tuple[str, dict[str, Any]]:
-    """The text to hand over and the raw mission; ends the program when the contract is broken."""
+def _read_mission(file: str, as_json: bool) -> tuple[str, MissionV1]:
+    """The text to hand over and what it says; ends the program when the contract is broken."""
     from codex_oss.cli.contracts import read_document
     from codex_oss.contracts.budget import BudgetLimits
     from codex_oss.contracts.compiler import wrap_handoff
@@ -115,11 +130,11 @@ def _read_mission(file: str, as_json: bool) -> tuple[str, dict[str, Any]]:
     if found.raw is None:
         _refuse(found.problems, as_json)
     checked = check_mission(found.raw, limits=BudgetLimits(), new_id="mission_unnamed")
-    if checked.errors:
+    if checked.mission is None:
         _refuse(checked.problems, as_json)
     for problem in checked.problems:
         click.echo(f"warning: {problem.code} {problem.field}: {problem.message}", err=True)
-    return wrap_handoff(found.raw), found.raw
+    return wrap_handoff(found.raw), checked.mission
 
 
 def _outcome(project: Path, report: dict[str, Any]) -> dict[str, Any]:
@@ -143,31 +158,41 @@ def _report_in(final_text: str) -> dict[str, Any] | None:
     return report if isinstance(report, dict) else None
 
 
-def _problem_of(raw: dict[str, Any]) -> Problem:
+def _refuse_answered(raw: Any, as_json: bool) -> NoReturn:
+    """End with what the bridge objected to: 2 for a broken contract, 1 when its disk failed or it speaks nonsense."""
     import msgspec
 
     from codex_oss.contracts.mission import Problem
 
-    return msgspec.convert(raw, Problem)
+    try:
+        problems = msgspec.convert(raw, tuple[Problem, ...])
+    except msgspec.ValidationError:
+        _stop(as_json, 1, "no_report", NO_REPORT)
+    if all(problem.code in STORE_CODES for problem in problems):
+        _stop(as_json, 1, problems[0].code, problems[0].message)
+    _refuse(problems, as_json)
 
 
 def _refuse(problems: Sequence[Problem], as_json: bool) -> NoReturn:
     """Print every problem and end with 2."""
     if as_json:
         listed = [{"code": p.code, "field": p.field, "message": p.message, "severity": p.severity} for p in problems]
-        click.echo(json.dumps({"ok": False, "status": None, "problems": listed}, ensure_ascii=False))
+        click.echo(_dumps({"ok": False, "status": None, "problems": listed}))
     for problem in problems:
-        click.echo(
-            f"{problem.severity}: {problem.code} {problem.field}: {problem.message}".replace(" :", ":"), err=True
-        )
+        line = f"{problem.severity}: {problem.code} {problem.field}: {problem.message}".replace(" :", ":")
+        click.echo(printable(line), err=True)
     click.echo(
         "hint: `codex-oss validate-handoff FILE` lists all of them; docs/mission-contract.md explains.", err=True
     )
     sys.exit(2)
 
 
+def _dumps(value: object) -> str:
+    return printable_json(json.dumps(value, ensure_ascii=False))
+
+
 def _stop(as_json: bool, code: int, error: str, message: str) -> NoReturn:
     if as_json:
-        click.echo(json.dumps({"ok": False, "status": None, "error": error, "message": message}, ensure_ascii=False))
-    click.echo(f"error: {message}", err=True)
+        click.echo(_dumps({"ok": False, "status": None, "error": error, "message": message}))
+    click.echo(printable(f"error: {message}"), err=True)
     sys.exit(code)

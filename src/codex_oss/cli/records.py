@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from codex_oss.cli.options import json_option, project_option
+from codex_oss.policy.printable import printable, printable_json
 
 if TYPE_CHECKING:
     from codex_oss.missions.record import RunRecord
@@ -27,7 +28,7 @@ def show_summary(mission_id: str, project: Path, as_json: bool) -> None:
     from codex_oss.missions.projections import final_report, render_summary
 
     report = final_report(_fold(project, mission_id))
-    click.echo(json.dumps(report, ensure_ascii=False) if as_json else render_summary(report), nl=as_json)
+    click.echo(_dumps(report) if as_json else render_summary(report), nl=as_json)
 
 
 @click.command("show-trace", epilog="Example: codex-oss show-trace mission_local_001 --json")
@@ -40,10 +41,10 @@ def show_trace(mission_id: str, project: Path, as_json: bool) -> None:
 
     steps = project_trace(_fold(project, mission_id))
     if as_json:
-        click.echo(json.dumps({"mission_id": mission_id, "steps": steps}, ensure_ascii=False))
+        click.echo(_dumps({"mission_id": mission_id, "steps": steps}))
         return
     for step in steps:
-        click.echo(_trace_line(step))
+        click.echo(printable(_trace_line(step)))
     if not steps:
         click.echo("No step was proposed.")
 
@@ -62,10 +63,10 @@ def audit_mission(mission_id: str, project: Path, as_json: bool) -> None:
         result = audit(MissionStore(project), mission_id, wiring.digest_reader(root))
     if as_json:
         checks = [{"name": c.name, "status": c.status, "message": c.message} for c in result.checks]
-        click.echo(json.dumps({"ok": result.ok, "checks": checks}, ensure_ascii=False))
+        click.echo(_dumps({"ok": result.ok, "checks": checks}))
     else:
         for check in result.checks:
-            click.echo(f"{check.status:4} {check.name}: {check.message}")
+            click.echo(printable(f"{check.status:4} {check.name}: {check.message}"))
         click.echo("The record holds." if result.ok else "The record does not hold.")
     sys.exit(0 if result.ok else 1)
 
@@ -79,7 +80,7 @@ def explain(mission_id: str, project: Path, as_json: bool) -> None:
     from codex_oss.missions.explain import explain_record, render_explanation
 
     explained = explain_record(_fold(project, mission_id))
-    click.echo(json.dumps(explained, ensure_ascii=False) if as_json else render_explanation(explained), nl=as_json)
+    click.echo(_dumps(explained) if as_json else render_explanation(explained), nl=as_json)
 
 
 def _fold(project: Path, mission_id: str) -> RunRecord:
@@ -92,6 +93,10 @@ def _fold(project: Path, mission_id: str) -> RunRecord:
             f"warning: line {reading.bad_line} of the log does not verify; shown is what stands before it", err=True
         )
     return fold(reading.run_id, reading.mission_id, reading.recorded())
+
+
+def _dumps(value: object) -> str:
+    return printable_json(json.dumps(value, ensure_ascii=False))
 
 
 def _trace_line(step: dict[str, object]) -> str:

@@ -14,13 +14,14 @@ Rules that hold here:
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing
+from typing import Any
 
 from codex_oss.contracts.handoff import Handoff, find_mission
 from codex_oss.contracts.mission import Problem
 from codex_oss.contracts.profiles import ModelProfile
-from codex_oss.errors import BridgeError
+from codex_oss.errors import BridgeError, StoreError
 from codex_oss.missions.commentary import Commentator, message_events
 from codex_oss.missions.projections import final_report, refusal_report, render_final_text
 from codex_oss.missions.record import RunRecord
@@ -50,13 +51,21 @@ class MissionLane:
         if found.raw is None:
             yield _refused(found.problems)
             return
-        admitted = self._desk.admit(found.raw, model_alias=request.model, profile=profile, tier=tier)
+        admitted = self._admit(found.raw, request.model, profile, tier)
         if not isinstance(admitted, Admission):
             yield _refused(admitted)
             return
         async with aclosing(self._view(admitted)) as batches:  # type: ignore[type-var]
             async for batch in batches:
                 yield batch
+
+    def _admit(
+        self, raw: Mapping[str, Any], model: str, profile: ModelProfile, tier: str | None
+    ) -> Admission | tuple[Problem, ...]:
+        try:
+            return self._desk.admit(raw, model_alias=model, profile=profile, tier=tier)
+        except StoreError as exc:
+            return (Problem(exc.code, "", exc.message),)
 
     async def _view(self, admission: Admission) -> AsyncIterator[Sequence[TurnEvent]]:
         commentator, index, record = Commentator(), 0, None

@@ -37,6 +37,7 @@ from codex_oss.missions.events import (
     ToolStarted,
 )
 from codex_oss.missions.record import RunRecord
+from codex_oss.policy.printable import printable
 from codex_oss.wire.events import ItemDone, ItemStarted, MessageStart, Phase, TextDelta, TurnEvent
 
 Severity = Literal["debug", "info", "warning", "error"]
@@ -245,5 +246,5 @@ _BLANKS: Final = re.compile(r"[\s\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 
 
 def _one_line(text: str, bound: int) -> str:
-    flat = _BLANKS.sub(" ", text).strip()
+    flat = printable(_BLANKS.sub(" ", text)).strip()
     return flat if len(flat) <= bound else flat[: bound - 1] + "…"

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from codex_oss.missions.record import RunRecord
 from codex_oss.missions.report import build_report
+from codex_oss.policy.printable import printable
 
 REASONS: Final[dict[str, str]] = {
     # what ended the mission
@@ -115,7 +116,7 @@ def render_explanation(explained: dict[str, Any]) -> str:
     if explained["refused_actions"]:
         lines += ["Refused on the way:", *(f"- {a['reason']} [{a['code']}]" for a in explained["refused_actions"])]
     lines += [f"Note: {caveat}" for caveat in explained["caveats"]]
-    return "\n".join(lines) + "\n"
+    return printable("\n".join(lines) + "\n")
 
 
 def sentence_of(code: str) -> str:

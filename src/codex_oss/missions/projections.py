@@ -23,6 +23,7 @@ from codex_oss.missions.events import Recorded, canonical_json
 from codex_oss.missions.gates import required_sources
 from codex_oss.missions.record import Judged, RunRecord, epoch_ms, evolve, new_record
 from codex_oss.missions.report import build_report, commands_run
+from codex_oss.policy.printable import printable, printable_json
 
 NAMES: Final = (
     "report.json",
@@ -280,7 +281,7 @@ def render_summary(report: Mapping[str, Any]) -> str:
         lines += ["", "## Gaps", "", *(f"- {gap}" for gap in gaps)]
     if report["escalation_recommendation"]:
         lines += ["", "## Escalation", "", report["escalation_recommendation"]]
-    return "\n".join(lines) + "\n"
+    return printable("\n".join(lines) + "\n")
 
 
 def refusal_report(problems: Iterable[Problem]) -> dict[str, Any]:
@@ -297,7 +298,7 @@ def refusal_report(problems: Iterable[Problem]) -> dict[str, Any]:
 
 def render_final_text(report: Mapping[str, Any]) -> str:
     """What a client reads at the end: the human form, then the report as one fenced JSON block."""
-    body = _pretty(report).decode().replace("```", "``\\u0060")
+    body = printable_json(_pretty(report).decode().replace("```", "``\\u0060"))
     return f"{render_summary(report)}\n```json\n{body.rstrip()}\n```\n"
 
 

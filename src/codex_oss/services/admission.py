@@ -25,11 +25,14 @@ from codex_oss.contracts.budget import BudgetLimits, clamp_budget
 from codex_oss.contracts.mission import MissionV1, Problem
 from codex_oss.contracts.profiles import ModelProfile
 from codex_oss.contracts.validation import check_alias_tier, check_mission
+from codex_oss.errors import StoreError
 from codex_oss.policy.scope import scope_of
 from codex_oss.services.event_log import utc_now
+from codex_oss.services.files import read_plain
 from codex_oss.services.mission_runner import Admission
 
 IGNORE_FILE: Final = ".codex-oss/ignore"
+MAX_IGNORE_BYTES: Final = 1024 * 1024
 CountEntries = Callable[[str], int]
 """Allowed root, relative to the project, to the number of its direct entries; 0 when it is no folder."""
 
@@ -111,8 +114,12 @@ class AdmissionDesk:
     def _ignored(self) -> Sequence[str]:
         """Patterns of the project's ignore file; `#` begins a comment."""
         try:
-            text = (self._project / IGNORE_FILE).read_text(encoding="utf-8", errors="replace")
-        except OSError:
+            data = read_plain(self._project / IGNORE_FILE, MAX_IGNORE_BYTES, follow_link=True)
+        except FileNotFoundError:
             return ()
+        except OSError as exc:
+            # Going on without it would show what it hides.
+            raise StoreError(f"{IGNORE_FILE} cannot be read: {exc.strerror}.") from exc
+        text = data.decode("utf-8", "replace")
         lines = (line.strip() for line in text.splitlines())
         return tuple(line for line in lines if line and not line.startswith("#"))

@@ -35,6 +35,7 @@ import filelock
 import msgspec
 
 from codex_oss.errors import StoreError, Unavailable
+from codex_oss.services.files import read_plain
 from codex_oss.services.process_handle import POLL_S, ProcessHandle, command_line
 
 RUN_FOLDER: Final = ".codex-oss/run"
@@ -143,8 +144,7 @@ def find_bridge(project: Path) -> Bridge:
 def read_record(project: Path) -> BridgeRecord | None:
     """The record of the last bridge; None when absent or unreadable."""
     try:
-        with _record_path(project).open("rb") as file:
-            raw = file.read(MAX_RECORD_BYTES + 1)
+        raw = read_plain(_record_path(project), MAX_RECORD_BYTES)
         return msgspec.json.decode(raw, type=BridgeRecord)
     except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
         return None

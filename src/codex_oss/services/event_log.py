@@ -30,9 +30,13 @@ from msgspec import Struct
 from codex_oss.errors import LogConflict, LogCorrupt, StoreError
 from codex_oss.missions.events import Envelope, Known, Recorded, record_of, seal, unseal
 from codex_oss.missions.record import RunRecord, evolve, new_record
+from codex_oss.services.files import open_plain, read_plain
 
 LOG_NAME: Final = "events.jsonl"
 LOCK_NAME: Final = "events.lock"
+MAX_LOG_BYTES: Final = 512 * 1024 * 1024
+"""A log beyond this is none of ours: a mission may show 500,000 bytes and ask 25 times."""
+_LOG_FLAGS: Final = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
 class LogReading(Struct, frozen=True):
@@ -73,7 +77,7 @@ class LogReading(Struct, frozen=True):
 def read_log(path: Path) -> LogReading:
     """Read and verify a log. Raises StoreError when the file cannot be read at all."""
     try:
-        data = path.read_bytes()
+        data = read_plain(path, MAX_LOG_BYTES)
     except OSError as exc:
         raise StoreError(f"The event log {path.name} cannot be read: {exc.strerror}.", code="log_unreadable") from exc
     *lines, torn = data.split(b"\n")
@@ -131,7 +135,7 @@ class EventLog:
         except Timeout as exc:
             raise StoreError("Another process writes this run.", code="log_locked") from exc
         try:
-            self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+            self._fd = os.open(self.path, _LOG_FLAGS, 0o600)
             self._recover()
         except BaseException:
             self._lock.release()
@@ -214,7 +218,7 @@ class EventLog:
 def read_header(path: Path) -> Envelope | None:
     """The first event of a log, without reading the rest; None when there is none that verifies."""
     try:
-        with path.open("rb") as file:
+        with os.fdopen(open_plain(path), "rb") as file:
             return unseal(file.readline(4 * 1024 * 1024).rstrip(b"\n"))
     except (OSError, ValueError, msgspec.MsgspecError):
         return None

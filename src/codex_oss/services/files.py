@@ -281,6 +281,29 @@ def write_atomic(path: Path, data: bytes, mode: int = 0o600) -> None:
             os.unlink(name)
 
 
+def open_plain(path: Path, *, follow_link: bool = False) -> int:
+    """A descriptor (the caller closes it) of one of our own files, for reading. Errors: OSError.
+
+    A project may be somebody else's clone and ship a `.codex-oss` of its own: what stands where our file should be may
+    be a FIFO that never answers, a device, or a link to elsewhere.
+    """
+    link = 0 if follow_link else os.O_NOFOLLOW
+    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY | link)
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise OSError(errno.EINVAL, "it is no regular file", str(path))
+    return fd
+
+
+def read_plain(path: Path, max_bytes: int, *, follow_link: bool = False) -> bytes:
+    """All of one of our own files (`open_plain`). Errors: OSError, also for a file of more than *max_bytes*."""
+    with os.fdopen(open_plain(path, follow_link=follow_link), "rb") as file:
+        data = file.read(max_bytes + 1)
+    if len(data) > max_bytes:
+        raise OSError(errno.EFBIG, f"it is larger than {max_bytes} bytes", str(path))
+    return data
+
+
 def ensure_private_dir(path: Path) -> None:
     """Make *path* a folder of mode 0700 that is ours and no link; missing parents too. Errors: StoreError."""
     try:

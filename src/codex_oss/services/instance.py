@@ -19,8 +19,10 @@ from typing import Any, Final
 from filelock import FileLock, Timeout
 
 from codex_oss.errors import StoreError
+from codex_oss.services.files import ensure_private_dir, read_plain
 
 RUN_FOLDER: Final = ".codex-oss/run"
+MAX_RECORD_BYTES: Final = 64 * 1024
 
 
 class ProjectBusy(StoreError):
@@ -37,7 +39,7 @@ def instance_path(project: Path) -> Path:
 def read_instance(project: Path) -> dict[str, Any] | None:
     """What a bridge wrote: pid, host, port, started_at, project_root, source_hash, version; None when nothing."""
     try:
-        value = json.loads(instance_path(project).read_bytes())
+        value = json.loads(read_plain(instance_path(project), MAX_RECORD_BYTES))
     except (OSError, ValueError):
         return None
     return value if isinstance(value, dict) else None
@@ -51,7 +53,9 @@ def own_project(project: Path) -> Iterator[Instance]:
     """
     folder = project / RUN_FOLDER
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        # A clone may ship a `.codex-oss` that is a link to elsewhere; nothing is written through it.
+        ensure_private_dir(folder.parent)
+        ensure_private_dir(folder)
         lock = FileLock(folder / "bridge.lock", mode=0o600)
         lock.acquire(timeout=0)
     except Timeout as exc:

@@ -22,8 +22,8 @@ from filelock import FileLock, Timeout
 
 from codex_oss.errors import RequestError, StoreError
 from codex_oss.missions.projections import project_files
-from codex_oss.services.event_log import LOG_NAME, LogReading, read_header, read_log
-from codex_oss.services.files import ensure_private_dir, write_atomic
+from codex_oss.services.event_log import LOG_NAME, MAX_LOG_BYTES, LogReading, read_header, read_log
+from codex_oss.services.files import ensure_private_dir, read_plain, write_atomic
 
 STATE_DIR: Final = ".codex-oss"
 
@@ -56,6 +56,8 @@ class MissionStore:
                 hint="Wait for it, or give the new mission another mission_id.",
                 code="mission_already_running",
             ) from exc
+        except OSError as exc:
+            raise StoreError(f"The lock of mission {mission_id} cannot be taken: {exc.strerror}.") from exc
         try:
             yield
         finally:
@@ -110,7 +112,7 @@ class MissionStore:
     def read_projection(self, mission_id: str, name: str) -> bytes | None:
         """A projected file as it lies there; None when it is absent."""
         try:
-            return (self.mission_folder(mission_id) / name).read_bytes()
+            return read_plain(self.mission_folder(mission_id) / name, MAX_LOG_BYTES)
         except FileNotFoundError:
             return None
         except OSError as exc:

@@ -26,6 +26,7 @@ from typing import Any, Final
 
 from codex_oss.contracts.tools import Match, ToolCall, ToolResult, tool_error
 from codex_oss.policy.exposure import Redactor, count_placeholders
+from codex_oss.policy.printable import INVISIBLE
 from codex_oss.policy.scope import WHOLE_PROJECT, Scope, check_path, check_tool, glob_matches, normalise_path
 from codex_oss.services.expressions import PatternInvalid
 from codex_oss.services.files import Entry, EntryKind, FileRefused, ProjectRoot, Walk
@@ -42,10 +43,6 @@ DEFAULT_LOG_LIMIT: Final = 5
 _EVERY_CLASS: Final = ("read", "search", "list", "safe_git")
 """The class was checked by the runner, which knows the mission; here it does not matter."""
 _NOT_FOUND: Final = frozenset({"not_found", "not_a_folder"})
-_INVISIBLE: Final = dict.fromkeys(
-    {*range(0x20), *range(0x7F, 0xA0), *range(0x2028, 0x202F), *range(0x2066, 0x206A)} - {0x09}, "\ufffd"
-)
-"""Control characters, and those that reorder what follows them on a screen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,13 +246,13 @@ class ToolHost:
     # ------------------------------------------------------------------------------------------ redaction
 
     def _clean(self, sentence: str) -> str:
-        return self._redactor.redact(sentence).text.translate(_INVISIBLE)
+        return self._redactor.redact(sentence).text.translate(INVISIBLE)
 
     def _clean_lines(self, lines: Sequence[str]) -> tuple[str, ...]:
         """*lines* as they may be shown, redacted together and still one by one (rule 3)."""
         if not lines:
             return ()
-        return tuple(line.translate(_INVISIBLE) for line in self._redactor.redact("\n".join(lines)).text.split("\n"))
+        return tuple(line.translate(INVISIBLE) for line in self._redactor.redact("\n".join(lines)).text.split("\n"))
 
 
 @dataclass(slots=True)
