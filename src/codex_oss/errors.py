@@ -185,7 +185,7 @@ HTTP_STATUS: Final[dict[str, int]] = {
     "context_length_exceeded": 400,
     "upstream_refused": 400,
     "upstream_unauthorized": 401,
-    "upstream_key_missing": 503,
+    "upstream_key_missing": 400,
     "upstream_key_withheld": 403,
     "upstream_error": 503,
     "upstream_protocol_error": 502,
@@ -194,7 +194,10 @@ HTTP_STATUS: Final[dict[str, int]] = {
     "store_error": 500,
     "internal": 500,
 }
-"""HTTP status for a failure met before the first byte of the answer; anything absent is 500."""
+"""HTTP status for a failure met before the first byte of the answer; anything absent is 500.
+
+What only the user can mend is a 4xx: Codex 0.169 asks a 5xx up to 30 times and then shows words of its own.
+"""
 
 RESPONSES_CODE: Final[dict[str, str]] = {
     "rate_limited": "rate_limit_exceeded",

@@ -19,6 +19,7 @@ from codex_oss.cli import demo as demo_module
 from codex_oss.cli import demo_links as links
 from codex_oss.cli.demo import demo
 from codex_oss.errors import BridgeError
+from codex_oss.missions import projections
 from codex_oss.services.codex_exec import CodexEvent, CodexRun
 from codex_oss.services.local_model import LocalModel
 from tests.fakes.responses_bridge import ResponsesBridge
@@ -39,7 +40,7 @@ def write_artifacts(folder: Path, mission_id: str) -> None:
     """What a mission leaves behind, as empty as it may be."""
     artifacts = folder / ".codex-oss" / "missions" / mission_id
     artifacts.mkdir(parents=True)
-    for name in links.ARTIFACTS:
+    for name in projections.NAMES:
         (artifacts / name).write_text("{}")
     log = folder / ".codex-oss" / "runs" / f"run-{mission_id}" / "events.jsonl"
     log.parent.mkdir(parents=True)

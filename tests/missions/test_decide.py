@@ -194,7 +194,7 @@ def test_a_refused_report_may_be_mended_once() -> None:
 
 def test_a_report_refused_twice_is_downgraded() -> None:
     """What holds stays, what does not is set apart, and the status goes down."""
-    mixed = report(finding("`MAX_RETRIES` is 5", REF), finding("`nowhere` is defined", REF))
+    mixed = report(finding("`MAX_RETRIES` is 5", REF), finding("`nowhere` retries", REF))
     record = play(mission(), [READ, mixed, mixed])
     assert ending(record) == ("PARTIAL", ("code_not_in_evidence",))
     written = final_report(record)

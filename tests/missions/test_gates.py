@@ -110,6 +110,13 @@ LIES: list[tuple[str, list[str], str, str, str]] = [
         report(finding("x", REF, subject={"symbol": "range"})),
     ),
     (
+        "words of something else",
+        [READ],
+        report(finding("The last answer was not good enough", REF, kind="definition")),
+        "claim_not_grounded",
+        report(finding("It retries five times by default", REF)),
+    ),
+    (
         "name without back-ticks",
         [READ],
         report(finding("MAX_TRIES is 5", REF)),
@@ -128,7 +135,7 @@ LIES: list[tuple[str, list[str], str, str, str]] = [
         [READ],
         report(finding("see maxRetries", REF)),
         "symbol_not_in_evidence",
-        report(finding("GitHub, JSON and iPhone are words", REF)),
+        report(finding("GitHub, JSON and iPhone are words, retries are not", REF)),
     ),
     (
         "symbol on another line",
@@ -206,16 +213,16 @@ LIES: list[tuple[str, list[str], str, str, str]] = [
     (
         "value from an empty search",
         [MISS],
-        report(finding("x", "command:0#zero_match", kind="value")),
+        report(finding("nowhere", "command:0#zero_match", kind="value")),
         "claim_without_lines",
         report(finding("`NOWHERE` is absent", "command:0#zero_match", kind="absence")),
     ),
     (
         "unknown question",
         [READ],
-        report(finding("x", REF, obligation_id="q9")),
+        report(finding("retries", REF, obligation_id="q9")),
         "obligation_unknown",
-        report(finding("x", REF)),
+        report(finding("retries", REF)),
     ),
 ]
 

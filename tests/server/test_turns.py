@@ -225,7 +225,7 @@ def test_upstream_key_missing(tmp_path: Path, upstream: ChatUpstream) -> None:
     with running_bridge(tmp_path / "project", upstream=upstream.base_url, OPENCODE_GO_API_KEY="") as bridge:
         answer = bridge.post(TURN)
         health = bridge.request("GET", "/health", headers={})
-    assert (answer.status, answer.error["code"]) == (503, "upstream_key_missing")
+    assert (answer.status, answer.error["code"]) == (400, "upstream_key_missing")
     assert answer.error["message"].startswith("The upstream key is missing: OPENCODE_GO_API_KEY is not set. Set ")
     assert health.json["upstream_key_present"] is False
     assert health.json["upstream_keys"] == {"OPENCODE_GO_API_KEY": False}

@@ -32,6 +32,7 @@ from urllib.parse import urlsplit
 
 from codex_oss.contracts.mission import REPORT_OUTPUTS, SCHEMA_VERSION
 from codex_oss.errors import BridgeError
+from codex_oss.missions import projections
 from codex_oss.services.child_process import ChildFailed, run_child
 from codex_oss.services.local_model import LocalModel
 from codex_oss.wire.sse import SseDecoder
@@ -39,17 +40,6 @@ from codex_oss.wire.sse import SseDecoder
 MODEL: Final = "mission-a3-local"
 QUESTION: Final = "In which file is RETRY_LIMIT defined, what is its value, and which file uses the retry limit?"
 STATUSES: Final = ("COMPLETE", "PARTIAL", "ESCALATE", "FAILED")
-ARTIFACTS: Final = (
-    "report.json",
-    "summary.md",
-    "visible_commentary.jsonl",
-    "trace.jsonl",
-    "decision_trace.json",
-    "ledger.json",
-    "claim_graph.json",
-    "run_record.json",
-    "mission_summary.json",
-)
 MISSION_TIMEOUT_S: Final = 240.0
 COMMAND_TIMEOUT_S: Final = 60.0
 BRIDGE_START_TIMEOUT_S: Final = 30.0
@@ -222,7 +212,7 @@ def find_artifacts(folder: Path, delegated: Delegated) -> tuple[Path, Path]:
     """The mission's folder and its event log, both checked to be there and whole in number."""
     artifacts = folder / ".codex-oss" / "missions" / delegated.mission_id
     log = folder / ".codex-oss" / "runs" / delegated.run_id / "events.jsonl"
-    missing = [name for name in ARTIFACTS if not (artifacts / name).is_file()]
+    missing = [name for name in projections.NAMES if not (artifacts / name).is_file()]
     if missing:
         raise BridgeError(f"{artifacts} lacks {', '.join(missing)}.")
     if not log.is_file() or log.stat().st_size == 0:

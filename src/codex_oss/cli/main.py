@@ -37,13 +37,16 @@ VERBS: Final[dict[str, tuple[str, str]]] = {
     "mission": ("codex_oss.cli.missions:mission", "Write, run and list missions."),
     "validate-handoff": (
         "codex_oss.cli.contracts:validate_handoff",
-        "List every breach of the contract in a handoff.",
+        "List every breach of the contract in FILE (or `-` for stdin).",
     ),
-    "show-summary": ("codex_oss.cli.records:show_summary", "Print a mission's summary."),
-    "show-trace": ("codex_oss.cli.records:show_trace", "Print a mission's steps."),
+    "show-summary": ("codex_oss.cli.records:show_summary", "Print the summary of a mission's latest run."),
+    "show-trace": (
+        "codex_oss.cli.records:show_trace",
+        "Print every step of a mission's latest run: what was proposed, the verdict, the outcome.",
+    ),
     "audit-mission": (
         "codex_oss.cli.records:audit_mission",
-        "Check a mission's log, projections and claims.",
+        "Check a mission's log, its projections and its claims.",
     ),
     "explain": ("codex_oss.cli.records:explain", "Say in plain words why a mission ended as it did."),
 }

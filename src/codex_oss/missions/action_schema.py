@@ -106,7 +106,12 @@ def _report_action(record: RunRecord, refs: list[str]) -> dict[str, Any]:
         {
             "status": {"enum": ["COMPLETE", "PARTIAL", "ESCALATE", "FAILED"]},
             "confidence": confidence,
-            "findings": {"type": "array", "items": _object(finding), "minItems": 1, "maxItems": 3},
+            "findings": {
+                "type": "array",
+                "items": _object(finding),
+                "minItems": min(1, len(refs)),
+                "maxItems": 3 if refs else 0,
+            },
             "uncertainties": {"type": "array", "items": {"type": "string", "maxLength": 160}, "maxItems": 2},
         }
     )

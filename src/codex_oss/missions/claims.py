@@ -9,7 +9,9 @@ Rules that hold here:
    `lowerCamel`, `call()`, paths with a folder, and numbers. Plain words are not.
 2. A range stands only when every line of it was shown; lines of two extracts are not one text.
 3. A name stands as a whole word, never as a part of a longer one or of a path.
-4. Letters that look like others, and characters that cannot be seen, are refused: a person reads the claim.
+4. A claim speaks of what it cites: at least one word, name or number of it stands there. Words are compared by their
+   beginnings, so that "returns" meets `return`.
+5. Letters that look like others, and characters that cannot be seen, are refused: a person reads the claim.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ from codex_oss.missions.absence import check_absence, speaks_for
 from codex_oss.missions.evidence import Citation, ShownLine
 from codex_oss.missions.report import Finding, Subject
 
+STEM_CHARS: Final = 4
 MAX_COUNTED_NAMES: Final = 8
 Objection = tuple[str, str]
 """Code and sentence."""
@@ -53,6 +56,8 @@ _NUMBER: Final = re.compile(
     r"(?<![\w.#/-])(?P<number>\d[\d_]*(?:[.,]\d+)*)(?:ns|us|ms|s|min|h|[kKMG]i?B|[kx])?(?![\w%])"
 )
 _DIGITS: Final = re.compile(r"\d[\d_]*(?:[.,]\d+)*")
+_WORD: Final = re.compile(r"[0-9]+|[A-Z]{2,}(?![a-z])|[^\W\d_]{4,}|(?<=_)[^\W\d_]{2,}|[^\W\d_]{2,}(?=_)")
+"""Numbers, capitals, longer words, and the parts of names; short words say nothing."""
 _LOOK_ALIKES: Final = ("CYRILLIC", "GREEK", "ARMENIAN", "CHEROKEE", "COPTIC", "FULLWIDTH", "MATHEMATICAL")
 _UNSEEN: Final = frozenset({"Cc", "Cf", "Co", "Cs", "Zl", "Zp"})
 
@@ -88,8 +93,23 @@ def check_claim(finding: Finding, cited: Cited, areas: Iterable[str]) -> Iterato
         yield "claim_without_lines", f"A claim of kind {finding.kind} must cite lines, not an empty search."
     elif cited.searches and (finding.kind == "absence" or not cited.lines):
         yield from check_absence(finding, cited.searches, areas)
+    if not _speaks_of(finding, cited):
+        yield "claim_not_grounded", "The claim shares no word, name or number with what it cites."
     parts = chain(_check_spelling(finding, cited), _check_subject(finding, cited), _check_sentence(finding, cited))
     yield from islice(parts, MAX_OBJECTIONS)
+
+
+def _speaks_of(finding: Finding, cited: Cited) -> bool:
+    subject = finding.subject
+    if subject.line or _LINE_WORD.search(finding.claim) or _path_lines(finding.claim):
+        return True  # it names a line, which is judged by itself
+    stated = _stems(" ".join((finding.claim, subject.path, subject.symbol, subject.quote)))
+    patterns = (citation.pattern for citation in cited.citations)
+    return not stated.isdisjoint(_stems("\n".join((*cited.texts, *cited.paths, *patterns))))
+
+
+def _stems(text: str) -> set[str]:
+    return {word[:STEM_CHARS].casefold() if word[0].isalpha() else word for word in _WORD.findall(text)}
 
 
 def _check_spelling(finding: Finding, cited: Cited) -> Iterator[Objection]:
@@ -120,7 +140,7 @@ def _check_subject(finding: Finding, cited: Cited) -> Iterator[Objection]:
             yield "line_not_shown", f"Line {name} is not among the cited lines."
         scoped = tuple(line for line in scoped if first <= line.number <= last)
     if subject.symbol and not _symbol_stands(finding, cited, scoped):
-        yield "symbol_not_in_evidence", f"{subject.symbol[:120]!r} does not stand in the cited lines."
+        yield "symbol_not_in_evidence", f"{subject.symbol[:120]!r} {_why_not(cited)}"
     if subject.quote and not any(subject.quote.strip() in text for text in _texts_of(scoped)):
         yield "quote_not_in_evidence", f"The quote {subject.quote[:80]!r} does not stand in the cited lines."
 
@@ -154,8 +174,7 @@ def _check_sentence(finding: Finding, cited: Cited) -> Iterator[Objection]:
     rest = _BACKTICKED.sub(" ", rest)
     for code in codes:
         if not _code_stands(code, finding, cited):
-            searched = f" The search was for {cited.searches[0].pattern[:80]}, say so." if cited.searches else ""
-            yield "code_not_in_evidence", f"`{code[:120]}` does not stand in the cited lines.{searched}"
+            yield "code_not_in_evidence", f"`{code[:120]}` {_why_not(cited)}"
     for path in _PATH.findall(rest):
         if not _path_stands(path, cited):
             yield "path_not_cited", f"{path[:200]} is stated, but no cited evidence comes from it."
@@ -163,8 +182,16 @@ def _check_sentence(finding: Finding, cited: Cited) -> Iterator[Objection]:
     names = list(dict.fromkeys(found["call"] or found["snake"] or found["camel"] for found in _NAME.finditer(rest)))
     for name in names:
         if not _name_stands(name, finding, cited):
-            yield "symbol_not_in_evidence", f"{name[:120]!r} is named, but does not stand in the cited lines."
+            yield "symbol_not_in_evidence", f"{name[:120]!r} {_why_not(cited)}"
     yield from _check_numbers(rest, [*codes, *names, finding.subject.symbol], cited)
+
+
+def _why_not(cited: Cited) -> str:
+    """The rest of the sentence about code that does not stand; after an empty search it says how to mend the claim."""
+    if not cited.searches or cited.lines:
+        return "does not stand in the cited lines."
+    pattern = cited.searches[0].pattern[:120]
+    return f"is not what {pattern!r} would have met: search for the name itself, or quote the pattern in the claim."
 
 
 def _check_numbers(text: str, codes: Sequence[str], cited: Cited) -> Iterator[Objection]:

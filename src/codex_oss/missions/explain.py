@@ -68,6 +68,7 @@ REASONS: Final[dict[str, str]] = {
     "evidence_no_zero_match": "A finding cites a search as proof of absence, and that search proves none.",
     "absence_not_searched": "A finding says that something is absent without a search that found nothing.",
     "claim_without_lines": "A finding states something about code and cites no line of it.",
+    "claim_not_grounded": "A finding has no word, name or number in common with what it cites.",
     "absence_unnamed": "A finding rests on an empty search and does not name what was searched for.",
     "absence_too_wide": "A finding says that something is absent where nobody searched.",
     "claim_unreadable": "A finding holds characters that cannot be seen, or that look like others.",

@@ -24,13 +24,14 @@ RULES: Final = """You investigate source code through a runtime. You propose one
 and shows you the result. You cannot write, run programs or see anything that was not shown to you.
 
 Answer with exactly ONE JSON object and nothing else. Either
-{"action_type":"tool_call","tool_name":"<tool>","arguments":{...},"reason":"<why, one sentence>"}
+{"action_type":"tool_call","tool_name":"rtk_grep","arguments":{"pattern":"max_size"},"reason":"find where it is set"}
 or, when you have seen enough,
-{"action_type":"final_report","report":{"status":"COMPLETE|PARTIAL|ESCALATE|FAILED","confidence":"LOW|MEDIUM|HIGH",\
-"findings":[{"claim":"<one fact>","kind":"<kind>","subject":{"path":"...","symbol":"...","line":1},\
-"evidence_refs":["<ref>"],"confidence":"LOW|MEDIUM|HIGH"}],"files_inspected":[{"path":"..."}],\
-"commands_run":[{"tool":"...","args":{}}],"uncertainties":[],"caveats":[],"escalation_recommendation":""}}
-kind is one of definition, usage, value, behaviour, count, absence, contradiction, other.
+{"action_type":"final_report","report":{"status":"COMPLETE","confidence":"MEDIUM","findings":[{"claim":"`max_size` is \
+set to 10 at src/limits.py:4","kind":"value","subject":{"path":"src/limits.py","symbol":"max_size","line":4},\
+"evidence_refs":["file:src/limits.py#extract:1"],"confidence":"HIGH"}],"files_inspected":[{"path":"src/limits.py"}],\
+"commands_run":[],"uncertainties":[],"caveats":[],"escalation_recommendation":""}}
+status is COMPLETE, PARTIAL, ESCALATE or FAILED; confidence is LOW, MEDIUM or HIGH; kind is definition, usage, value, \
+behaviour, count, absence, contradiction or other.
 
 Your claims are checked against the record:
 - Every finding cites refs exactly as they were offered after "cite:". A path, line, number, symbol, quote or `code` \

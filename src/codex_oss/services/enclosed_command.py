@@ -7,7 +7,8 @@ Rules that hold here:
 1. CMD gets the terminal; the server sits in a session of its own, so that Ctrl-C reaches CMD and not the bridge
    that CMD still needs.
 2. SIGTERM and SIGHUP are passed to CMD. SIGINT is passed only when no terminal has delivered it already.
-3. The bridge ends with CMD, whatever ended CMD. If *we* are killed with SIGKILL, `codex-oss stop` ends it.
+3. A signal before CMD runs ends us and the bridge; no signal is lost or met between two processes (`_Signals`).
+4. The bridge ends with CMD, whatever ended CMD. If *we* are killed with SIGKILL, `codex-oss stop` ends it.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import FrameType
-from typing import IO, Final
+from typing import IO, Any, Final
 
 from codex_oss.errors import Unavailable
 from codex_oss.services.bridge_process import READY_TIMEOUT_S, STOP_GRACE_S
@@ -46,17 +47,75 @@ def run_enclosed(
 
     Raises Unavailable when the server ends or says nothing before its ready line.
     """
-    with subprocess.Popen(  # noqa: S603 - our own interpreter and module, no shell
-        server, env=dict(environ), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, start_new_session=True
-    ) as bridge:
+    with (
+        _Signals() as signals,
+        subprocess.Popen(  # noqa: S603 - our own interpreter and module, no shell
+            server, env=dict(environ), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, start_new_session=True
+        ) as bridge,
+    ):
         try:
             assert bridge.stdout is not None
-            base_url = _read_ready_line(bridge, bridge.stdout, ready_timeout_s)
+            with signals.raised():
+                base_url = _read_ready_line(bridge, bridge.stdout, ready_timeout_s)
             drain = threading.Thread(target=_drain, args=(bridge.stdout,), daemon=True)
             drain.start()
-            return _run(command, {**environ, **bridge_environment(base_url, local_key)})
+            return _run(command, {**environ, **bridge_environment(base_url, local_key)}, signals)
         finally:
             _end(bridge)
+
+
+class _Signals:
+    """What becomes of SIGTERM, SIGHUP and SIGINT while there are processes to care for.
+
+        kept ──raised()──► SystemExit(128 + number) ──► kept ──pass_to(child)──► sent to the child
+
+    Kept ones are dealt with at the next step, so that none interrupts the start of a process.
+    """
+
+    NUMBERS: Final = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
+
+    def __init__(self) -> None:
+        self._child: subprocess.Popen[bytes] | None = None
+        self._raising = False
+        self._kept: int | None = None
+        self._previous: dict[signal.Signals, Any] = {}
+
+    def __enter__(self) -> _Signals:
+        self._previous = {number: signal.signal(number, self._handle) for number in self.NUMBERS}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+
+    @contextmanager
+    def raised(self) -> Iterator[None]:
+        """A block that a signal ends with SystemExit, one that came before it too."""
+        self._raising = True
+        try:
+            self._raise_kept()
+            yield
+        finally:
+            self._raising = False
+
+    def pass_to(self, child: subprocess.Popen[bytes]) -> None:
+        """From now on *child* gets the signals, the kept one first."""
+        self._child = child
+        if self._kept is not None:
+            child.send_signal(self._kept)
+
+    def _handle(self, number: int, _frame: FrameType | None) -> None:
+        if self._child is not None:
+            if number != signal.SIGINT or not sys.stdin.isatty():
+                self._child.send_signal(number)
+            return
+        self._kept = number
+        if self._raising:
+            self._raise_kept()
+
+    def _raise_kept(self) -> None:
+        if self._kept is not None:
+            raise SystemExit(128 + self._kept)
 
 
 def bridge_environment(base_url: str, local_key: str) -> dict[str, str]:
@@ -89,7 +148,7 @@ def _read_ready_line(bridge: subprocess.Popen[bytes], stdout: IO[bytes], timeout
     return line[len(READY_PREFIX) :].decode("utf-8", "replace").strip()
 
 
-def _run(command: Sequence[str], environ: Mapping[str, str]) -> int:
+def _run(command: Sequence[str], environ: Mapping[str, str], signals: _Signals) -> int:
     try:
         child = subprocess.Popen(command, env=dict(environ))  # noqa: S603 - the user's own command, no shell
     except FileNotFoundError:
@@ -98,23 +157,9 @@ def _run(command: Sequence[str], environ: Mapping[str, str]) -> int:
     except OSError as exc:
         sys.stderr.write(f"error: {command[0]}: {exc.strerror}\n")
         return NOT_EXECUTABLE
-    with _forwarding(child):
-        status = child.wait()
+    signals.pass_to(child)
+    status = child.wait()
     return status if status >= 0 else 128 - status
-
-
-@contextmanager
-def _forwarding(child: subprocess.Popen[bytes]) -> Iterator[None]:
-    def forward(number: int, _frame: FrameType | None) -> None:
-        if number != signal.SIGINT or not sys.stdin.isatty():
-            child.send_signal(number)
-
-    previous = {number: signal.signal(number, forward) for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)}
-    try:
-        yield
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
 
 
 def _drain(stdout: IO[bytes]) -> None:

@@ -201,7 +201,7 @@ class MissionRunner:
         except TimeoutError:
             answer.fail("model_timeout", f"no answer within {max(1, step.timeout_ms) / 1000:.1f} s")
         except BridgeError as exc:
-            answer.fail(exc.code, exc.message)
+            answer.fail(exc.code, f"{exc.message} {exc.hint}".rstrip())
         except Exception as exc:
             logger.error("%s: question %d failed unexpectedly: %s", admission.run_id, step.call, fault_of(exc))
             answer.fail("internal", "The bridge failed; its log has the details.")

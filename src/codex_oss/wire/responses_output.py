@@ -13,6 +13,7 @@ Source: Open Responses 2026-04-24, streaming events.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any, Final, assert_never
 
 import msgspec
@@ -50,7 +51,7 @@ def open_item(response_id: str, index: int, start: ItemStart) -> OutputItem:
             assert_never(start)
 
 
-class OutputItem:
+class OutputItem(ABC):
     """One output item. `texts` collects its deltas; `delta_prefix` is the JSON of a delta up to its string."""
 
     __slots__ = ("delta_name", "delta_prefix", "delta_type", "id", "index", "place", "status", "texts")
@@ -73,9 +74,9 @@ class OutputItem:
         """Return all deltas so far."""
         return "".join(self.texts)
 
+    @abstractmethod
     def value(self) -> dict[str, Any]:
         """Return the item as clients see it, with its present status."""
-        raise NotImplementedError
 
     def opening(self) -> list[NamedFields]:
         """Return the events that open the item."""

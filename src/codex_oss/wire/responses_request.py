@@ -14,7 +14,7 @@ Source: Open Responses 2026-04-24; captures of Codex CLI 0.169 and OpenCode 1.18
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal
 
 from codex_oss.errors import InvalidRequest
@@ -45,10 +45,36 @@ def decode_request(body: bytes, *, response_id: str, created_at: int, headers: M
     case; `session-id`, `thread-id` (Codex) and `x-session-id` (OpenCode) are read.
     Raises InvalidRequest; code `previous_response_not_found` for a request that continues a stored one.
     """
-    obj = _body_object(body)
-    _refuse_stored_state(obj)
+    return decode_turn(decode_body(body), response_id=response_id, created_at=created_at, headers=headers)
+
+
+def decode_body(body: bytes) -> dict[str, Any]:
+    """Decode the JSON of a request body; raises InvalidRequest."""
+    try:
+        obj = decode_loose(body)
+    except ValueError as exc:
+        raise InvalidRequest(f"The request body is not usable JSON: {exc}.") from None
+    if not isinstance(obj, dict):
+        raise InvalidRequest(f"The request body must be a JSON object, not {kind_of(obj)}.")
+    return obj
+
+
+def decode_turn(
+    obj: dict[str, Any],
+    *,
+    response_id: str,
+    created_at: int,
+    headers: Mapping[str, str],
+    history: Sequence[dict[str, Any]] | None = None,
+) -> TurnRequest:
+    """Decode one create request from its JSON object; see `decode_request`.
+
+    history: the raw items of the turn that `previous_response_id` names, its input and then its output (see
+    `turn_items`); None when nothing is kept under that id.
+    """
+    _refuse_stored_state(obj, history)
     model = required_text_at(obj, "model", "")
-    items, declarations = decode_items(obj.get("input"))
+    items, declarations = decode_items(turn_items(obj, history or ()))
     instructions = text_at(obj, "instructions", "")
     if not items and not instructions:
         raise invalid("input", "is required and must not be empty")
@@ -70,6 +96,7 @@ def decode_request(body: bytes, *, response_id: str, created_at: int, headers: M
         text_format=_text_format(obj),
         stream=flag_at(obj, "stream", "", False),
         store=flag_at(obj, "store", "", True),
+        previous_response_id=optional_text_at(obj, "previous_response_id", ""),
         prompt_cache_key=optional_text_at(obj, "prompt_cache_key", ""),
         session_id=headers.get("session-id") or headers.get("session_id") or headers.get("x-session-id") or "",
         thread_id=headers.get("thread-id") or "",
@@ -77,18 +104,21 @@ def decode_request(body: bytes, *, response_id: str, created_at: int, headers: M
     )
 
 
-def _body_object(body: bytes) -> dict[str, Any]:
-    try:
-        obj = decode_loose(body)
-    except ValueError as exc:
-        raise InvalidRequest(f"The request body is not usable JSON: {exc}.") from None
-    if not isinstance(obj, dict):
-        raise InvalidRequest(f"The request body must be a JSON object, not {kind_of(obj)}.")
-    return obj
+def turn_items(obj: dict[str, Any], history: Sequence[dict[str, Any]]) -> Any:
+    """The whole `input` of a turn that continues another one: what came before, then what is new.
+
+    Without a history it is the field as it came. A string becomes the user message that it means.
+    """
+    new = obj.get("input")
+    if not history:
+        return new
+    if isinstance(new, str):
+        new = [{"type": "message", "role": "user", "content": new}]
+    return [*history, *(new or [])] if isinstance(new, list) or new is None else new
 
 
-def _refuse_stored_state(obj: dict[str, Any]) -> None:
-    if obj.get("previous_response_id") is not None:
+def _refuse_stored_state(obj: dict[str, Any], history: Sequence[dict[str, Any]] | None) -> None:
+    if obj.get("previous_response_id") is not None and history is None:
         raise InvalidRequest(
             "No response is stored under this `previous_response_id`.",
             param="previous_response_id",

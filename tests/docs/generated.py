@@ -1,0 +1,130 @@
+"""The parts of docs/ that are made from the code: help texts, error tables, settings.
+
+    <!-- generated: NAME -->
+    …
+    <!-- /generated -->
+
+Counterpart: `test_generated.py` compares. To write them anew: `python -m tests.docs.generated`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import click
+
+from codex_oss.cli.main import cli
+from codex_oss.config import SETTINGS, Config
+from codex_oss.errors import HTTP_STATUS, RESPONSES_CODE
+from tests.docs.markdown import PAGES
+
+WIDTH = 100
+PART = re.compile(r"^<!-- generated: (?P<name>[^>]+) -->\n(?P<body>.*?)^<!-- /generated -->$", re.DOTALL | re.MULTILINE)
+
+
+def commands(group: click.Command = cli, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    """Every verb and subverb with its words, groups included, in the order of the help."""
+    if path:
+        yield path, group
+    if isinstance(group, click.Group):
+        context = click.Context(group)
+        for name in group.list_commands(context):
+            command = group.get_command(context, name)
+            assert command is not None
+            yield from commands(command, (*path, name))
+
+
+def render_help(command: click.Command, path: tuple[str, ...]) -> str:
+    """What `codex-oss PATH --help` prints."""
+    parent = None
+    for word in ("codex-oss", *path[:-1]):
+        parent = click.Context(cli, info_name=word, parent=parent)
+    context = click.Context(command, info_name=path[-1], parent=parent, terminal_width=WIDTH, max_content_width=WIDTH)
+    return command.get_help(context)
+
+
+def render_verbs() -> str:
+    """A section per verb."""
+    parts = [f"### {' '.join(path)}\n\n```text\n{render_help(command, path)}\n```\n" for path, command in commands()]
+    return "\n".join(parts)
+
+
+def render_http_status() -> str:
+    """The table of `errors.HTTP_STATUS`."""
+    rows = [f"| `{code}` | {status} |" for code, status in HTTP_STATUS.items()]
+    return _table("| code | HTTP status |\n| --- | --- |", rows)
+
+
+def render_responses_code() -> str:
+    """The table of `errors.RESPONSES_CODE`."""
+    rows = [f"| `{code}` | `{told}` |" for code, told in RESPONSES_CODE.items()]
+    return _table("| code | `response.error.code` |\n| --- | --- |", rows)
+
+
+def render_settings() -> str:
+    """The table of `config.SETTINGS`."""
+    head = "| key | environment | default | allowed | what it is |\n| --- | --- | --- | --- | --- |"
+    rows = []
+    for setting in SETTINGS:
+        names = ", ".join(f"`{name}`" for name in setting.env) or "-"
+        default = _shown(getattr(Config(), setting.field))
+        rows.append(f"| `{setting.field}` | {names} | {default} | {allowed(setting.parse)} | {setting.help} |")
+    return _table(head, rows)
+
+
+def allowed(parse: Any) -> str:
+    """What a setting accepts, in the words of its own refusal."""
+    try:
+        parse(object())
+    except ValueError as exc:
+        return str(exc).removeprefix("expected ").partition(", got")[0]
+    raise AssertionError("every setting refuses an object")
+
+
+GENERATED = {
+    "verbs": render_verbs,
+    "http status": render_http_status,
+    "responses code": render_responses_code,
+    "settings": render_settings,
+}
+
+
+def parts() -> list[tuple[str, str]]:
+    """(name, body) of every generated part in the pages."""
+    found = [match for page in PAGES for match in PART.finditer(page.read_text(encoding="utf-8"))]
+    return [(match["name"], match["body"]) for match in found]
+
+
+def _table(head: str, rows: list[str]) -> str:
+    return "\n".join([head, *rows, ""])
+
+
+def _shown(value: Any) -> str:
+    match value:
+        case None | () | "":
+            return "-"
+        case bool():
+            return f"`{str(value).lower()}`"
+        case float():
+            return f"`{value:g}`"
+        case dict() if not value:
+            return "-"
+        case _:
+            return f"`{value}`"
+
+
+def write_pages() -> None:
+    """Write every generated part anew."""
+    for page in PAGES:
+        before = page.read_text(encoding="utf-8")
+        after = PART.sub(
+            lambda m: f"<!-- generated: {m['name']} -->\n{GENERATED[m['name']]()}<!-- /generated -->", before
+        )
+        if after != before:
+            page.write_text(after, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    write_pages()

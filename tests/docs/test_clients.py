@@ -1,0 +1,38 @@
+"""What docs/clients.md tells to write by hand is what install writes."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from typing import Any
+
+from codex_oss.config import DEFAULT_LOCAL_KEY, Config
+from codex_oss.contracts.profiles import parse_profiles
+from codex_oss.services import codex_config, opencode_config
+from tests.docs.markdown import ROOT, blocks
+
+PAGE = ROOT / "docs" / "clients.md"
+BASE_URL = f"http://127.0.0.1:{Config().port}/v1"
+SHIPPED = tomllib.loads((ROOT / "src/codex_oss/data/models.toml").read_text(encoding="utf-8"))
+KIMI = parse_profiles([("shipped", SHIPPED)])[0]["kimi"]
+
+
+def shown(language: str) -> list[str]:
+    """The blocks of the page in one language."""
+    return [block.body for block in blocks(language) if block.page == PAGE]
+
+
+def test_codex_by_hand() -> None:
+    """Provider and profile are those of install."""
+    provider, profile = shown("toml")
+    settings = codex_config.provider_settings(BASE_URL, DEFAULT_LOCAL_KEY)
+    assert codex_config.read_provider(provider) == settings
+    assert tomllib.loads(profile) == tomllib.loads(codex_config.render_profile(KIMI.alias))
+
+
+def test_opencode_by_hand() -> None:
+    """The file is the one that install would make for that one model."""
+    (text,) = shown("json")
+    settings = opencode_config.provider_settings(BASE_URL, DEFAULT_LOCAL_KEY, [(KIMI.alias, KIMI)])
+    made: dict[str, Any] = json.loads(opencode_config.put_provider("", settings))
+    assert json.loads(text) == made
