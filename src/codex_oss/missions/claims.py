@@ -56,6 +56,8 @@ _NUMBER: Final = re.compile(
     r"(?<![\w.#/-])(?P<number>\d[\d_]*(?:[.,]\d+)*)(?:ns|us|ms|s|min|h|[kKMG]i?B|[kx])?(?![\w%])"
 )
 _DIGITS: Final = re.compile(r"\d[\d_]*(?:[.,]\d+)*")
+_ESCAPE: Final = re.compile(r"\\[A-Za-z]")
+"""What a pattern escapes so is no letter of the word beside it."""
 _WORD: Final = re.compile(r"[0-9]+|[A-Z]{2,}(?![a-z])|[^\W\d_]{4,}|(?<=_)[^\W\d_]{2,}|[^\W\d_]{2,}(?=_)")
 """Numbers, capitals, longer words, and the parts of names; short words say nothing."""
 _LOOK_ALIKES: Final = ("CYRILLIC", "GREEK", "ARMENIAN", "CHEROKEE", "COPTIC", "FULLWIDTH", "MATHEMATICAL")
@@ -104,7 +106,7 @@ def _speaks_of(finding: Finding, cited: Cited) -> bool:
     if subject.line or _LINE_WORD.search(finding.claim) or _path_lines(finding.claim):
         return True  # it names a line, which is judged by itself
     stated = _stems(" ".join((finding.claim, subject.path, subject.symbol, subject.quote)))
-    patterns = (citation.pattern for citation in cited.citations)
+    patterns = (_ESCAPE.sub(" ", citation.pattern) for citation in cited.citations)
     return not stated.isdisjoint(_stems("\n".join((*cited.texts, *cited.paths, *patterns))))
 
 
@@ -191,7 +193,7 @@ def _why_not(cited: Cited) -> str:
     if not cited.searches or cited.lines:
         return "does not stand in the cited lines."
     pattern = cited.searches[0].pattern[:120]
-    return f"is not what {pattern!r} would have met: search for the name itself, or quote the pattern in the claim."
+    return f"is not what `{pattern}` would have met: search for the name itself, or quote the pattern in the claim."
 
 
 def _check_numbers(text: str, codes: Sequence[str], cited: Cited) -> Iterator[Objection]:
