@@ -63,6 +63,7 @@ from codex_oss.wire.events import (
     TurnIncomplete,
     Usage,
     UsageReported,
+    batches_of,
 )
 from codex_oss.wire.items import Sampling, TextFormat, TurnRequest
 
@@ -154,7 +155,7 @@ class MissionRunner:
                     if log.record.opened is not None:
                         if log.record.closed is None:
                             log.append((close_by_runtime(log.record, ending, detail=detail),))
-                        self._project(log)
+                        await asyncio.to_thread(self._project, log)
 
     async def _steps(self, log: EventLog, admission: Admission) -> AsyncGenerator[Seen, None]:
         opened_ms, began = epoch_ms(log.record.opened_at), self._monotonic_ms()
@@ -195,7 +196,7 @@ class MissionRunner:
         answer = _Answer()
         try:
             async with asyncio.timeout(max(1, step.timeout_ms) / 1000):
-                async with aclosing(self._lane(_turn(record, step, admission))) as batches:  # type: ignore[type-var]
+                async with aclosing(batches_of(self._lane, _turn(record, step, admission))) as batches:
                     async for batch in batches:
                         answer.take(batch)
         except TimeoutError:
