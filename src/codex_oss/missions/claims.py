@@ -58,8 +58,13 @@ _NUMBER: Final = re.compile(
 _DIGITS: Final = re.compile(r"\d[\d_]*(?:[.,]\d+)*")
 _ESCAPE: Final = re.compile(r"\\[A-Za-z]")
 """What a pattern escapes so is no letter of the word beside it."""
-_WORD: Final = re.compile(r"[0-9]+|[A-Z]{2,}(?![a-z])|[^\W\d_]{4,}|(?<=_)[^\W\d_]{2,}|[^\W\d_]{2,}(?=_)")
-"""Numbers, capitals, longer words, and the parts of names; short words say nothing."""
+_WORD: Final = re.compile(r"[0-9]+|[^\W\d_]{3,}|[A-Z]{2}(?![a-z])|(?<=_)[^\W\d_]{2}|[^\W\d_]{2}(?=_)")
+"""Numbers, words of three letters and more, capitals, and the parts of names."""
+_FUNCTION_WORDS: Final = frozenset(
+    ("all", "and", "any", "are", "been", "but", "can", "does", "for", "from", "has", "have", "into", "its", "not")
+    + ("our", "out", "that", "the", "then", "this", "was", "were", "when", "which", "will", "with", "you")
+)
+"""Words that stand in any text, code included, and so say nothing about what a claim speaks of."""
 _LOOK_ALIKES: Final = ("CYRILLIC", "GREEK", "ARMENIAN", "CHEROKEE", "COPTIC", "FULLWIDTH", "MATHEMATICAL")
 _UNSEEN: Final = frozenset({"Cc", "Cf", "Co", "Cs", "Zl", "Zp"})
 
@@ -111,7 +116,8 @@ def _speaks_of(finding: Finding, cited: Cited) -> bool:
 
 
 def _stems(text: str) -> set[str]:
-    return {word[:STEM_CHARS].casefold() if word[0].isalpha() else word for word in _WORD.findall(text)}
+    words = (word.casefold() for word in _WORD.findall(text))
+    return {word[:STEM_CHARS] if word[0].isalpha() else word for word in words if word not in _FUNCTION_WORDS}
 
 
 def _check_spelling(finding: Finding, cited: Cited) -> Iterator[Objection]:
