@@ -61,8 +61,11 @@ _ESCAPE: Final = re.compile(r"\\[A-Za-z]")
 _WORD: Final = re.compile(r"[0-9]+|[^\W\d_]{3,}|[A-Z]{2}(?![a-z])|(?<=_)[^\W\d_]{2}|[^\W\d_]{2}(?=_)")
 """Numbers, words of three letters and more, capitals, and the parts of names."""
 _FUNCTION_WORDS: Final = frozenset(
-    ("all", "and", "any", "are", "been", "but", "can", "does", "for", "from", "has", "have", "into", "its", "not")
-    + ("our", "out", "that", "the", "then", "this", "was", "were", "when", "which", "will", "with", "you")
+    re.findall(
+        r"\w+",
+        "all and any are been but can does for from has have into its not our out that the then this was were when "
+        "which will with you",
+    )
 )
 """Words that stand in any text, code included, and so say nothing about what a claim speaks of."""
 _LOOK_ALIKES: Final = ("CYRILLIC", "GREEK", "ARMENIAN", "CHEROKEE", "COPTIC", "FULLWIDTH", "MATHEMATICAL")
