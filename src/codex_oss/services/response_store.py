@@ -87,6 +87,7 @@ class ResponseStore:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="stored-responses")
         self._room = threading.Semaphore(MAX_WAITING)
         self._used = False
+        self._closed = False
         self._connection: sqlite3.Connection | None = None
         self._inode: tuple[int, int] | None = None
         self._paused_until = 0.0
@@ -126,8 +127,9 @@ class ResponseStore:
         return await self._ask(lambda c: rows.delete(c, response_id, self._clock()))
 
     async def aclose(self) -> None:
-        """Do what was handed over and close the file."""
-        if self._used:
+        """Do what was handed over and close the file. Idempotent; nothing is kept afterwards."""
+        closed, self._closed = self._closed, True
+        if self._used and not closed:
             await asyncio.wrap_future(self._thread.submit(self._close))
         self._thread.shutdown(wait=False)
 
@@ -137,8 +139,8 @@ class ResponseStore:
         return await asyncio.wrap_future(self._submit(lambda: self._do(work), _refuse_read))
 
     def _submit(self, work: Callable[[], T], on_full: Callable[[], T]) -> Future[T]:
-        """Hand work to the thread; when too much waits already, *on_full* answers instead."""
-        if not self._room.acquire(blocking=False):
+        """Hand work to the thread; when too much waits already, or nothing runs any more, *on_full* answers instead."""
+        if self._closed or not self._room.acquire(blocking=False):
             answer: Future[T] = Future()
             try:
                 answer.set_result(on_full())
@@ -266,7 +268,7 @@ class _Damaged(sqlite3.DatabaseError):
 
 
 def _log_lost(response_id: str) -> None:
-    log.warning("%s is not kept: too many responses wait for the disk", response_id)
+    log.warning("%s is not kept: too many responses wait for the disk, or the bridge stops", response_id)
 
 
 def _refuse_read() -> Any:
