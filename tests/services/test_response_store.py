@@ -90,12 +90,12 @@ async def test_expiry(open_store: Open, path: Path) -> None:
 
 
 async def test_what_is_deleted_is_overwritten(open_store: Open, path: Path) -> None:
-    """The bytes of a deleted response are no longer in the file."""
+    """The bytes of a deleted response are at once in none of the files any more."""
     store = open_store()
     await store.keep(turn(1, size=9000))
+    assert b"ask 1" in b"".join(file.read_bytes() for file in path.parent.iterdir())
     assert await store.delete("resp_1") is True
     assert await store.response("resp_1") is None
-    await store.aclose()
     assert b"ask 1" not in b"".join(file.read_bytes() for file in path.parent.iterdir())
 
 

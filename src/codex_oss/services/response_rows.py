@@ -197,7 +197,9 @@ def delete(connection: sqlite3.Connection, response_id: str, now: float) -> bool
         if row is None:
             return False
         _hide(connection, row[0])
-        return True
+    # The zeroed pages are in the log of pending writes until now, and the old ones in the file.
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    return True
 
 
 def read_response(connection: sqlite3.Connection, response_id: str, now: float) -> dict[str, Any] | None:
