@@ -174,6 +174,7 @@ HTTP_STATUS: Final[dict[str, int]] = {
     "config_invalid": 500,
     "model_not_found": 404,
     "not_found": 404,
+    "response_not_found": 404,
     "unauthorized": 401,
     "forbidden_origin": 403,
     "forbidden_host": 403,
