@@ -71,6 +71,7 @@ class Bridge:
     key_of: Callable[[str], str]
     root: ProjectRoot
     responses: ResponseStore
+    redactor: Redactor
 
     def route(self, model: str) -> Route:
         """Which lane and profile answer to *model*; see `policy.routing`."""
@@ -143,8 +144,8 @@ def build(settings: Settings, project: Path, environ: Mapping[str, str]) -> Brid
     upstream = UpstreamClient(key_of, deadlines, may_hold_key=lambda url: may_hold_key(url, settings.trusted_bases))
     gate = CapacityGate(config.max_upstream_concurrency)
     lanes: dict[str, Lane] = {}
-    responses = _response_store(config, project)
-    bridge = Bridge(config, project, profiles, lanes, gate, upstream, key_of, ProjectRoot(project), responses)
+    responses, redactor = _response_store(config, project), Redactor(_held_secrets(config, profiles, key_of))
+    bridge = Bridge(config, project, profiles, lanes, gate, upstream, key_of, ProjectRoot(project), responses, redactor)
     lanes["oss"] = OssLane(
         resolve=lambda model: bridge.route(model).profile,
         profiles=profiles,
@@ -176,7 +177,7 @@ def digest_reader(root: ProjectRoot) -> ReadDigest:
 
 
 def _mission_lane(bridge: Bridge) -> Lane:
-    config, redactor = bridge.config, Redactor(_held_secrets(bridge))
+    config, redactor = bridge.config, bridge.redactor
 
     def resolve(model: str) -> tuple[ModelProfile, str | None]:
         route = bridge.route(model)
@@ -201,11 +202,11 @@ def _response_store(config: Config, project: Path) -> ResponseStore:
     return ResponseStore(path, bounds, ours=path.parent == project / STATE_FOLDER)
 
 
-def _held_secrets(bridge: Bridge) -> list[str]:
+def _held_secrets(config: Config, profiles: Mapping[str, ModelProfile], key_of: Callable[[str], str]) -> list[str]:
     """Every key this process holds; the public default of the local key is no secret."""
-    keys = {bridge.key_of(profile.key_env) for profile in bridge.profiles.values() if profile.key_env}
-    if bridge.config.local_key != DEFAULT_LOCAL_KEY:
-        keys.add(bridge.config.local_key)
+    keys = {key_of(profile.key_env) for profile in profiles.values() if profile.key_env}
+    if config.local_key != DEFAULT_LOCAL_KEY:
+        keys.add(config.local_key)
     return sorted(filter(None, keys))
 
 

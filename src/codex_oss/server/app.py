@@ -105,7 +105,12 @@ class Application:
         def on_end(outcome: Outcome, usage: Usage | None, seconds: float) -> None:
             self._end(http.state.request_id, request, route, outcome, usage, seconds)
 
-        return TurnResponse(request, lane, self._turns, on_end, self._stored.keeper(request, obj))
+        keep = (
+            self._stored.keeper(request, obj, self._bridge.redactor.redact_value)
+            if route.lane == "mission"
+            else self._stored.keeper(request, obj)
+        )
+        return TurnResponse(request, lane, self._turns, on_end, keep)
 
     async def models(self, _: Request) -> Response:
         """The list of models."""

@@ -20,6 +20,7 @@ Rules that hold here:
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final
 
 from starlette.requests import Request
@@ -47,6 +48,8 @@ from codex_oss.wire.stored_items import (
 )
 
 CONTINUABLE: Final = ("completed", "incomplete")
+Clean = Callable[[Any], Any]
+"""A JSON value to the one that is kept."""
 MAX_REFERRED: Final = 1000
 """Responses whose items one request may refer to."""
 
@@ -92,14 +95,18 @@ class StoredResponses:
             obj = {**obj, "input": with_items(new, await self._found(ids, history or []))}
         return obj, history
 
-    def keeper(self, request: TurnRequest, obj: dict[str, Any]) -> Keep | None:
-        """What keeps the response of a turn; None for one that is not to be stored."""
+    def keeper(self, request: TurnRequest, obj: dict[str, Any], clean: Clean = lambda value: value) -> Keep | None:
+        """What keeps the response of a turn; None for one that is not to be stored.
+
+        clean: makes what is kept fit to be kept. A mission's turn is redacted as its log is; any other is kept as it
+        came, because its continuation must be the same conversation.
+        """
         if not request.store:
             return None
-        items, store = new_items(obj), self._store
+        items, store = clean(new_items(obj)), self._store
 
         async def keep(response: dict[str, Any]) -> None:
-            await store.keep(StoredTurn(request.response_id, request.previous_response_id, items, response))
+            await store.keep(StoredTurn(request.response_id, request.previous_response_id, items, clean(response)))
 
         return keep
 

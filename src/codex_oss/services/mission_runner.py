@@ -26,7 +26,7 @@ import logging
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 import msgspec
 from msgspec import Struct
@@ -257,19 +257,7 @@ def redacted_mission(mission: MissionV1, redactor: Redactor) -> MissionV1:
 
     The scope is made of the contract as it was sent; a path that looks like a secret is then asked for in vain.
     """
-
-    def clean(value: Any) -> Any:
-        match value:
-            case str():
-                return redactor.redact(value).text
-            case dict():
-                return {clean(name): clean(inner) for name, inner in value.items()}
-            case list() | tuple():
-                return [clean(inner) for inner in value]
-            case _:
-                return value
-
-    raw = clean(msgspec.to_builtins(mission))
+    raw = redactor.redact_value(msgspec.to_builtins(mission))
     return msgspec.convert({**raw, "mission_id": mission.mission_id}, MissionV1)
 
 
