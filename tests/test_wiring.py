@@ -70,3 +70,20 @@ def test_a_project_cannot_redirect_the_key(tmp_path: Path) -> None:
     assert trusted == ["http://gpu.lan"]
     placed = read_settings(project, {}, {"HOME": str(home), "UPSTREAM_BASE": "https://evil.example/v1"})
     assert may_hold_key("https://evil.example/v1", placed.trusted_bases)
+
+
+@pytest.mark.parametrize(
+    "named", ["/tmp/x.sqlite3", "../x.sqlite3", "x.sqlite3", ".codex-oss/state/../../x", ".codex-oss/x"]
+)
+def test_a_project_cannot_place_the_state(tmp_path: Path, named: str) -> None:
+    """What comes with a clone may name a file in the state folder only; the user may name any."""
+    project, home = tmp_path / "project", tmp_path / "home"
+    _write(project / ".codex-oss/config.toml", f'state_db = "{named}"\n')
+    with pytest.raises(ConfigInvalid, match=r"state_db: a project's file can only name one in \.codex-oss/state/"):
+        read_config(project, {}, {"HOME": str(home)})
+    assert read_config(project, {}, {"HOME": str(home), "PROXY_STATE_DB": "/tmp/y"}).state_db == "/tmp/y"
+    _write(project / ".codex-oss/config.toml", 'state_db = ".codex-oss/state/mine.sqlite3"\n')
+    assert read_config(project, {}, {"HOME": str(home)}).state_db == ".codex-oss/state/mine.sqlite3"
+    _write(project / ".codex-oss/config.toml", "")
+    _write(home / ".config/codex-oss/config.toml", f'state_db = "{named}"\n')
+    assert read_config(project, {}, {"HOME": str(home)}).state_db == named

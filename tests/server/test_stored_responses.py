@@ -169,6 +169,17 @@ def test_the_model_may_be_left_out(bridge: BridgeProcess) -> None:
     assert second["model"] == MODEL
 
 
+def test_input_tokens_by_the_sdk(sdk: OpenAI, upstream: ChatUpstream) -> None:
+    """An estimate that counts the stored history too, without asking the upstream or storing anything."""
+    first = sdk.responses.create(model=MODEL, input="word " * 400)
+    asked = len(upstream.chats)
+    alone = sdk.responses.input_tokens.count(model=MODEL, input="hi")
+    whole = sdk.responses.input_tokens.count(model=MODEL, input="hi", previous_response_id=first.id)
+    assert alone.object == "response.input_tokens"
+    assert 0 < alone.input_tokens < 100 < 400 < whole.input_tokens < 700
+    assert len(upstream.chats) == asked
+
+
 def test_not_stored(bridge: BridgeProcess, sdk: OpenAI) -> None:
     """With `store: false` a turn may continue a stored one and leaves nothing itself."""
     first = bridge.post(TURN).json

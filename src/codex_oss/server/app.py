@@ -3,6 +3,7 @@
 | route | answer |
 | --- | --- |
 | `POST /v1/responses`, `/responses` | a turn, as SSE or as one JSON object |
+| `POST /v1/responses/input_tokens` | an estimate of what a turn would send |
 | `GET /v1/responses/{id}` and the like | what is stored of a turn; see `server.stored_responses` |
 | `GET /v1/models`, `/models` | every raw alias and admitted mission alias, in OpenAI's list form |
 | `GET /health`, `/v1/health` | who this bridge is and how it is; needs no key, tells no secret |
@@ -38,6 +39,8 @@ from codex_oss.server.errors import error_response, internal, json_response
 from codex_oss.server.metrics import CONTENT_TYPE, Metrics
 from codex_oss.server.stored_responses import StoredResponses
 from codex_oss.server.turn_response import OpenTurns, Outcome, TurnResponse
+from codex_oss.wire.chat_request import encode_chat_request
+from codex_oss.wire.chat_stream import BYTES_PER_TOKEN
 from codex_oss.wire.events import Usage
 from codex_oss.wire.items import TurnRequest
 from codex_oss.wire.responses_request import decode_body, decode_turn
@@ -76,6 +79,7 @@ class Application:
             *(Path(path, self.create_response, methods=["POST"]) for path in ("/v1/responses", "/responses")),
             *(Path(path, self.models, methods=["GET"]) for path in ("/v1/models", "/models")),
             *(Path(path, self.health, methods=["GET"]) for path in ("/v1/health", "/health")),
+            *(Path(f"{base}/responses/input_tokens", self.input_tokens, methods=["POST"]) for base in ("/v1", "")),
             *self._stored.routes(),
             Path("/metrics", self.metrics, methods=["GET"]),
         ]
@@ -87,15 +91,7 @@ class Application:
     async def create_response(self, http: Request) -> Any:
         """Decode a turn, choose its lane, and leave the rest to a TurnResponse."""
         try:
-            body = await read_body(http, self._bridge.config.max_body_bytes)
-            obj, history = await self._stored.complete(decode_body(body))
-            request = decode_turn(
-                obj,
-                response_id=f"resp_{secrets.token_hex(16)}",
-                created_at=int(time.time()),
-                headers={name.lower(): value for name, value in http.headers.items()},
-                history=history,
-            )
+            request, obj = await self._decoded(http)
             route, lane = self._bridge.lane_for(request)
         except BridgeError:
             self._metrics.refused()
@@ -111,6 +107,25 @@ class Application:
             else self._stored.keeper(request, obj)
         )
         return TurnResponse(request, lane, self._turns, on_end, keep)
+
+    async def input_tokens(self, http: Request) -> Response:
+        """How many tokens a turn would send, roughly: the upstream's tokenizer is not here."""
+        request, _ = await self._decoded(http)
+        body, _ = encode_chat_request(request, self._bridge.route(request.model).profile, stream=False)
+        return json_response({"object": "response.input_tokens", "input_tokens": len(body) // BYTES_PER_TOKEN})
+
+    async def _decoded(self, http: Request) -> tuple[TurnRequest, dict[str, Any]]:
+        """The turn that a body asks for, and its JSON object, both completed from what is stored."""
+        body = await read_body(http, self._bridge.config.max_body_bytes)
+        obj, history = await self._stored.complete(decode_body(body))
+        request = decode_turn(
+            obj,
+            response_id=f"resp_{secrets.token_hex(16)}",
+            created_at=int(time.time()),
+            headers={name.lower(): value for name, value in http.headers.items()},
+            history=history,
+        )
+        return request, obj
 
     async def models(self, _: Request) -> Response:
         """The list of models."""

@@ -130,7 +130,7 @@ class ResponseStore:
         """Do what was handed over and close the file. Idempotent; nothing is kept afterwards."""
         closed, self._closed = self._closed, True
         if self._used and not closed:
-            await asyncio.wrap_future(self._thread.submit(self._close))
+            await asyncio.wait((asyncio.wrap_future(self._thread.submit(self._close)),), timeout=PATIENCE_S)
         self._thread.shutdown(wait=False)
 
     # ------------------------------------------------------------------------------------------ towards the thread
@@ -198,7 +198,7 @@ class ResponseStore:
                 isinstance(exc, rows.Foreign) or getattr(exc, "sqlite_errorcode", 0) & 0xFF in _DAMAGED
             ):
                 raise _Damaged(_reason(exc)) from exc
-            if isinstance(exc, TypeError | ValueError | msgspec.MsgspecError):
+            if isinstance(exc, TypeError | msgspec.MsgspecError):
                 # Rows that do not fit together: no write of ours leaves such a file.
                 raise _Damaged("its rows do not fit together") from exc
             raise
@@ -217,7 +217,10 @@ class ResponseStore:
         return connection
 
     def _prepare_file(self) -> None:
-        """Make sure that a private, plain file of this user lies at the path."""
+        """Make sure that a private, plain file of this user lies at the path.
+
+        Only while no connection is open: closing any descriptor of a file gives up all locks of the process on it.
+        """
         folder = self._path.parent
         if self._ours or not folder.exists():
             ensure_private_dir(folder)
