@@ -398,8 +398,9 @@ def test_the_official_client_gets_custom_calls_as_functions(client: OpenAI) -> N
     """A freeform tool is called with its raw input under `input`."""
     tools: list[Any] = [{"type": "custom", "custom": {"name": "patch"}}]
     answer = client.chat.completions.create(model=MODEL, messages=[{"role": "user", "content": "custom"}], tools=tools)
-    (call,) = answer.choices[0].message.tool_calls or [None]
-    assert call is not None
+    calls = answer.choices[0].message.tool_calls or []
+    assert len(calls) == 1
+    call = calls[0]
     assert call.type == "function"
     assert (call.function.name, json.loads(call.function.arguments)) == ("patch", {"input": "*** Begin"})
 

@@ -86,6 +86,8 @@ def check_stream(sent: list[dict[str, Any]], encoder: ChatEncoder) -> None:
     assert total["reasoning"] == message.get("reasoning_content", "")
     assert total["calls"] == [{"id": call["id"], **call["function"]} for call in message.get("tool_calls", ())]
     assert all(call["arguments"].strip() for call in total["calls"])
+    shown = [piece["index"] for choice in choices for piece in choice["delta"].get("tool_calls", ())]
+    assert shown == sorted(shown), "one call after the other"
     for chunk in sent:
         if "error" not in chunk:
             ChatCompletionChunk.model_validate(chunk, strict=True)
@@ -246,9 +248,26 @@ def test_a_cut_call_cannot_be_run(start: FunctionCallStart | CustomCallStart) ->
     cut = TurnIncomplete("max_output_tokens")
     assert added_up(encoded(ItemStarted(0, start), cut))["calls"] == []
     assert added_up(encoded(ItemStarted(0, FunctionCallStart("c", "f")), ArgumentsDelta(0, " \n"), cut))["calls"] == []
-    (call,) = added_up(encoded(ItemStarted(0, start), ArgumentsDelta(0, '{"pa'), cut))["calls"]
-    with pytest.raises(json.JSONDecodeError):
-        json.loads(call["arguments"])
+    for arguments in ('{"pa', '{"path":{"a":1}}', '{"a":{}} \n', "{}", "x"):
+        for piece in (arguments, arguments[:1]):
+            calls = added_up(encoded(ItemStarted(0, start), *_pieces(0, piece), cut))["calls"]
+            for call in calls:
+                with pytest.raises(json.JSONDecodeError):
+                    json.loads(call["arguments"])
+
+
+def _pieces(index: int, text: str) -> list[TurnEvent]:
+    return [ArgumentsDelta(index, char) for char in text]
+
+
+def test_calls_go_out_one_after_the_other() -> None:
+    """Arguments of parallel calls that arrive mixed come out whole and in order, braces inside them included."""
+    first, second = '{"a":{"b":"}"},"c":[{}]} ', '{"d":{}}'
+    mixed = [event for pair in zip(_pieces(0, first), _pieces(1, second), strict=False) for event in pair]
+    rest = _pieces(0, first[len(second) :])
+    starts: list[TurnEvent] = [ItemStarted(index, FunctionCallStart(f"c{index}", "f")) for index in (0, 1)]
+    sent = encoded(*starts, *mixed, *rest, ItemDone(1), ItemDone(0), TurnCompleted())
+    assert [call["arguments"] for call in added_up(sent)["calls"]] == [first, second]
 
 
 def test_half_an_emoji_does_not_break_the_stream() -> None:

@@ -17,23 +17,26 @@ Rules that hold here:
    after an `error` chunk it waits 2, 4, 8 … s and asks again, and the `openai` package raises.
 2. Arguments of a whole call are JSON: a call without any gets `{}`, and the raw input of a freeform call is wrapped
    as `{"input": …}`, because a streamed chat call can only be a function call.
-3. A call is shown with the first piece of its arguments, not before. One that was cut before it is not shown at all,
-   because clients read empty arguments as `{}` and run it. Cut later, its JSON does not parse.
-4. A tool of a namespace has its flat name here: chat clients know no other.
-5. `response()` is what a client gets by adding up the deltas.
-6. An illegal order is a bug of the lane: `LocalProtocolError`. The delta path builds no dict.
+3. Nobody can run a call that was cut: it is shown with the first piece of its arguments, not before, and the braces
+   that may end them are held back until it is whole. Observed: OpenCode 1.18 reads empty arguments as `{}`, runs a call
+   as soon as its arguments parse, and runs it again when it asks again after an error.
+4. Calls go out one after the other: the `openai` package takes a call for whole when the next one begins.
+5. A tool of a namespace has its flat name here: chat clients know no other.
+6. `response()` is what a client gets by adding up the deltas.
+7. An illegal order is a bug of the lane: `LocalProtocolError`. The delta path builds no dict.
 Source: OpenAI API reference "chat completion chunk"; the `openai` package 3.52; `reasoning_content` as DeepSeek has it.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
 
 from codex_oss.errors import LocalProtocolError, http_status
-from codex_oss.wire.chat_tools import flat_name
+from codex_oss.wire.completions_output import CallOutput, TextOutput, encode_chat_usage
 from codex_oss.wire.events import (
     ArgumentsDelta,
     CustomCallStart,
@@ -77,10 +80,11 @@ class ChatEncoder:
         self._include_usage = include_usage
         self._started = False
         self._items = 0
-        self._open: dict[int, _Text | _Call] = {}
-        self._content = _Text(TextDelta)
-        self._reasoning = _Text(ReasoningDelta)
-        self._calls: list[_Call] = []
+        self._open: dict[int, TextOutput | CallOutput] = {}
+        self._content = TextOutput(TextDelta)
+        self._reasoning = TextOutput(ReasoningDelta)
+        self._calls: list[CallOutput] = []
+        self._queue: deque[CallOutput] = deque()
         self._usage: Usage | None = None
         self._terminal: TurnCompleted | TurnIncomplete | TurnFailed | None = None
         head = {"object": "chat.completion.chunk", **self._identity()}
@@ -197,29 +201,33 @@ class ChatEncoder:
             case ReasoningStart():
                 self._open[index] = self._reasoning
             case FunctionCallStart() | CustomCallStart():
-                self._open[index] = _Call(start)
+                self._open[index] = call = CallOutput(start)
+                self._queue.append(call)
 
     def _close_item(self, index: int) -> None:
         item = self._open.pop(index, None)
         if item is None:
             raise LocalProtocolError(f"Item {index} is not open.")
-        if isinstance(item, _Call):
-            self._add_arguments(item, item.ending())
+        if isinstance(item, CallOutput):
+            item.whole = True
+            self._show_calls()
 
     def _delta(self, event: TextDelta | ArgumentsDelta | ReasoningDelta) -> None:
         item = self._open.get(event.index)
         if item is None or type(event) is not item.delta_type:
             raise LocalProtocolError(f"A {type(event).__name__} for item {event.index}, which is not open for it.")
         text = event.text
-        if isinstance(item, _Call):
-            self._add_arguments(item, item.take(clean_text(text)))
+        if isinstance(item, CallOutput):
+            item.waiting.append(clean_text(text))
+            if item is self._queue[0]:
+                self._show_calls()
         elif text:
             if item.speaker != event.index:
                 text = SEPARATOR + text if item.texts else text
                 item.speaker = event.index
             self._add_text(item, text)
 
-    def _add_text(self, item: _Text, text: str) -> None:
+    def _add_text(self, item: TextOutput, text: str) -> None:
         try:
             encoded = _encode(text)
         except UnicodeEncodeError:
@@ -228,15 +236,25 @@ class ChatEncoder:
         item.texts.append(text)
         self._pending.append(item.before + encoded + self._after)
 
-    def _add_arguments(self, call: _Call, piece: str) -> None:
-        if not piece:
-            return
-        fields: dict[str, Any] = {"index": call.place, "function": {"arguments": piece}}
-        if not call.pieces:
-            call.place = len(self._calls)
-            self._calls.append(call)
+    def _show_calls(self) -> None:
+        """Show what is due of the first call in the queue, and of the next one when it is whole."""
+        while self._queue:
+            call = self._queue[0]
+            piece = call.due()
+            if piece:
+                self._add_arguments(call, piece)
+            if not call.whole:
+                return
+            self._queue.popleft()
+
+    def _add_arguments(self, call: CallOutput, piece: str) -> None:
+        fields: dict[str, Any]
+        if call.pieces:
+            fields = {"index": len(self._calls) - 1, "function": {"arguments": piece}}
+        else:
             function = {"name": call.name, "arguments": piece}
-            fields = {"index": call.place, "id": call.call_id, "type": "function", "function": function}
+            fields = {"index": len(self._calls), "id": call.call_id, "type": "function", "function": function}
+            self._calls.append(call)
         call.pieces.append(piece)
         self._emit(b'"tool_calls":[%b]' % _encode(fields))
 
@@ -265,67 +283,6 @@ class ChatEncoder:
         frames = b"".join(self._pending)
         self._pending.clear()
         return frames if self._terminal is None else frames + DONE_FRAME
-
-
-def encode_chat_usage(usage: Usage) -> dict[str, Any]:
-    """Return the `usage` of Chat Completions; unknown counts are 0, and no chat upstream reports cache writes."""
-    return {
-        "prompt_tokens": usage.input_tokens,
-        "completion_tokens": usage.output_tokens,
-        "total_tokens": usage.input_tokens + usage.output_tokens,
-        "prompt_tokens_details": {"cached_tokens": usage.cached_tokens, "cache_write_tokens": 0},
-        "completion_tokens_details": {"reasoning_tokens": usage.reasoning_tokens},
-    }
-
-
-class _Text:
-    """One text of the answer, content or reasoning, which several items write one after the other."""
-
-    __slots__ = ("before", "delta_type", "speaker", "texts")
-
-    def __init__(self, delta_type: type) -> None:
-        self.delta_type = delta_type
-        self.before = b""
-        self.speaker: int | None = None
-        """Index of the item that wrote last."""
-        self.texts: list[str] = []
-
-    def joined(self) -> str:
-        return "".join(self.texts)
-
-
-class _Call:
-    """One call. `pieces` are what was shown of its arguments, `place` its index among the calls that were shown."""
-
-    __slots__ = ("_blank", "_custom", "call_id", "delta_type", "name", "pieces", "place")
-
-    def __init__(self, start: FunctionCallStart | CustomCallStart) -> None:
-        self.delta_type = ArgumentsDelta
-        self.call_id = clean_text(start.call_id)
-        self.name = clean_text(flat_name(start.namespace, start.name) if start.namespace else start.name)
-        self.place = -1
-        self.pieces: list[str] = []
-        self._custom = isinstance(start, CustomCallStart)
-        self._blank = ""
-
-    def take(self, text: str) -> str:
-        """Return what a piece of the upstream's arguments (or raw input) adds to the arguments of the client."""
-        if self._custom:
-            return ("" if self.pieces else '{"input":"') + _encode(text)[1:-1].decode()
-        if self.pieces:
-            return text
-        self._blank += text
-        return self._blank if self._blank.strip() else ""
-
-    def ending(self) -> str:
-        """Return what makes the arguments of a whole call JSON."""
-        if self._custom:
-            return ("" if self.pieces else '{"input":"') + '"}'
-        return "" if self.pieces else "{}"
-
-    def value(self) -> dict[str, Any]:
-        function = {"name": self.name, "arguments": "".join(self.pieces)}
-        return {"id": self.call_id, "type": "function", "function": function}
 
 
 def _error(failed: TurnFailed) -> dict[str, Any]:
