@@ -13,6 +13,8 @@ import pytest
 from openai import OpenAI
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
+from codex_oss.server.errors import TYPE_BY_STATUS
+from codex_oss.wire.completions_stream import ERROR_TYPE
 from tests.fakes.bridge_process import LOCAL_KEY, UPSTREAM_KEY, Answer, BridgeProcess, running_bridge
 from tests.fakes.chat_upstream import (
     Answer as UpstreamAnswer,
@@ -169,6 +171,11 @@ def test_failures_before_the_first_byte(
     answer = ask(bridge, what, stream=stream)
     assert (answer.status, answer.error["code"], answer.error["type"]) == (status, code, kind)
     assert UPSTREAM_KEY not in answer.body.decode()
+
+
+def test_error_types_are_one_table() -> None:
+    """A failure has the same type inside a stream as it has as an HTTP answer."""
+    assert ERROR_TYPE == TYPE_BY_STATUS
 
 
 @pytest.mark.parametrize("what", ["cut", "hangup"])
