@@ -158,9 +158,9 @@ MESSAGES: dict[str, tuple[list[dict[str, Any]], list[Item]]] = {
             {"role": "function", "name": "f", "content": "2"},
         ],
         [
-            FunctionCall("call_0_f", "f", "{}"),
-            ToolOutput("call_0_f", (TextPart("1"),)),
-            ToolOutput("call_f", (TextPart("2"),)),
+            FunctionCall("call_function_1", "f", "{}"),
+            ToolOutput("call_function_1", (TextPart("1"),)),
+            ToolOutput("call_function_unknown", (TextPart("2"),)),
         ],
     ),
     "refusals": (

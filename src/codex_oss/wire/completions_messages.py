@@ -10,7 +10,7 @@ Rules that hold here:
 
 1. `reasoning_content` of an assistant message is kept: OpenCode sends it back, and some models need it within a tool
    loop (Observed: OpenCode 1.18, `@ai-sdk/openai-compatible`).
-2. The form before `tool_calls` has no ids: a `function_call` gets one from its place, and the next `function` message
+2. The form before `tool_calls` has no ids: a `function_call` gets one by its number, and the next `function` message
    of that name answers it.
 3. A content part that no open model can read (audio) is refused, never left out. The `name` of a speaker is not kept.
 Source: OpenAI API reference "create chat completion"; the `openai` package 3.52.
@@ -60,8 +60,20 @@ class _Calls:
 
     def __init__(self) -> None:
         self.custom: set[str] = set()
-        self.nameless: dict[str, str] = {}
-        """Made-up id by function name, of the last `function_call` that has no answer yet."""
+        """Ids of the calls that are custom."""
+        self._made = 0
+        self._waiting: dict[str, str] = {}
+        """Id by function name, of the last `function_call` that has no answer yet."""
+
+    def make_id(self, name: str) -> str:
+        """Return the id of a `function_call`, which has none of its own."""
+        self._made += 1
+        self._waiting[name] = f"call_function_{self._made}"
+        return self._waiting[name]
+
+    def id_answered(self, name: str) -> str:
+        """Return the id of the call that a `function` message answers; an unknown one when there is none."""
+        return self._waiting.pop(name, "call_function_unknown")
 
 
 def _decode_message(obj: dict[str, Any], where: str, calls: _Calls) -> list[Item]:
@@ -77,7 +89,7 @@ def _decode_message(obj: dict[str, Any], where: str, calls: _Calls) -> list[Item
             return [ToolOutput(call_id, _parts(obj, where), call_id in calls.custom)]
         case "function":
             name = required_text_at(obj, "name", where)
-            return [ToolOutput(calls.nameless.pop(name, f"call_{name}"), _parts(obj, where))]
+            return [ToolOutput(calls.id_answered(name), _parts(obj, where))]
     raise invalid(f"{where}.role", "must be system, developer, user, assistant, tool or function")
 
 
@@ -97,7 +109,9 @@ def _assistant(obj: dict[str, Any], where: str, calls: _Calls) -> list[Item]:
         items.append(_call(as_object(raw, place), place, calls))
     function = object_at(obj, "function_call", where)
     if function is not None:
-        items.append(_nameless_call(function, where, calls))
+        inner = f"{where}.function_call"
+        name = required_text_at(function, "name", inner)
+        items.append(FunctionCall(calls.make_id(name), name, text_at(function, "arguments", inner)))
     return items
 
 
@@ -115,14 +129,6 @@ def _call(obj: dict[str, Any], where: str, calls: _Calls) -> Item:
         return FunctionCall(call_id, name, text_at(called, "arguments", inner))
     calls.custom.add(call_id)
     return CustomToolCall(call_id, name, text_at(called, "input", inner))
-
-
-def _nameless_call(function: dict[str, Any], where: str, calls: _Calls) -> Item:
-    inner = f"{where}.function_call"
-    name = required_text_at(function, "name", inner)
-    call_id = f"call_{where.removeprefix('messages[').removesuffix(']')}_{name}"
-    calls.nameless[name] = call_id
-    return FunctionCall(call_id, name, text_at(function, "arguments", inner))
 
 
 def _parts(message: dict[str, Any], where: str) -> tuple[Part, ...]:
