@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,11 +18,34 @@ from tests.clients.programs import (
     run_opencode,
 )
 from tests.clients.test_opencode import is_title_request
-from tests.fakes.chat_upstream import Answer, ChatUpstream, Hangup, Pause, Request, Script, stream, text, tool_call
+from tests.fakes.chat_upstream import (
+    Answer,
+    ChatUpstream,
+    Hangup,
+    Pause,
+    Request,
+    Script,
+    action,
+    stream,
+    text,
+    tool_call,
+)
 
 pytestmark = [pytest.mark.client, pytest.mark.slow]
 
 PACKAGE = "@ai-sdk/openai-compatible"
+SETTINGS = "courier/settings.py"
+HANDOFF = {
+    "schema_version": "oss_agent_mission.v1",
+    "mission_id": "m_chat",
+    "tier": "A3",
+    "objective": "RETRY_LIMIT?",
+    "allowed_paths": [SETTINGS],
+    "allowed_tool_classes": ["read"],
+    "required_outputs": ["findings"],
+    "tool_budget": 4,
+    "time_budget_seconds": 60,
+}
 COMMAND = {"command": "echo really-ran | tee -a proof.txt", "description": "Proves it"}
 
 
@@ -78,6 +102,28 @@ def test_a_refused_mission_is_shown(tmp_path: Path) -> None:
     assert ran.exit_code == 0, ran.stderr_tail
     assert "handoff_missing" in ran.parts("text")[-1]["text"]
     assert asked == []
+
+
+def test_a_mission(tmp_path: Path) -> None:
+    """OpenCode shows the remarks and the report of a mission as one text, and its loop ends there."""
+    reading = {"action_type": "tool_call", "tool_name": "rtk_read", "arguments": {"path": SETTINGS}, "reason": "look"}
+    finding = {"claim": "`RETRY_LIMIT` is 5", "evidence_refs": [f"file:{SETTINGS}#extract:1"], "confidence": "LOW"}
+    report = {"status": "COMPLETE", "confidence": "MEDIUM", "findings": [finding]}
+
+    def script(request: Request) -> Answer:
+        seen = len(request.messages) > 2
+        return action({"action_type": "final_report", "report": report} if seen else reading)
+
+    # Without a blank: OpenCode puts an argument that has one into quotes, and escapes those inside.
+    prompt = f"<OSS_HANDOFF_JSON>{json.dumps(HANDOFF, separators=(',', ':'))}</OSS_HANDOFF_JSON>"
+    ran, _, _ = run(tmp_path, script, prompt, MISSION_MODEL)
+    assert ran.exit_code == 0, ran.stderr_tail
+    (part,) = ran.parts("text")
+    remarks, _, fenced = part["text"].partition("\n```json\n")
+    assert remarks.startswith("Mission m_chat (A3) on ")
+    assert len(remarks.split("\n\n")) >= 4
+    assert json.loads(fenced.partition("\n```")[0])["status"] == "COMPLETE"
+    assert [part["reason"] for part in ran.parts("step_finish")] == ["stop"]
 
 
 def test_a_broken_stream_is_asked_again_with_patience(tmp_path: Path) -> None:

@@ -109,7 +109,7 @@ MESSAGES: dict[str, tuple[list[dict[str, Any]], list[Item]]] = {
                 "role": "user",
                 "name": "somebody",
                 "content": [
-                    {"type": "text", "text": "a"},
+                    "a",
                     {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA", "detail": "low"}},
                     {"type": "image_url", "image_url": "https://example.test/i.png"},
                     {"type": "file", "file": {"filename": "f.txt", "file_data": "aGk="}},
@@ -294,6 +294,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"model": "m", "messages": [{"role": "wizard"}]}, "messages[0].role"),
     ({"model": "m", "messages": [{"role": "tool", "content": "x"}]}, "messages[0].tool_call_id"),
     ({"model": "m", "messages": [{"role": "user", "content": 7}]}, "messages[0].content"),
+    ({"model": "m", "messages": [{"role": "assistant", "function_call": {}}]}, "messages[0].function_call.name"),
     (
         {"model": "m", "messages": [{"role": "user", "content": [{"type": "input_audio"}]}]},
         "messages[0].content[0].type",
@@ -307,6 +308,10 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
         "messages[0].tool_calls[0].function",
     ),
     (
+        {"model": "m", "messages": [{"role": "assistant", "tool_calls": [{"id": "c", "type": "custom"}]}]},
+        "messages[0].tool_calls[0].custom",
+    ),
+    (
         {"model": "m", "messages": [{"role": "assistant", "tool_calls": [{"id": "c", "type": "mcp"}]}]},
         "messages[0].tool_calls[0].type",
     ),
@@ -318,7 +323,15 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"model": "m", "messages": [HI], "functions": [{"name": "f"}]}, "functions"),
     ({"model": "m", "messages": [HI], "tools": [{"type": "function", "name": "f"}]}, "tools[0].function"),
     ({"model": "m", "messages": [HI], "tools": [{"type": "function", "function": {}}]}, "tools[0].function.name"),
+    (
+        {"model": "m", "messages": [HI], "tools": [{"type": "function", "function": {"name": "f", "strict": 1}}]},
+        "tools[0].function.strict",
+    ),
     ({"model": "m", "messages": [HI], "tool_choice": "perhaps"}, "tool_choice"),
+    (
+        {"model": "m", "messages": [HI], "tool_choice": {"type": "allowed_tools", "allowed_tools": {"mode": "none"}}},
+        "tool_choice.allowed_tools.mode",
+    ),
     ({"model": "m", "messages": [HI], "tool_choice": {"type": "mcp"}}, "tool_choice.type"),
     (
         {"model": "m", "messages": [HI], "tool_choice": {"type": "function", "function": {"name": "f"}}},

@@ -193,8 +193,11 @@ def test_a_whole_turn() -> None:
 
 
 def test_usage_only_when_asked() -> None:
-    """Without `include_usage` no chunk has a usage, and the last one has the finish_reason."""
-    sent = encoded(*WHOLE_TURN, include_usage=False)
+    """Without `include_usage` no chunk has a usage, and the last one has the finish_reason; the server still knows."""
+    encoder = ChatEncoder(REQUEST, include_usage=False)
+    assert encoder.usage is None
+    sent = chunks(encoder.encode(WHOLE_TURN))
+    assert encoder.usage == Usage(100, 20, 60, 5, cached_known=True)
     assert all("usage" not in chunk for chunk in sent)
     assert sent[-1]["choices"][0]["finish_reason"] == "tool_calls"
 
