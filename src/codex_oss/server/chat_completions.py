@@ -65,4 +65,4 @@ class ChatCompletions:
         def on_end(outcome: Outcome, usage: Usage | None, seconds: float) -> None:
             self._on_end(http.state.request_id, request, route, outcome, usage, seconds)
 
-        return TurnResponse(request, lane, self._turns, on_end, encoder)
+        return TurnResponse(request, lane, self._turns, on_end, encoder=encoder)
