@@ -104,8 +104,17 @@ class OpenCodeRun:
         return [event["part"] for event in self.events if event.get("type") == kind]
 
 
-def run_opencode(opencode: str, base_url: str, project: Path, prompt: str, model: str = RAW_MODEL) -> OpenCodeRun:
-    """Run one prompt through OpenCode's Responses provider."""
+def run_opencode(
+    opencode: str,
+    base_url: str,
+    project: Path,
+    prompt: str,
+    model: str = RAW_MODEL,
+    *,
+    package: str = "@ai-sdk/openai",
+    timeout_s: float = RUN_TIMEOUT_S,
+) -> OpenCodeRun:
+    """Run one prompt through an OpenCode provider; *package* chooses its protocol, Responses unless given."""
     config = {
         "$schema": "https://opencode.ai/config.json",
         "autoupdate": False,
@@ -115,7 +124,7 @@ def run_opencode(opencode: str, base_url: str, project: Path, prompt: str, model
         "permission": {"bash": "allow", "edit": "allow"},
         "provider": {
             "bridge": {
-                "npm": "@ai-sdk/openai",
+                "npm": package,
                 "name": "Bridge",
                 "options": {"baseURL": base_url, "apiKey": LOCAL_KEY},
                 "models": {model: {"name": model, "tool_call": True, "limit": {"context": 100_000, "output": 8_000}}},
@@ -136,7 +145,7 @@ def run_opencode(opencode: str, base_url: str, project: Path, prompt: str, model
         process_group=0,
     ) as child:
         try:
-            stdout, stderr = child.communicate(timeout=RUN_TIMEOUT_S)
+            stdout, stderr = child.communicate(timeout=timeout_s)
             code = child.returncode
         except subprocess.TimeoutExpired:
             os.killpg(child.pid, signal.SIGKILL)

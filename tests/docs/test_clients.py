@@ -32,7 +32,16 @@ def test_codex_by_hand() -> None:
 
 def test_opencode_by_hand() -> None:
     """The file is the one that install would make for that one model."""
-    (text,) = shown("json")
+    text, _ = shown("json")
     settings = opencode_config.provider_settings(BASE_URL, DEFAULT_LOCAL_KEY, [(KIMI.alias, KIMI)])
     made: dict[str, Any] = json.loads(opencode_config.put_provider("", settings))
     assert json.loads(text) == made
+
+
+def test_opencode_over_chat_by_hand() -> None:
+    """The chat provider is that of install under another name and package, so that both may stand in one file."""
+    installed, chat = (json.loads(text)["provider"] for text in shown("json"))
+    (name,) = chat
+    assert name not in installed
+    changed = {"npm": "@ai-sdk/openai-compatible", "name": chat[name]["name"]}
+    assert chat[name] == {**installed["codex-oss"], **changed}

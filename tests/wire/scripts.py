@@ -12,7 +12,26 @@ from hypothesis import strategies as st
 from codex_oss.contracts.profiles import ModelProfile, Quirks
 from codex_oss.wire.chat_stream import ChatDecoder
 from codex_oss.wire.chat_tools import ToolNames
-from codex_oss.wire.events import TurnEvent
+from codex_oss.wire.events import (
+    ArgumentsDelta,
+    CustomCallStart,
+    FunctionCallStart,
+    ItemDone,
+    ItemStart,
+    ItemStarted,
+    LimitsReported,
+    MessageStart,
+    ReasoningDelta,
+    ReasoningStart,
+    TextDelta,
+    TurnCompleted,
+    TurnEvent,
+    TurnFailed,
+    TurnIncomplete,
+    TurnStarted,
+    Usage,
+    UsageReported,
+)
 from codex_oss.wire.items import CustomTool, FunctionTool, TurnRequest
 
 DATA = Path(__file__).parents[1] / "data"
@@ -102,3 +121,64 @@ json_values = st.recursive(
     max_leaves=12,
 )
 """Arbitrary JSON, NaN and Infinity included, because Python peers send them."""
+
+
+_starts: st.SearchStrategy[tuple[ItemStart, Any]] = st.sampled_from(
+    [
+        (MessageStart(), TextDelta),
+        (MessageStart("commentary"), TextDelta),
+        (ReasoningStart(), ReasoningDelta),
+        (FunctionCallStart("call_1", "read", "ns"), ArgumentsDelta),
+        (CustomCallStart("call_2", "apply_patch"), ArgumentsDelta),
+    ]
+)
+_endings: st.SearchStrategy[TurnEvent] = st.sampled_from(
+    [
+        TurnCompleted(),
+        TurnIncomplete("max_output_tokens"),
+        TurnIncomplete("content_filter"),
+        TurnFailed("rate_limited", "Slow down."),
+        TurnFailed("context_length_exceeded", "Too long."),
+        TurnFailed("no such code", "\ud800"),
+    ]
+)
+_texts = st.text(alphabet=st.characters(exclude_categories=()), max_size=12)
+
+
+@st.composite
+def turns(draw: st.DrawFn) -> list[TurnEvent]:
+    """Draw a legal turn: items that may overlap and may be left open, and an ending."""
+    events: list[TurnEvent] = draw(st.sampled_from([[], [TurnStarted()]]))
+    events = [*events]
+    open_items: dict[int, Any] = {}
+    for _ in range(draw(st.integers(0, 15))):
+        kinds = ["open", "usage"] + (["delta"] * 4 + ["done"] if open_items else [])
+        match draw(st.sampled_from(kinds)):
+            case "open":
+                index = sum(isinstance(event, ItemStarted) for event in events)
+                start, delta_type = draw(_starts)
+                events.append(ItemStarted(index, start))
+                open_items[index] = delta_type
+            case "delta":
+                index = draw(st.sampled_from(sorted(open_items)))
+                events.append(open_items[index](index, draw(_texts)))
+            case "done":
+                index = draw(st.sampled_from(sorted(open_items)))
+                del open_items[index]
+                events.append(ItemDone(index))
+            case _:
+                events.append(UsageReported(Usage(7, 3, 2, 1)))
+    return [*events, draw(_endings)]
+
+
+any_event: st.SearchStrategy[Any] = st.one_of(
+    st.builds(ItemStarted, st.integers(-1, 3), _starts.map(lambda pair: pair[0])),
+    st.builds(TextDelta, st.integers(-1, 3), _texts),
+    st.builds(ReasoningDelta, st.integers(-1, 3), _texts),
+    st.builds(ArgumentsDelta, st.integers(-1, 3), _texts),
+    st.builds(ItemDone, st.integers(-1, 3)),
+    st.just(TurnStarted()),
+    st.just(LimitsReported({})),
+    _endings,
+)
+"""Events of which most orders are illegal."""

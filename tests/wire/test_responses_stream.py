@@ -19,7 +19,6 @@ from codex_oss.wire.events import (
     CustomCallStart,
     FunctionCallStart,
     ItemDone,
-    ItemStart,
     ItemStarted,
     LimitsReported,
     MessageStart,
@@ -36,57 +35,10 @@ from codex_oss.wire.events import (
 )
 from codex_oss.wire.items import Sampling, TurnRequest
 from codex_oss.wire.responses_stream import ResponseEncoder
-from tests.wire.scripts import REQUEST, frames, types
+from tests.wire.scripts import REQUEST, any_event, frames, turns, types
 
 OFFICIAL: TypeAdapter[Any] = TypeAdapter(ResponseStreamEvent)
 TERMINAL = {"response.completed", "response.incomplete", "response.failed"}
-
-_starts: st.SearchStrategy[tuple[ItemStart, Any]] = st.sampled_from(
-    [
-        (MessageStart(), TextDelta),
-        (MessageStart("commentary"), TextDelta),
-        (ReasoningStart(), ReasoningDelta),
-        (FunctionCallStart("call_1", "read", "ns"), ArgumentsDelta),
-        (CustomCallStart("call_2", "apply_patch"), ArgumentsDelta),
-    ]
-)
-_endings: st.SearchStrategy[TurnEvent] = st.sampled_from(
-    [
-        TurnCompleted(),
-        TurnIncomplete("max_output_tokens"),
-        TurnIncomplete("content_filter"),
-        TurnFailed("rate_limited", "Slow down."),
-        TurnFailed("context_length_exceeded", "Too long."),
-        TurnFailed("no such code", "\ud800"),
-    ]
-)
-_texts = st.text(alphabet=st.characters(exclude_categories=()), max_size=12)
-
-
-@st.composite
-def turns(draw: st.DrawFn) -> list[TurnEvent]:
-    """Draw a legal turn: items that may overlap and may be left open, and an ending."""
-    events: list[TurnEvent] = draw(st.sampled_from([[], [TurnStarted()]]))
-    events = [*events]
-    open_items: dict[int, Any] = {}
-    for _ in range(draw(st.integers(0, 15))):
-        kinds = ["open", "usage"] + (["delta"] * 4 + ["done"] if open_items else [])
-        match draw(st.sampled_from(kinds)):
-            case "open":
-                index = sum(isinstance(event, ItemStarted) for event in events)
-                start, delta_type = draw(_starts)
-                events.append(ItemStarted(index, start))
-                open_items[index] = delta_type
-            case "delta":
-                index = draw(st.sampled_from(sorted(open_items)))
-                events.append(open_items[index](index, draw(_texts)))
-            case "done":
-                index = draw(st.sampled_from(sorted(open_items)))
-                del open_items[index]
-                events.append(ItemDone(index))
-            case _:
-                events.append(UsageReported(Usage(7, 3, 2, 1)))
-    return [*events, draw(_endings)]
 
 
 def check_stream(sent: list[dict[str, Any]]) -> None:
@@ -152,19 +104,7 @@ def test_every_turn_is_a_legal_stream(events: list[TurnEvent], data: st.DataObje
     assert json.loads(json.dumps(encoder.response())) == frames(sent)[-2]["response"]
 
 
-_any_event: st.SearchStrategy[Any] = st.one_of(
-    st.builds(ItemStarted, st.integers(-1, 3), _starts.map(lambda pair: pair[0])),
-    st.builds(TextDelta, st.integers(-1, 3), _texts),
-    st.builds(ReasoningDelta, st.integers(-1, 3), _texts),
-    st.builds(ArgumentsDelta, st.integers(-1, 3), _texts),
-    st.builds(ItemDone, st.integers(-1, 3)),
-    st.just(TurnStarted()),
-    st.just(LimitsReported({})),
-    _endings,
-)
-
-
-@given(st.lists(st.lists(_any_event, max_size=4), max_size=8))
+@given(st.lists(st.lists(any_event, max_size=4), max_size=8))
 def test_a_lane_gone_wrong_still_leaves_a_whole_stream(batches: list[list[TurnEvent]]) -> None:
     """An illegal order is LocalProtocolError and nothing else; ending the turn then gives a whole stream."""
     encoder = ResponseEncoder(REQUEST)

@@ -4,6 +4,7 @@
 | --- | --- |
 | `POST /v1/responses`, `/responses` | a turn, as SSE or as one JSON object |
 | `POST /v1/responses/input_tokens` | an estimate of what a turn would send |
+| `POST /v1/chat/completions`, `/chat/completions` | the same for chat clients; see `server.chat_completions` |
 | `GET /v1/responses/{id}` and the like | what is stored of a turn; see `server.stored_responses` |
 | `GET /v1/models`, `/models` | every raw alias and admitted mission alias, in OpenAI's list form |
 | `GET /health`, `/v1/health` | who this bridge is and how it is; needs no key, tells no secret |
@@ -35,6 +36,7 @@ from codex_oss.contracts.profiles import PRIMARY_KEY_ENV
 from codex_oss.errors import BridgeError, InvalidRequest, RequestError
 from codex_oss.policy.routing import Route
 from codex_oss.server.access import Access
+from codex_oss.server.chat_completions import ChatCompletions
 from codex_oss.server.errors import error_response, internal, json_response
 from codex_oss.server.metrics import CONTENT_TYPE, Metrics
 from codex_oss.server.stored_responses import StoredResponses
@@ -77,6 +79,7 @@ class Application:
         """The whole application, access checks included."""
         routes = [
             *(Path(path, self.create_response, methods=["POST"]) for path in ("/v1/responses", "/responses")),
+            *ChatCompletions(self._bridge, self._turns, self._metrics, read_body, self._end).routes(),
             *(Path(path, self.models, methods=["GET"]) for path in ("/v1/models", "/models")),
             *(Path(path, self.health, methods=["GET"]) for path in ("/v1/health", "/health")),
             *(Path(f"{base}/responses/input_tokens", self.input_tokens, methods=["POST"]) for base in ("/v1", "")),

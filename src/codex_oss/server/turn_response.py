@@ -20,9 +20,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing, suppress
-from typing import Any, Final, Literal, cast
+from typing import Any, Final, Literal, Protocol
 
 import msgspec
 from starlette.responses import Response
@@ -30,7 +30,7 @@ from starlette.types import Receive, Scope, Send
 
 from codex_oss.errors import BridgeError, fault_of
 from codex_oss.server.errors import error_response, internal
-from codex_oss.wire.events import Lane, TurnEvent, TurnFailed, Usage
+from codex_oss.wire.events import Lane, TurnCompleted, TurnEvent, TurnFailed, TurnIncomplete, Usage
 from codex_oss.wire.items import TurnRequest
 from codex_oss.wire.responses_stream import ResponseEncoder
 
@@ -91,11 +91,41 @@ class OpenTurns:
                 wait.cancel()
 
 
+class TurnEncoder(Protocol):
+    """Whoever turns events into what the client reads: `ResponseEncoder`, `ChatEncoder`. Same rules for all."""
+
+    @property
+    def terminal(self) -> bool: ...
+
+    @property
+    def outcome(self) -> TurnCompleted | TurnIncomplete | TurnFailed | None: ...
+
+    @property
+    def usage(self) -> Usage | None: ...
+
+    def encode(self, events: Sequence[TurnEvent]) -> bytes: ...
+
+    def finish(self) -> bytes: ...
+
+    def fail(self, code: str, message: str) -> bytes: ...
+
+    def response(self) -> dict[str, Any]: ...
+
+
 class TurnResponse:
-    """One turn. on_end is called once with the outcome, the usage and the seconds it took. keep: where it is stored."""
+    """One turn. on_end is called once with the outcome, the usage and the seconds it took. keep: where it is stored.
+
+    encoder: the form of the answer; that of the Responses API unless given.
+    """
 
     def __init__(
-        self, request: TurnRequest, lane: Lane, turns: OpenTurns, on_end: OnEnd, keep: Keep | None = None
+        self,
+        request: TurnRequest,
+        lane: Lane,
+        turns: OpenTurns,
+        on_end: OnEnd,
+        keep: Keep | None = None,
+        encoder: TurnEncoder | None = None,
     ) -> None:
         self.ended = asyncio.Event()
         self.response_id = request.response_id
@@ -104,7 +134,7 @@ class TurnResponse:
         self._lane = lane
         self._turns = turns
         self._on_end = on_end
-        self._encoder = ResponseEncoder(request, now=time.time)
+        self._encoder = encoder or ResponseEncoder(request, now=time.time)
         self._begun = False
         self._refused = False
         self._interrupted = False
@@ -170,8 +200,7 @@ class TurnResponse:
 
     async def _relay(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass every batch on. The answer ends with the terminal event; the lane may then still tidy up."""
-        batches = cast("AsyncGenerator[Sequence[TurnEvent], None]", self._lane(self._request))
-        async with aclosing(batches):
+        async with aclosing(batches_of(self._lane, self._request)) as batches:
             async for events in batches:
                 ended = self._encoder.terminal
                 frames = self._encoder.encode(events)

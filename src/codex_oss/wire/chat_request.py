@@ -39,6 +39,8 @@ def encode_chat_request(request: TurnRequest, profile: ModelProfile, *, stream: 
         body["stream"] = True
         body["stream_options"] = {"include_usage": True}
     body.update(_sampling_fields(request))
+    if request.stop:
+        body["stop"] = request.stop
     if request.max_output_tokens is not None:
         body[profile.quirks.max_tokens_field] = min(request.max_output_tokens, profile.max_output_tokens)
     response_format, system_note = _structure(request.text_format, profile)

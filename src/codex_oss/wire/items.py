@@ -174,6 +174,8 @@ class TurnRequest(Struct, frozen=True):
     tool_choice: ToolChoice = ToolChoice()
     parallel_tool_calls: bool = True
     sampling: Sampling = Sampling()
+    stop: tuple[str, ...] = ()
+    """Texts at which the model is to stop; only chat clients can ask for it."""
     max_output_tokens: int | None = None
     reasoning_effort: str | None = None
     text_format: TextFormat = TextFormat()

@@ -91,7 +91,7 @@ def decode_turn(
         dropped_tools=dropped,
         tool_choice=decode_tool_choice(obj.get("tool_choice"), tools),
         parallel_tool_calls=flag_at(obj, "parallel_tool_calls", "", True),
-        sampling=_sampling(obj),
+        sampling=decode_sampling(obj),
         max_output_tokens=whole_at(obj, "max_output_tokens", 1),
         reasoning_effort=optional_text_at(reasoning, "effort", "reasoning"),
         text_format=_text_format(obj),
@@ -137,7 +137,8 @@ def previous_not_found(response_id: str, hint: str = "") -> InvalidRequest:
     )
 
 
-def _sampling(obj: dict[str, Any]) -> Sampling:
+def decode_sampling(obj: dict[str, Any]) -> Sampling:
+    """Read the four sampling numbers, which Chat Completions names alike; raises InvalidRequest."""
     return Sampling(
         number_at(obj, "temperature", 0, 2),
         number_at(obj, "top_p", 0, 1),
