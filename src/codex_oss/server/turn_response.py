@@ -30,7 +30,7 @@ from starlette.types import Receive, Scope, Send
 
 from codex_oss.errors import BridgeError, fault_of
 from codex_oss.server.errors import error_response, internal
-from codex_oss.wire.events import Lane, TurnCompleted, TurnEvent, TurnFailed, TurnIncomplete, Usage
+from codex_oss.wire.events import Lane, TurnCompleted, TurnEvent, TurnFailed, TurnIncomplete, Usage, batches_of
 from codex_oss.wire.items import TurnRequest
 from codex_oss.wire.responses_stream import ResponseEncoder
 
