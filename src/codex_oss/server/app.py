@@ -1,4 +1,4 @@
-"""The HTTP application: routes, request bodies, health.
+"""The HTTP application: routes, health.
 
 | route | answer |
 | --- | --- |
@@ -17,23 +17,24 @@ import logging
 import secrets
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route as Path
 from starlette.types import ASGIApp
 
 from codex_oss.contracts.profiles import PRIMARY_KEY_ENV
-from codex_oss.errors import BridgeError, InvalidRequest, RequestError
+from codex_oss.errors import BridgeError, RequestError
 from codex_oss.policy.routing import Route
 from codex_oss.server.access import Access
 from codex_oss.server.errors import error_response, internal, json_response
 from codex_oss.server.metrics import CONTENT_TYPE, Metrics
+from codex_oss.server.request_body import read_body
 from codex_oss.server.turn_response import OpenTurns, Outcome, TurnResponse
 from codex_oss.wire.events import Usage
 from codex_oss.wire.items import TurnRequest
@@ -149,37 +150,6 @@ class Application:
             yield
         finally:
             await self._bridge.aclose()
-
-
-async def read_body(http: Request, max_bytes: int) -> bytes:
-    """The whole request body. Raises RequestError for one that is too large, compressed or cut off."""
-    encoding = http.headers.get("content-encoding", "identity").strip().lower()
-    if encoding not in ("", "identity"):
-        raise InvalidRequest(
-            f"Request bodies with Content-Encoding {encoding[:40]!r} are not supported.",
-            hint="Send the JSON uncompressed.",
-        )
-    declared = http.headers.get("content-length", "")
-    if declared.isdecimal() and declared.isascii() and int(declared[:20]) > max_bytes:
-        raise _too_large(max_bytes)
-    parts: list[bytes] = []
-    size = 0
-    with suppress(ClientDisconnect):
-        async for part in http.stream():
-            size += len(part)
-            if size > max_bytes:
-                raise _too_large(max_bytes)
-            parts.append(part)
-        return b"".join(parts)
-    raise InvalidRequest("The request body was cut off.")
-
-
-def _too_large(max_bytes: int) -> RequestError:
-    return RequestError(
-        f"The request body is larger than {max_bytes} bytes.",
-        hint="Raise max_body_bytes in .codex-oss/config.toml, or shorten the conversation.",
-        code="request_too_large",
-    )
 
 
 async def _http_error(http: Request, error: Exception) -> Response:
