@@ -51,8 +51,9 @@ def decompress_zstd(data: bytes, max_bytes: int) -> bytes:
     import zstandard  # most requests do without it
 
     # The streaming reader does not tell a cut frame from a whole one. So a frame of ours goes behind: its content comes
-    # out at the end only if the reader stood at the start of a frame.
-    mark = secrets.token_bytes(16)
+    # out at the end only if the reader stood at the start of a frame. It repeats itself, so that its compressed form
+    # does not hold it: a cut block that takes the frame for its own rest does not end with it either.
+    mark = secrets.token_bytes(16) * 8
     frames = data + zstandard.ZstdCompressor().compress(mark)
     held = bytearray()
     decompressor = zstandard.ZstdDecompressor(max_window_size=MAX_WINDOW_BYTES)
