@@ -138,6 +138,17 @@ def test_models_list(bridge: BridgeProcess) -> None:
     assert {"ocg-kimi-k2.6", "ocg-deepseek-v4-pro", "ocg-minimax-m2.5", "mission-a3-kimi"} <= set(names)
 
 
+def test_the_models_list_holds_the_form_of_codex(bridge: BridgeProcess) -> None:
+    """The same names under `models`; whoever knows them already gets a 304 without a body."""
+    first = bridge.request("GET", "/v1/models?client_version=0.169.0")
+    assert [entry["slug"] for entry in first.json["models"]] == [entry["id"] for entry in first.json["data"]]
+    tag = {"If-None-Match": first.headers["etag"]}
+    again = bridge.request("GET", "/v1/models?client_version=0.169.0", headers={**AUTH, **tag})
+    assert (again.status, again.body, again.headers["etag"]) == (304, b"", first.headers["etag"])
+    other = bridge.request("GET", "/v1/models", headers={**AUTH, "If-None-Match": '"other"'})
+    assert other.json == first.json
+
+
 def test_an_allowed_origin_passes() -> None:
     """An origin that the user listed passes, but still needs the key."""
     access = Access(_nothing, Config(allowed_origins=("http://localhost:3000",), local_key="k"))

@@ -3,7 +3,7 @@
 | route | answer |
 | --- | --- |
 | `POST /v1/responses`, `/responses` | a turn, as SSE or as one JSON object |
-| `GET /v1/models`, `/models` | every raw alias and admitted mission alias, in OpenAI's list form |
+| `GET /v1/models`, `/models` | every raw alias and admitted mission alias, in OpenAI's list form and in Codex' |
 | `GET /health`, `/v1/health` | who this bridge is and how it is; needs no key, tells no secret |
 | `GET /metrics` | Prometheus |
 
@@ -13,6 +13,7 @@ Any other path is a 404 and any other method a 405, both as JSON.
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import secrets
 import time
@@ -21,6 +22,7 @@ from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import msgspec
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -36,6 +38,7 @@ from codex_oss.server.errors import error_response, internal, json_response
 from codex_oss.server.metrics import CONTENT_TYPE, Metrics
 from codex_oss.server.request_body import read_body
 from codex_oss.server.turn_response import OpenTurns, Outcome, TurnResponse
+from codex_oss.wire.codex_models import codex_models
 from codex_oss.wire.events import Usage
 from codex_oss.wire.items import TurnRequest
 from codex_oss.wire.responses_request import decode_request
@@ -101,14 +104,19 @@ class Application:
 
         return TurnResponse(request, lane, self._turns, on_end)
 
-    async def models(self, _: Request) -> Response:
-        """The list of models."""
+    async def models(self, http: Request) -> Response:
+        """The list of models, for OpenAI's clients under `data` and for Codex under `models`; 304 if it is known."""
         created = int(self._identity.started_at)
+        models = self._bridge.models()
         data = [
-            {"id": name, "object": "model", "created": created, "owned_by": profile.name}
-            for name, profile in self._bridge.models()
+            {"id": name, "object": "model", "created": created, "owned_by": profile.name} for name, profile in models
         ]
-        return json_response({"object": "list", "data": data})
+        entries = codex_models(models)
+        digest = hashlib.sha256(msgspec.json.encode(entries)).hexdigest()
+        etag = {"ETag": f'"{digest[:32]}"'}
+        if http.headers.get("if-none-match") == etag["ETag"]:
+            return Response(status_code=304, headers=etag)
+        return json_response({"object": "list", "data": data, "models": entries}, headers=etag)
 
     async def health(self, _: Request) -> Response:
         """Status, identity and what is needed to see why nothing works."""
