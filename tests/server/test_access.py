@@ -91,12 +91,6 @@ def test_wrong_routes_are_json(bridge: BridgeProcess, method: str, path: str, st
     assert answer.headers["x-request-id"].startswith("req_")
 
 
-def test_websocket_is_refused_cleanly(bridge: BridgeProcess) -> None:
-    """Codex's WebSocket attempt gets a 426, which sends it back to HTTP."""
-    headers = {**AUTH, "Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Key": "x"}
-    assert bridge.request("GET", "/v1/responses", headers=headers).status == 426
-
-
 def test_a_large_body_is_refused_by_its_length(bridge: BridgeProcess) -> None:
     """A declared length above the limit is refused."""
     answer = bridge.request("POST", "/v1/responses", b"x" * 2001, AUTH)

@@ -3,6 +3,7 @@
 | route | answer |
 | --- | --- |
 | `POST /v1/responses`, `/responses` | a turn, as SSE or as one JSON object |
+| `GET /v1/responses` with `Upgrade: websocket` | turns over WebSocket; see `server.turn_socket` |
 | `GET /v1/models`, `/models` | every raw alias and admitted mission alias, in OpenAI's list form and in Codex' |
 | `GET /health`, `/v1/health` | who this bridge is and how it is; needs no key, tells no secret |
 | `GET /metrics` | Prometheus |
@@ -38,6 +39,7 @@ from codex_oss.server.errors import error_response, internal, json_response
 from codex_oss.server.metrics import CONTENT_TYPE, Metrics
 from codex_oss.server.request_body import read_body
 from codex_oss.server.turn_response import OpenTurns, Outcome, TurnResponse
+from codex_oss.server.turn_socket import TurnSockets
 from codex_oss.wire.codex_models import codex_models
 from codex_oss.wire.events import Usage
 from codex_oss.wire.items import TurnRequest
@@ -77,6 +79,7 @@ class Application:
             *(Path(path, self.models, methods=["GET"]) for path in ("/v1/models", "/models")),
             *(Path(path, self.health, methods=["GET"]) for path in ("/v1/health", "/health")),
             Path("/metrics", self.metrics, methods=["GET"]),
+            *TurnSockets(self._bridge, self._turns, self._metrics, self._end).routes(),
         ]
         handlers: dict[Any, Any] = {HTTPException: _http_error, BridgeError: _bridge_error, Exception: _unexpected}
         app = Starlette(routes=routes, exception_handlers=handlers, lifespan=self._lifespan)
@@ -165,9 +168,6 @@ async def _http_error(http: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     if error.status_code == 404:
         return error_response(RequestError(f"There is no route {http.url.path[:200]!r}.", code="not_found"))
-    if http.headers.get("upgrade", "").lower() == "websocket":
-        # Codex tries WebSocket first where it is configured to; 426 sends it back to HTTP.
-        return error_response(RequestError("This bridge speaks HTTP, not WebSocket.", code="upgrade_refused"))
     response = error_response(RequestError(f"{http.method} is not possible here.", code="method_not_allowed"))
     response.headers["Allow"] = (error.headers or {}).get("Allow", "")
     return response

@@ -21,7 +21,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from types import FrameType
-from typing import Final
+from typing import Any, Final, cast
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -33,6 +33,13 @@ MAX_DRAIN_S: Final = 3.3
 INTERRUPT_GRACE_S: Final = 0.3
 LAST_RESORT_S: Final = 4.8
 SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
+
+
+def open_socket(**arguments: Any) -> asyncio.Protocol:
+    """The protocol of one WebSocket connection, imported with the first one: most bridges never see one."""
+    from codex_oss.server.socket_protocol import SocketProtocol
+
+    return SocketProtocol(**arguments)
 
 
 class BridgeServer(uvicorn.Server):
@@ -52,7 +59,12 @@ class BridgeServer(uvicorn.Server):
                 app,
                 http="httptools",
                 loop="uvloop",
-                ws="none",
+                ws=cast("type[asyncio.Protocol]", open_socket),
+                ws_max_size=bridge.config.max_body_bytes,
+                # A client that waits for its tool may not read, and so not answer a ping, for minutes.
+                ws_ping_interval=None,
+                # On loopback it costs more for each token than it saves.
+                ws_per_message_deflate=False,
                 lifespan="on",
                 log_config=None,
                 access_log=False,

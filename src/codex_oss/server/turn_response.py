@@ -21,7 +21,7 @@ import logging
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing, suppress
-from typing import Final, Literal, cast
+from typing import Any, Final, Literal, Protocol, cast
 
 import msgspec
 from starlette.responses import Response
@@ -29,7 +29,7 @@ from starlette.types import Receive, Scope, Send
 
 from codex_oss.errors import BridgeError
 from codex_oss.server.errors import error_response, internal
-from codex_oss.wire.events import Lane, TurnEvent, TurnFailed, Usage
+from codex_oss.wire.events import Lane, TurnCompleted, TurnEvent, TurnFailed, TurnIncomplete, Usage
 from codex_oss.wire.items import TurnRequest
 from codex_oss.wire.responses_stream import ResponseEncoder
 
@@ -52,6 +52,8 @@ class OpenTurns:
 
     def __init__(self) -> None:
         self._turns: set[TurnResponse] = set()
+        self.stopping = False
+        """True from the begin of the shutdown; connections that live on begin no turn any more."""
 
     def __len__(self) -> int:
         return len(self._turns)
@@ -66,6 +68,7 @@ class OpenTurns:
 
     async def drain(self, patience_s: float, grace_s: float) -> None:
         """Wait up to *patience_s* for all turns, then interrupt the rest and give their last events *grace_s*."""
+        self.stopping = True
         await self._wait(patience_s)
         self.interrupt()
         await self._wait(grace_s)
@@ -83,16 +86,47 @@ class OpenTurns:
                 wait.cancel()
 
 
-class TurnResponse:
-    """One turn. on_end is called once with the outcome, the usage and the seconds it took."""
+class TurnEncoder(Protocol):
+    """Whoever turns events into what the client reads: `ResponseEncoder`, `ChatEncoder`. Same rules for all."""
 
-    def __init__(self, request: TurnRequest, lane: Lane, turns: OpenTurns, on_end: OnEnd) -> None:
+    @property
+    def terminal(self) -> bool: ...
+
+    @property
+    def outcome(self) -> TurnCompleted | TurnIncomplete | TurnFailed | None: ...
+
+    @property
+    def usage(self) -> Usage | None: ...
+
+    def encode(self, events: Sequence[TurnEvent]) -> bytes: ...
+
+    def finish(self) -> bytes: ...
+
+    def fail(self, code: str, message: str) -> bytes: ...
+
+    def response(self) -> dict[str, Any]: ...
+
+
+class TurnResponse:
+    """One turn. on_end is called once with the outcome, the usage and the seconds it took.
+
+    encoder: the form of the answer; that of the Responses API unless given.
+    """
+
+    def __init__(
+        self,
+        request: TurnRequest,
+        lane: Lane,
+        turns: OpenTurns,
+        on_end: OnEnd,
+        encoder: TurnEncoder | None = None,
+    ) -> None:
         self.ended = asyncio.Event()
         self._request = request
         self._lane = lane
         self._turns = turns
         self._on_end = on_end
-        self._encoder = ResponseEncoder(request, now=time.time)
+        self._encoder = encoder or ResponseEncoder(request, now=time.time)
         self._begun = False
         self._refused = False
         self._interrupted = False
