@@ -64,6 +64,11 @@ class Config:
     mission_turn_estimate_s: float = 8.0
     mission_final_call_s: float = 20.0
     request_deadline_s: float = 90.0
+    state_db: str = ".codex-oss/state/responses.sqlite3"
+    """Where stored responses lie; relative to the project."""
+    state_ttl_s: float = 21600.0
+    state_max_responses: int = 2000
+    state_max_bytes: int = 256 * 1024 * 1024
     shutdown_drain_s: float = 4.0
     """Open streams get this long to end after SIGTERM; the process is gone within 5 s."""
 
@@ -330,6 +335,20 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         "time for the forced final report",
     ),
     Setting("request_deadline_s", ("REQUEST_DEADLINE_SECONDS",), _seconds(1, 3600), "deadline that budgets assume"),
+    Setting("state_db", ("PROXY_STATE_DB",), _text, "file of the stored responses, from the project's folder on"),
+    Setting(
+        "state_ttl_s",
+        ("PROXY_STATE_TTL_SECONDS",),
+        _seconds(1, 31_536_000),
+        "how long a stored response can be retrieved or continued",
+    ),
+    Setting("state_max_responses", ("PROXY_STATE_MAX_RESPONSES",), _whole(1, 1_000_000), "most stored responses"),
+    Setting(
+        "state_max_bytes",
+        ("PROXY_STATE_MAX_BYTES",),
+        _whole(65_536, 1 << 40),
+        "most bytes of stored responses",
+    ),
     Setting(
         "shutdown_drain_s",
         ("BRIDGE_SHUTDOWN_DRAIN_SECONDS",),

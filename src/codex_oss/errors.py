@@ -174,6 +174,7 @@ HTTP_STATUS: Final[dict[str, int]] = {
     "config_invalid": 500,
     "model_not_found": 404,
     "not_found": 404,
+    "response_not_found": 404,
     "unauthorized": 401,
     "forbidden_origin": 403,
     "forbidden_host": 403,
@@ -216,6 +217,21 @@ RESPONSES_CODE: Final[dict[str, str]] = {
 
 Codex 0.169 retries `server_error` and `rate_limit_exceeded`, and stops at `invalid_prompt` with its message.
 """
+
+
+def fault_of(error: BaseException) -> str:
+    """A foreign exception for the log: where it happened and what kind it was, without its words.
+
+    Messages of foreign exceptions quote what they choked on, which may be a prompt, a file or a key.
+    """
+    import traceback  # not for the command line's start
+
+    kinds = [type(error).__name__]
+    cause = error.__cause__ or error.__context__
+    while cause is not None and len(kinds) < 5:
+        kinds.append(type(cause).__name__)
+        cause = cause.__cause__ or cause.__context__
+    return f"{' from '.join(kinds)}\n{''.join(traceback.format_tb(error.__traceback__))}"
 
 
 def http_status(code: str) -> int:

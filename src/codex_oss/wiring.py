@@ -13,7 +13,7 @@ import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import resources
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from codex_oss.config import DEFAULT_LOCAL_KEY, DEFAULT_UPSTREAM_BASE, Config, ConfigProblem, parse_config
@@ -31,6 +31,8 @@ from codex_oss.services.capacity import CapacityGate
 from codex_oss.services.files import ProjectRoot, read_plain
 from codex_oss.services.mission_runner import MissionRunner
 from codex_oss.services.mission_store import MissionStore
+from codex_oss.services.response_rows import Bounds
+from codex_oss.services.response_store import ResponseStore
 from codex_oss.services.tool_host import ToolHost
 from codex_oss.services.upstream import Deadlines, UpstreamClient
 from codex_oss.wire.events import Lane
@@ -39,6 +41,8 @@ from codex_oss.wire.items import TurnRequest
 PRIMARY_KEY_NAMES = (PRIMARY_KEY_ENV, "UPSTREAM_API_KEY")
 """Variables whose value is `Config.upstream_key`, wherever that was set."""
 
+STATE_FOLDER = PurePosixPath(".codex-oss/state")
+"""The folder of the bridge's own state, in the project."""
 MAX_TOML_BYTES = 8 * 1024 * 1024
 MAX_AUDITED_BYTES = 64 * 1024 * 1024
 """A file above this is said to be changed or gone by the audit: no mission could have read it whole."""
@@ -66,6 +70,8 @@ class Bridge:
     upstream: UpstreamClient
     key_of: Callable[[str], str]
     root: ProjectRoot
+    responses: ResponseStore
+    redactor: Redactor
 
     def route(self, model: str) -> Route:
         """Which lane and profile answer to *model*; see `policy.routing`."""
@@ -100,8 +106,9 @@ class Bridge:
         await self.upstream.start()
 
     async def aclose(self) -> None:
-        """Close the connection pool and the project."""
+        """Close the connection pool, the stored responses and the project."""
         await self.upstream.aclose()
+        await self.responses.aclose()
         self.root.close()
 
 
@@ -137,7 +144,8 @@ def build(settings: Settings, project: Path, environ: Mapping[str, str]) -> Brid
     upstream = UpstreamClient(key_of, deadlines, may_hold_key=lambda url: may_hold_key(url, settings.trusted_bases))
     gate = CapacityGate(config.max_upstream_concurrency)
     lanes: dict[str, Lane] = {}
-    bridge = Bridge(config, project, profiles, lanes, gate, upstream, key_of, ProjectRoot(project))
+    responses, redactor = _response_store(config, project), Redactor(_held_secrets(config, profiles, key_of))
+    bridge = Bridge(config, project, profiles, lanes, gate, upstream, key_of, ProjectRoot(project), responses, redactor)
     lanes["oss"] = OssLane(
         resolve=lambda model: bridge.route(model).profile,
         profiles=profiles,
@@ -169,7 +177,7 @@ def digest_reader(root: ProjectRoot) -> ReadDigest:
 
 
 def _mission_lane(bridge: Bridge) -> Lane:
-    config, redactor = bridge.config, Redactor(_held_secrets(bridge))
+    config, redactor = bridge.config, bridge.redactor
 
     def resolve(model: str) -> tuple[ModelProfile, str | None]:
         route = bridge.route(model)
@@ -188,11 +196,17 @@ def _mission_lane(bridge: Bridge) -> Lane:
     return MissionLane(desk, runner, resolve, stream_remarks=stream_remarks)
 
 
-def _held_secrets(bridge: Bridge) -> list[str]:
+def _response_store(config: Config, project: Path) -> ResponseStore:
+    path = project / config.state_db
+    bounds = Bounds(config.state_ttl_s, config.state_max_responses, config.state_max_bytes)
+    return ResponseStore(path, bounds, ours=path.parent == project / STATE_FOLDER)
+
+
+def _held_secrets(config: Config, profiles: Mapping[str, ModelProfile], key_of: Callable[[str], str]) -> list[str]:
     """Every key this process holds; the public default of the local key is no secret."""
-    keys = {bridge.key_of(profile.key_env) for profile in bridge.profiles.values() if profile.key_env}
-    if bridge.config.local_key != DEFAULT_LOCAL_KEY:
-        keys.add(bridge.config.local_key)
+    keys = {key_of(profile.key_env) for profile in profiles.values() if profile.key_env}
+    if config.local_key != DEFAULT_LOCAL_KEY:
+        keys.add(config.local_key)
     return sorted(filter(None, keys))
 
 
@@ -212,6 +226,11 @@ def _config(
         paths.insert(0, project / ".codex-oss" / "config.toml")
     files = [(str(path), _read_toml(path, problems)) for path in paths]
     config, more = parse_config(flags=flags, environ=environ, files=files)
+    named = str(files[0][1].get("state_db", "")).strip() if project is not None else ""
+    if named and named == config.state_db and PurePosixPath(named).parent != STATE_FOLDER:
+        # Whoever clones a repository clones its configuration: it must not choose a file anywhere on the machine.
+        told = f"a project's file can only name one in {STATE_FOLDER}/; use PROXY_STATE_DB or your own config.toml"
+        more.append(ConfigProblem(str(paths[0]), "state_db", told))
     return config, problems + more
 
 

@@ -265,3 +265,24 @@ def test_a_hostile_claim_costs_little(text: str) -> None:
     cited = cited_by([Citation(REF, "app/a.py", (ShownLine("app/a.py", 1, "x"),))])
     for _ in range(20):
         list(check_claim(Finding((text * 2000)[:2000], (REF,)), cited, ["app"]))
+
+
+@pytest.mark.parametrize(
+    ("before", "truth"),
+    [
+        (search(r"\bbackoff\b"), absent("`backoff` does not occur.")),
+        (search("backoff|jitter"), absent("Neither `backoff` nor `jitter` occur.", subject={"symbol": "backoff"})),
+        (search(r"class\s+Retry"), absent("No class Retry is defined.")),
+        (search(r"def\s+backoff"), absent(r"`def\s+backoff` met nothing, so `backoff` is not defined.")),
+        (
+            search("MAX_RETRIES"),
+            finding("`MAX_RETRIES` occurs in 2 lines of app/retry.py (lines 3 and 6).", "command:0"),
+        ),
+        (READ, finding("`retry(call)` loops over `range(MAX_RETRIES)`, so call() runs 5 times.", REF)),
+    ],
+)
+def test_honest_answers_pass(before: list[str], truth: dict[str, object]) -> None:
+    """What an honest model writes, negative answers by expressions among it, needs no second try."""
+    record = play(mission(), [*before, report(truth)])
+    assert record.closed is not None
+    assert (record.closed.status, record.closed.failures) == ("COMPLETE", ())

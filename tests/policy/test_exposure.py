@@ -238,3 +238,16 @@ def test_a_hostile_megabyte_is_answered(piece: str) -> None:
     """No rule backtracks: a megabyte of any provoking piece comes back within the ordinary test timeout."""
     text = piece * (1_000_000 // len(piece))
     assert Redactor(["held-value-1"]).redact(text).text.count("\n") == text.count("\n")
+
+
+def test_a_key_in_a_file_name_is_found() -> None:
+    """An underscore before a vendor form hides nothing."""
+    for kind in ("github-token", "openai-key", "stripe-key", "slack-token"):
+        assert VENDOR[kind][0] not in Redactor().redact(f"app/backup_{VENDOR[kind][0]}.py").text
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("text", ["sk-a_", "_sk-", "_eyJaaaaaaaa", "_M", "glpat-a_", "_xoxb-a", "_AIza"])
+def test_beginnings_of_keys_in_a_row_cost_no_squares(text: str) -> None:
+    """A line of half keys is read in a moment, not in minutes."""
+    Redactor().redact(text * 60_000)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 from starlette.datastructures import Headers
@@ -163,3 +166,20 @@ def test_host_name(host: str, name: str) -> None:
 
 async def _nothing(*_: object) -> None:
     raise AssertionError("not called")
+
+
+@pytest.mark.parametrize("filler", [b"X: " + b"a" * 65_536, b"X: a\r\n" * 10_000], ids=["one header", "many headers"])
+def test_a_head_without_end_is_cut_off(tmp_path: Path, filler: bytes) -> None:
+    """Whoever sends headers on and on gets a 400 and an end, not the bridge's memory; a large body is no large head."""
+    with running_bridge(tmp_path / "project") as bridge:
+        with socket.create_connection(("127.0.0.1", bridge.port), timeout=10) as connection:
+            answer = b""
+            with suppress(ConnectionError):  # the answer may overtake what is still being sent
+                connection.sendall(b"GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\n")
+                for _ in range(200):
+                    connection.sendall(filler)
+            with suppress(ConnectionError):
+                answer = connection.recv(65_536)
+        assert answer == b"" or answer.startswith(b"HTTP/1.1 400")
+        body = json.dumps({"model": "nobody", "input": "x" * 500_000}).encode()
+        assert bridge.request("POST", "/v1/responses", body).error["code"] == "model_not_found"

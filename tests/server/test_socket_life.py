@@ -23,6 +23,17 @@ ROUTE = Route("oss", ModelProfile("kimi", "ocg-kimi", "kimi", "http://127.0.0.1:
 CREATE = json.dumps({"type": "response.create", "model": "ocg-kimi", "input": "hi"})
 
 
+class Unstored:
+    """A store that knows nothing and keeps nothing."""
+
+    async def complete(self, obj: dict[str, Any]) -> tuple[dict[str, Any], None]:
+        """The request as it came."""
+        return obj, None
+
+    def keeper(self, *_: Any) -> None:
+        """Nothing is kept."""
+
+
 class Peer:
     """A client by hand, and a lane that waits for it."""
 
@@ -35,7 +46,9 @@ class Peer:
         self.broken = False
         self.outcomes: list[str] = []
         bridge = SimpleNamespace(config=Config(), lane_for=lane_for or (lambda _: (ROUTE, self.lane)))
-        self.sockets = TurnSockets(cast("Any", bridge), OpenTurns(), Metrics(), self.on_end, life_s=life_s)
+        self.sockets = TurnSockets(
+            cast("Any", bridge), OpenTurns(), cast("Any", Unstored()), Metrics(), self.on_end, life_s=life_s
+        )
 
     def on_end(self, request_id: str, request: TurnRequest, route: Route, outcome: str, *_: Any) -> None:
         """Note how a turn ended."""

@@ -172,6 +172,22 @@ def test_only_the_latest_is_kept(bridge: BridgeProcess) -> None:
         assert ask(connection, "more", previous_response_id=latest)[-1]["type"] == "response.completed"
 
 
+def test_what_is_stored_outlives_the_connection(bridge: BridgeProcess, upstream: ChatUpstream) -> None:
+    """A stored response continues over either transport, with all before it; what only the connection knew, too."""
+    posted = bridge.post({"model": MODEL, "input": "one"}).json["id"]
+    with dial(bridge) as connection:
+        unstored = ask(connection, "two", previous_response_id=posted)[-1]["response"]["id"]
+        stored = ask(connection, "three", previous_response_id=unstored, store=True)[-1]["response"]
+    assert stored["previous_response_id"] == unstored
+    assert bridge.request("GET", f"/v1/responses/{unstored}").status == 404
+    with dial(bridge) as connection:
+        assert ask(connection, "four", previous_response_id=stored["id"])[-1]["type"] == "response.completed"
+    assert bridge.post({"model": MODEL, "input": "four", "previous_response_id": stored["id"]}).status == 200
+    for chat in upstream.chats[-2:]:
+        said = [message["content"] for message in chat.messages if message["role"] == "user"]
+        assert said == ["one", "two", "three", "four"]
+
+
 @pytest.mark.parametrize(
     ("said", "more"), [("limited", {}), ("cut", {}), ("hi", {"model": "nobody"}), ("hi", {"temperature": "hot"})]
 )

@@ -391,4 +391,4 @@ def test_a_previous_response_is_not_found() -> None:
     with pytest.raises(InvalidRequest) as caught:
         decode({"model": "m", "input": "x", "previous_response_id": "resp_0"})
     assert (caught.value.code, caught.value.param) == ("previous_response_not_found", "previous_response_id")
-    assert caught.value.hint
+    assert caught.value.message == "Previous response with id 'resp_0' not found."

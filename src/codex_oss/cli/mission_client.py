@@ -9,7 +9,7 @@ import asyncio
 import json
 import logging
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from pathlib import Path
 
@@ -27,7 +27,7 @@ from codex_oss.errors import (
     UpstreamProtocolError,
 )
 from codex_oss.services.bridge_process import Running, find_bridge
-from codex_oss.wire.events import ItemDone, ItemStarted, MessageStart, TextDelta, TurnFailed
+from codex_oss.wire.events import ItemDone, ItemStarted, MessageStart, TextDelta, TurnFailed, batches_of
 from codex_oss.wire.items import Message, TextPart, TurnRequest
 from codex_oss.wire.sse import SseDecoder
 
@@ -56,7 +56,7 @@ async def _follow(project: Path, model: str, handoff: str, timeout_s: float | No
     else:
         messages = _in_process(settings, project, model, handoff)
     last = ""
-    async with asyncio.timeout(timeout_s), aclosing(messages):  # type: ignore[type-var]
+    async with asyncio.timeout(timeout_s), aclosing(messages):
         async for phase, text in messages:
             if phase == "commentary":
                 show(text)
@@ -67,14 +67,14 @@ async def _follow(project: Path, model: str, handoff: str, timeout_s: float | No
 
 async def _in_process(
     settings: wiring.Settings, project: Path, model: str, handoff: str
-) -> AsyncIterator[tuple[str, str]]:
+) -> AsyncGenerator[tuple[str, str], None]:
     bridge = wiring.build(settings, project, os.environ)
     request = TurnRequest("resp_cli", model, (Message("user", (TextPart(handoff),)),), stream=True, store=False)
     await bridge.start()
     try:
         _, lane = bridge.lane_for(request)
         open_items: dict[int, tuple[str, list[str]]] = {}
-        async with aclosing(lane(request)) as batches:  # type: ignore[type-var]
+        async with aclosing(batches_of(lane, request)) as batches:
             async for batch in batches:
                 for event in batch:
                     match event:
@@ -93,7 +93,7 @@ async def _in_process(
         await bridge.aclose()
 
 
-async def _through_bridge(base_url: str, key: str, model: str, handoff: str) -> AsyncIterator[tuple[str, str]]:
+async def _through_bridge(base_url: str, key: str, model: str, handoff: str) -> AsyncGenerator[tuple[str, str], None]:
     import aiohttp
 
     body = {"model": model, "stream": True, "store": False, "input": handoff}

@@ -14,7 +14,7 @@ Rules that hold here:
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any, Final
 
@@ -58,7 +58,7 @@ class MissionLane:
         if not isinstance(admitted, Admission):
             yield _refused(admitted)
             return
-        async with aclosing(self._view(admitted)) as batches:  # type: ignore[type-var]
+        async with aclosing(self._view(admitted)) as batches:
             async for batch in batches:
                 yield batch
 
@@ -70,7 +70,7 @@ class MissionLane:
         except StoreError as exc:
             return (Problem(exc.code, "", exc.message),)
 
-    async def _view(self, admission: Admission) -> AsyncIterator[Sequence[TurnEvent]]:
+    async def _view(self, admission: Admission) -> AsyncGenerator[Sequence[TurnEvent], None]:
         commentator, index, record = Commentator(), 0, None
         try:
             async with aclosing(self._runner.run(admission)) as run:

@@ -34,7 +34,7 @@ def check_absence(finding: Finding, searches: list[Citation], areas: Iterable[st
     stated = _stated(finding)
     if not any(_names(search.pattern, stated) for search in searches):
         pattern = searches[0].pattern[:120]
-        yield "absence_unnamed", f"The claim must name what was searched for: {pattern!r}."
+        yield "absence_unnamed", f"The claim must name what was searched for: {pattern}"
     wanted = [finding.subject.path] if finding.subject.path else list(areas)
     told = [search for search in searches if not search.include_glob or search.include_glob in stated]
     for area in wanted:

@@ -56,8 +56,18 @@ _NUMBER: Final = re.compile(
     r"(?<![\w.#/-])(?P<number>\d[\d_]*(?:[.,]\d+)*)(?:ns|us|ms|s|min|h|[kKMG]i?B|[kx])?(?![\w%])"
 )
 _DIGITS: Final = re.compile(r"\d[\d_]*(?:[.,]\d+)*")
-_WORD: Final = re.compile(r"[0-9]+|[A-Z]{2,}(?![a-z])|[^\W\d_]{4,}|(?<=_)[^\W\d_]{2,}|[^\W\d_]{2,}(?=_)")
-"""Numbers, capitals, longer words, and the parts of names; short words say nothing."""
+_ESCAPE: Final = re.compile(r"\\[A-Za-z]")
+"""What a pattern escapes so is no letter of the word beside it."""
+_WORD: Final = re.compile(r"[0-9]+|[^\W\d_]{3,}|[A-Z]{2}(?![a-z])|(?<=_)[^\W\d_]{2}|[^\W\d_]{2}(?=_)")
+"""Numbers, words of three letters and more, capitals, and the parts of names."""
+_FUNCTION_WORDS: Final = frozenset(
+    re.findall(
+        r"\w+",
+        "all and any are been but can does for from has have into its not our out that the then this was were when "
+        "which will with you",
+    )
+)
+"""Words that stand in any text, code included, and so say nothing about what a claim speaks of."""
 _LOOK_ALIKES: Final = ("CYRILLIC", "GREEK", "ARMENIAN", "CHEROKEE", "COPTIC", "FULLWIDTH", "MATHEMATICAL")
 _UNSEEN: Final = frozenset({"Cc", "Cf", "Co", "Cs", "Zl", "Zp"})
 
@@ -104,12 +114,13 @@ def _speaks_of(finding: Finding, cited: Cited) -> bool:
     if subject.line or _LINE_WORD.search(finding.claim) or _path_lines(finding.claim):
         return True  # it names a line, which is judged by itself
     stated = _stems(" ".join((finding.claim, subject.path, subject.symbol, subject.quote)))
-    patterns = (citation.pattern for citation in cited.citations)
+    patterns = (_ESCAPE.sub(" ", citation.pattern) for citation in cited.citations)
     return not stated.isdisjoint(_stems("\n".join((*cited.texts, *cited.paths, *patterns))))
 
 
 def _stems(text: str) -> set[str]:
-    return {word[:STEM_CHARS].casefold() if word[0].isalpha() else word for word in _WORD.findall(text)}
+    words = (word.casefold() for word in _WORD.findall(text))
+    return {word[:STEM_CHARS] if word[0].isalpha() else word for word in words if word not in _FUNCTION_WORDS}
 
 
 def _check_spelling(finding: Finding, cited: Cited) -> Iterator[Objection]:
@@ -191,7 +202,7 @@ def _why_not(cited: Cited) -> str:
     if not cited.searches or cited.lines:
         return "does not stand in the cited lines."
     pattern = cited.searches[0].pattern[:120]
-    return f"is not what {pattern!r} would have met: search for the name itself, or quote the pattern in the claim."
+    return f"is not what `{pattern}` would have met: search for the name itself, or quote the pattern in the claim."
 
 
 def _check_numbers(text: str, codes: Sequence[str], cited: Cited) -> Iterator[Objection]:

@@ -17,6 +17,8 @@ REASONS: Final[dict[str, str]] = {
     # what ended the mission
     "mission_not_closed": "The mission has not ended, or its process was killed before it could close the log.",
     "cancelled": "The mission was cut off: its client left or the bridge was told to stop.",
+    "log_unwritable": "The disk refused a step of the event log, so nothing further was done.",
+    "log_conflict": "Another program wrote to the event log, so nothing further was done.",
     "budget_exhausted": "The tool budget was spent before a report held.",
     "model_call_limit_reached": "The model used up the answers that the mission allows.",
     "deadline_reached": "The time was up before a report held.",

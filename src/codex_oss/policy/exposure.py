@@ -28,7 +28,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 from urllib.parse import quote, quote_plus
 
 from codex_oss.policy.secret_forms import FORM_KINDS, Span, find_forms
@@ -68,6 +68,18 @@ class Redactor:
             found.update(kinds)
         withheld = _LINE_TEXT.sub("[REDACTED:unsettled]", text)
         return Redacted(withheld, found.total(), tuple(sorted({*found, "unsettled"})))
+
+    def redact_value(self, value: Any) -> Any:
+        """A JSON value with every text of it redacted, names of objects included; tuples become lists."""
+        match value:
+            case str():
+                return self.redact(value).text
+            case dict():
+                return {self.redact_value(name): self.redact_value(inner) for name, inner in value.items()}
+            case list() | tuple():
+                return [self.redact_value(inner) for inner in value]
+            case _:
+                return value
 
     def _round(self, text: str) -> tuple[str, Counter[str]]:
         spans = [*self._held_spans(text), *_key_blocks(text), *find_forms(text)]

@@ -63,9 +63,13 @@ def _unescaped(text: str, start: int, end: int) -> int:
 # ---------------------------------------------------------------------------------------------- vendor forms
 
 
-def _form(kind: str, hints: str, pattern: str, flags: int = 0) -> Rule:
-    """A vendor form: not inside a longer word, because `task-…` and `risk-…` are no keys."""
-    return Rule(kind, tuple(hints.split()), re.compile(rf"(?<![A-Za-z0-9_-]){pattern}", flags))
+def _form(kind: str, hints: str, pattern: str, *, not_after: str = "-") -> Rule:
+    """A vendor form: not inside a longer word, because `task-…` and `risk-…` are no keys.
+
+    An underscore before it is no part of a word (`backup_ghp_….py`), but where the form begins within its own run and
+    may then still fail: trying it at each of them would cost squares.
+    """
+    return Rule(kind, tuple(hints.split()), re.compile(rf"(?<![A-Za-z0-9{not_after}]){pattern}"))
 
 
 def _decodes_to_login(match: re.Match[str]) -> bool:
@@ -91,7 +95,9 @@ _STAND_IN: Final = re.compile(
 
 VENDOR_RULES: Final = (
     _form("anthropic-key", "sk-ant-", r"sk-ant-[A-Za-z0-9_-]{16,}"),
-    _form("openai-key", "sk-", r"sk-(?:proj-|svcacct-|admin-|or-v1-|ocg-)?(?=[A-Za-z_-]*[0-9])[A-Za-z0-9_-]{20,}"),
+    _form(
+        "openai-key", "sk-", r"sk-(?:proj-|svcacct-|admin-|or-v1-|ocg-)?(?=[A-Za-z_-]{0,200}[0-9])[A-Za-z0-9_-]{20,}"
+    ),
     _form("github-token", "ghp_ gho_ ghu_ ghs_ ghr_", r"gh[pousr]_[A-Za-z0-9]{30,}"),
     _form("github-token", "github_pat_", r"github_pat_[A-Za-z0-9_]{22,}"),
     _form("gitlab-token", "glpat- gldt- glrt- glcbt- glptt-", r"gl(?:pat|dt|rt|cbt|ptt)-[A-Za-z0-9_.-]{16,}"),
@@ -120,11 +126,11 @@ VENDOR_RULES: Final = (
     _form("vault-token", "hvs. hvb.", r"hv[sb]\.[A-Za-z0-9_-]{24,}"),
     _form("age-key", "age-secret-key-1", r"AGE-SECRET-KEY-1[A-Z0-9]{50,}"),
     _form("mailgun-key", "key-", r"key-[0-9a-f]{32}(?![A-Za-z0-9])"),
-    _form("discord-token", ".", r"[MNO][A-Za-z0-9_-]{23,27}\.[A-Za-z0-9_-]{6}\.[A-Za-z0-9_-]{27,}"),
+    _form("discord-token", ".", r"[MNO][A-Za-z0-9_-]{23,27}\.[A-Za-z0-9_-]{6}\.[A-Za-z0-9_-]{27,}", not_after="_-"),
     _form("telegram-token", ":aa", r"[0-9]{8,10}:AA[A-Za-z0-9_-]{33}"),
     _form("twilio-key", "sk", r"SK[0-9a-f]{32}(?![A-Za-z0-9])"),
     _form("sendgrid-key", "sg.", r"SG\.[A-Za-z0-9_-]{16,32}\.[A-Za-z0-9_-]{32,64}"),
-    _form("jwt", "eyj", r"eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*"),
+    _form("jwt", "eyj", r"eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*", not_after="_-"),
 )
 
 # ---------------------------------------------------------------------------------------------- context

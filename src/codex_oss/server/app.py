@@ -4,6 +4,7 @@
 | --- | --- |
 | `POST /v1/responses`, `/responses` | a turn, as SSE or as one JSON object |
 | `GET /v1/responses` with `Upgrade: websocket` | turns over WebSocket; see `server.turn_socket` |
+| `GET /v1/responses/{id}` and the like | what is stored of a turn; see `server.stored_responses` |
 | `GET /v1/models`, `/models` | every raw alias and admitted mission alias, in OpenAI's list form and in Codex' |
 | `GET /health`, `/v1/health` | who this bridge is and how it is; needs no key, tells no secret |
 | `GET /metrics` | Prometheus |
@@ -38,12 +39,13 @@ from codex_oss.server.access import Access
 from codex_oss.server.errors import error_response, internal, json_response
 from codex_oss.server.metrics import CONTENT_TYPE, Metrics
 from codex_oss.server.request_body import read_body
+from codex_oss.server.stored_responses import StoredResponses
 from codex_oss.server.turn_response import OpenTurns, Outcome, TurnResponse
 from codex_oss.server.turn_socket import TurnSockets
 from codex_oss.wire.codex_models import codex_models
 from codex_oss.wire.events import Usage
 from codex_oss.wire.items import TurnRequest
-from codex_oss.wire.responses_request import decode_request
+from codex_oss.wire.responses_request import decode_body, decode_turn
 from codex_oss.wiring import Bridge
 
 log = logging.getLogger(__name__)
@@ -70,6 +72,7 @@ class Application:
         self._bridge = bridge
         self._identity = identity
         self._turns = turns
+        self._stored = StoredResponses(bridge.responses, turns, bridge.config.max_body_bytes)
         self._metrics = Metrics()
 
     def asgi(self) -> ASGIApp:
@@ -78,8 +81,9 @@ class Application:
             *(Path(path, self.create_response, methods=["POST"]) for path in ("/v1/responses", "/responses")),
             *(Path(path, self.models, methods=["GET"]) for path in ("/v1/models", "/models")),
             *(Path(path, self.health, methods=["GET"]) for path in ("/v1/health", "/health")),
+            *self._stored.routes(),
             Path("/metrics", self.metrics, methods=["GET"]),
-            *TurnSockets(self._bridge, self._turns, self._metrics, self._end).routes(),
+            *TurnSockets(self._bridge, self._turns, self._stored, self._metrics, self._end).routes(),
         ]
         handlers: dict[Any, Any] = {HTTPException: _http_error, BridgeError: _bridge_error, Exception: _unexpected}
         app = Starlette(routes=routes, exception_handlers=handlers, lifespan=self._lifespan)
@@ -90,11 +94,13 @@ class Application:
         """Decode a turn, choose its lane, and leave the rest to a TurnResponse."""
         try:
             body = await read_body(http, self._bridge.config.max_body_bytes)
-            request = decode_request(
-                body,
+            obj, history = await self._stored.complete(decode_body(body))
+            request = decode_turn(
+                obj,
                 response_id=f"resp_{secrets.token_hex(16)}",
                 created_at=int(time.time()),
                 headers={name.lower(): value for name, value in http.headers.items()},
+                history=history,
             )
             route, lane = self._bridge.lane_for(request)
         except BridgeError:
@@ -105,7 +111,12 @@ class Application:
         def on_end(outcome: Outcome, usage: Usage | None, seconds: float) -> None:
             self._end(http.state.request_id, request, route, outcome, usage, seconds)
 
-        return TurnResponse(request, lane, self._turns, on_end)
+        keep = (
+            self._stored.keeper(request, obj, self._bridge.redactor.redact_value)
+            if route.lane == "mission"
+            else self._stored.keeper(request, obj)
+        )
+        return TurnResponse(request, lane, self._turns, on_end, keep)
 
     async def models(self, http: Request) -> Response:
         """The list of models, for OpenAI's clients under `data` and for Codex under `models`; 304 if it is known."""
@@ -134,6 +145,7 @@ class Application:
             "lanes": sorted(bridge.lanes),
             "gpt_model_strategy": bridge.config.gpt_strategy,
             "in_flight": len(self._turns),
+            "state_db": msgspec.to_builtins(bridge.responses.facts),
         }
         return json_response(facts)
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 import msgspec
 from starlette.responses import Response
 
-from codex_oss.errors import BridgeError, RateLimited, RequestError, http_status
+from codex_oss.errors import BridgeError, RateLimited, RequestError, fault_of, http_status
 
 log = logging.getLogger(__name__)
 
@@ -53,5 +53,5 @@ def error_response(error: BridgeError) -> Response:
 
 def internal(error: Exception) -> BridgeError:
     """Log an error that nobody expected and return what may be said about it."""
-    log.error("unexpected error", exc_info=error)
+    log.error("unexpected error: %s", fault_of(error))
     return BridgeError(INTERNAL_MESSAGE)

@@ -12,6 +12,7 @@ Rules that hold here:
 2. After the head every end of the lane, whatever its cause, is one terminal event (the encoder sees to it).
 3. A client that leaves cancels the lane at once. After the terminal event it no longer can: the lane gets a moment
    to tidy up.
+4. A response is kept before its terminal event goes out: whoever read that event can continue the response.
 """
 
 from __future__ import annotations
@@ -19,17 +20,17 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing, suppress
-from typing import Any, Final, Literal, Protocol, cast
+from typing import Any, Final, Literal, cast
 
 import msgspec
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from codex_oss.errors import BridgeError
+from codex_oss.errors import BridgeError, fault_of
 from codex_oss.server.errors import error_response, internal
-from codex_oss.wire.events import Lane, TurnCompleted, TurnEvent, TurnFailed, TurnIncomplete, Usage
+from codex_oss.wire.events import Lane, TurnEvent, TurnFailed, Usage
 from codex_oss.wire.items import TurnRequest
 from codex_oss.wire.responses_stream import ResponseEncoder
 
@@ -37,6 +38,8 @@ log = logging.getLogger(__name__)
 
 Outcome = Literal["completed", "incomplete", "failed", "refused", "cancelled"]
 OnEnd = Callable[[Outcome, Usage | None, float], None]
+Keep = Callable[[dict[str, Any]], Awaitable[None]]
+"""Takes the response object of an ended turn to where it is stored; bounded in time, never raises."""
 
 SSE_HEADERS: Final = (
     (b"content-type", b"text/event-stream; charset=utf-8"),
@@ -66,6 +69,11 @@ class OpenTurns:
         """A turn ended."""
         self._turns.discard(turn)
 
+    def response_of(self, response_id: str) -> dict[str, Any] | None:
+        """The response of this id as it stands; None for one that is not under way or not to be stored."""
+        found = (turn for turn in self._turns if turn.response_id == response_id)
+        return next((turn.response() for turn in found if turn.keep is not None), None)
+
     async def drain(self, patience_s: float, grace_s: float) -> None:
         """Wait up to *patience_s* for all turns, then interrupt the rest and give their last events *grace_s*."""
         self.stopping = True
@@ -86,31 +94,10 @@ class OpenTurns:
                 wait.cancel()
 
 
-class TurnEncoder(Protocol):
-    """Whoever turns events into what the client reads: `ResponseEncoder`, `ChatEncoder`. Same rules for all."""
-
-    @property
-    def terminal(self) -> bool: ...
-
-    @property
-    def outcome(self) -> TurnCompleted | TurnIncomplete | TurnFailed | None: ...
-
-    @property
-    def usage(self) -> Usage | None: ...
-
-    def encode(self, events: Sequence[TurnEvent]) -> bytes: ...
-
-    def finish(self) -> bytes: ...
-
-    def fail(self, code: str, message: str) -> bytes: ...
-
-    def response(self) -> dict[str, Any]: ...
-
-
 class TurnResponse:
-    """One turn. on_end is called once with the outcome, the usage and the seconds it took.
+    """One turn. on_end is called once with the outcome, the usage and the seconds it took. keep: where it is stored.
 
-    encoder: the form of the answer; that of the Responses API unless given.
+    encoder: the form of the answer; SSE or one JSON object unless given.
     """
 
     def __init__(
@@ -119,9 +106,12 @@ class TurnResponse:
         lane: Lane,
         turns: OpenTurns,
         on_end: OnEnd,
-        encoder: TurnEncoder | None = None,
+        keep: Keep | None = None,
+        encoder: ResponseEncoder | None = None,
     ) -> None:
         self.ended = asyncio.Event()
+        self.response_id = request.response_id
+        self.keep = keep
         self._request = request
         self._lane = lane
         self._turns = turns
@@ -148,10 +138,16 @@ class TurnResponse:
             ends = await asyncio.gather(self._task, gone, return_exceptions=True)
             for failure in ends:
                 if isinstance(failure, Exception):
-                    log.error("%s: could not end properly", self._request.response_id, exc_info=failure)
+                    log.error("%s: could not end properly: %s", self._request.response_id, fault_of(failure))
             self._turns.discard(self)
             self.ended.set()
             self._on_end(self._outcome(), self._encoder.usage, time.monotonic() - started)
+            if self.keep is not None and self._begun and not self._refused and not self._encoder.terminal:
+                await self.keep({**self.response(), "status": "cancelled"})
+
+    def response(self) -> dict[str, Any]:
+        """The response object as it stands."""
+        return self._encoder.response()
 
     def interrupt(self) -> None:
         """End the turn as failed, because the bridge stops."""
@@ -178,7 +174,9 @@ class TurnResponse:
         if self._encoder.terminal:
             log.error("%s: failed after its end: %s", self._request.response_id, error.code)
         elif self._begun:
-            await self._write(send, self._encoder.fail(error.code, error.message), last=True)
+            frames = self._encoder.fail(error.code, error.message)
+            await self._keep_response()
+            await self._write(send, frames, last=True)
         else:
             await self._refuse(error, scope, receive, send)
 
@@ -201,12 +199,18 @@ class TurnResponse:
         outcome = self._encoder.outcome
         if isinstance(outcome, TurnFailed) and not self._begun:
             await self._refuse(BridgeError(outcome.message, code=outcome.code), scope, receive, send)
-        elif self._request.stream:
+            return
+        await self._keep_response()
+        if self._request.stream:
             await self._write(send, frames, last=True)
         else:
             self._begun = True
             body = msgspec.json.encode(self._encoder.response())
             await Response(body, media_type="application/json")(scope, receive, send)
+
+    async def _keep_response(self) -> None:
+        if self.keep is not None:
+            await self.keep(self.response())
 
     async def _refuse(self, error: BridgeError, scope: Scope, receive: Receive, send: Send) -> None:
         self._begun = self._refused = True

@@ -11,8 +11,8 @@ same encoder; `wire.responses_request` joins history and new input.
 Rules that hold here:
 
 1. One response at a time; creates that come meanwhile wait in order, within a bound.
-2. Kept is only the latest response, as raw items, for this connection alone. A turn that fails takes it along, since
-   what it would continue is not certain any more.
+2. The connection keeps its latest response, whether it is stored or not, as raw items and for itself alone. A turn that
+   fails takes it along, since what it would continue is not certain any more. Any other id is looked up in the store.
 3. A failure before the first event is one `error` frame with an HTTP status; after it `error` and `response.failed`.
    Neither ends the connection.
 4. Whatever a client sends is answered by a frame or a close; a client that leaves cancels its turn at once.
@@ -41,11 +41,13 @@ from codex_oss.errors import BridgeError, InvalidRequest, RequestError
 from codex_oss.policy.routing import Route
 from codex_oss.server.errors import error_response, internal
 from codex_oss.server.metrics import Metrics
-from codex_oss.server.turn_response import SHUTDOWN, OpenTurns, Outcome, TurnResponse
+from codex_oss.server.stored_responses import StoredResponses
+from codex_oss.server.turn_response import SHUTDOWN, Keep, OpenTurns, Outcome, TurnResponse
 from codex_oss.wire.events import Lane, TurnCompleted, TurnEvent, TurnFailed, TurnStarted, Usage
 from codex_oss.wire.items import TurnRequest
-from codex_oss.wire.responses_request import decode_body, decode_turn, turn_items
+from codex_oss.wire.responses_request import decode_body, decode_turn
 from codex_oss.wire.responses_stream import ResponseEncoder
+from codex_oss.wire.stored_items import RawItem, TurnItems, history_of, new_items
 from codex_oss.wiring import Bridge
 
 log = logging.getLogger(__name__)
@@ -77,16 +79,25 @@ class Latest:
     """Its input and then its output, raw."""
     size: int
     """Bytes that came in for it and for all before it."""
+    stored: bool
 
 
 class TurnSockets:
     """The routes, bound to one bridge. on_end is called once for each turn that began."""
 
     def __init__(
-        self, bridge: Bridge, turns: OpenTurns, metrics: Metrics, on_end: OnEnd, *, life_s: float = LIFE_S
+        self,
+        bridge: Bridge,
+        turns: OpenTurns,
+        stored: StoredResponses,
+        metrics: Metrics,
+        on_end: OnEnd,
+        *,
+        life_s: float = LIFE_S,
     ) -> None:
         self.bridge = bridge
         self.turns = turns
+        self.stored = stored
         self.metrics = metrics
         self.on_end = on_end
         self.life_s = life_s
@@ -198,47 +209,74 @@ class TurnSocket:
 
     async def _answer(self, obj: dict[str, Any], size: int) -> None:
         """Run one turn and keep what the next one may continue."""
-        latest = self._latest if obj.get("previous_response_id") == getattr(self._latest, "response_id", "") else None
-        history = latest.items if latest else ()
-        size += latest.size if latest else 0
+        previous = obj.get("previous_response_id")
+        latest = self._latest if self._latest is not None and previous == self._latest.response_id else None
         try:
-            if size > self._max_bytes:
-                raise RequestError(
-                    f"The conversation is larger than {self._max_bytes} bytes.",
-                    hint="Raise max_body_bytes in .codex-oss/config.toml, or shorten the conversation.",
-                    code="request_too_large",
-                )
-            request, route, lane = self._decode(obj, latest)
+            obj, history, size = await self._completed(obj, latest, size)
+            request = self._decode(obj, history)
+            route, lane = self._sockets.bridge.lane_for(request)
         except BridgeError as exc:
             self._sockets.metrics.refused()
             if latest is not None:
                 self._latest = None
             await self._refuse(exc)
             return
-        encoder = await self._run(request, route, _warm_up if obj.get("generate") is False else lane)
+        keep = self._keeper(request, route, obj, () if latest is None or latest.stored else latest.items)
+        encoder = await self._run(request, route, _warm_up if obj.get("generate") is False else lane, keep)
         self._latest = None
         if encoder.outcome is not None and not isinstance(encoder.outcome, TurnFailed):
             output = encoder.response()["output"]
-            items = _as_items(turn_items(obj, history))
+            new = history_of([TurnItems(request.response_id, new_items(obj), output)])
             grown = size + len(msgspec.json.encode(output))
-            self._latest = Latest(request.response_id, request.model, (*items, *output), grown)
+            items = (*(history or ()), *new)
+            self._latest = Latest(request.response_id, request.model, items, grown, request.store)
 
-    def _decode(self, obj: dict[str, Any], latest: Latest | None) -> tuple[TurnRequest, Route, Lane]:
+    async def _completed(
+        self, obj: dict[str, Any], latest: Latest | None, size: int
+    ) -> tuple[dict[str, Any], Sequence[RawItem] | None, int]:
+        """The create with what is kept here or stored, the history that it continues, and the bytes of both."""
+        complete = self._sockets.stored.complete
+        history: Sequence[RawItem] | None
+        if latest is None:
+            obj, history = await complete(obj)
+            size += len(msgspec.json.encode(history)) if history else 0
+        else:
+            obj, _ = await complete({**obj, "previous_response_id": None})
+            obj = {**obj, "previous_response_id": latest.response_id, "model": obj.get("model") or latest.model}
+            history = latest.items
+            size += latest.size
+        if size > self._max_bytes:
+            raise RequestError(
+                f"The conversation is larger than {self._max_bytes} bytes.",
+                hint="Raise max_body_bytes in .codex-oss/config.toml, or shorten the conversation.",
+                code="request_too_large",
+            )
+        return obj, history, size
+
+    def _decode(self, obj: dict[str, Any], history: Sequence[RawItem] | None) -> TurnRequest:
         if obj.get("stream_id") is not None:
             raise InvalidRequest("Lanes are not supported: one response at a time.", param="stream_id")
-        obj = {**obj, "stream": True}
-        if latest is not None and obj.get("model") is None:
-            obj["model"] = latest.model
-        request = decode_turn(
-            obj,
+        return decode_turn(
+            {**obj, "stream": True},
             response_id=f"resp_{secrets.token_hex(16)}",
             created_at=int(time.time()),
             headers=self._headers,
-            history=None if latest is None else latest.items,
+            history=history,
         )
-        return request, *self._sockets.bridge.lane_for(request)
 
-    async def _run(self, request: TurnRequest, route: Route, lane: Lane) -> ResponseEncoder:
+    def _keeper(
+        self, request: TurnRequest, route: Route, obj: dict[str, Any], unstored: Sequence[RawItem]
+    ) -> Keep | None:
+        """What stores the turn. unstored: what it continues, when only this connection knows it; it begins anew."""
+        if unstored:
+            request = msgspec.structs.replace(request, previous_response_id=None)
+            obj = {**obj, "input": [*unstored, *new_items(obj)]}
+        stored = self._sockets.stored
+        if route.lane == "mission":
+            return stored.keeper(request, obj, self._sockets.bridge.redactor.redact_value)
+        return stored.keeper(request, obj)
+
+    async def _run(self, request: TurnRequest, route: Route, lane: Lane, keep: Keep | None) -> ResponseEncoder:
         sockets = self._sockets
         encoder = ResponseEncoder(request, now=time.time, framing="lines")
 
@@ -246,7 +284,7 @@ class TurnSocket:
             sockets.on_end(self._request_id, request, route, outcome, usage, seconds)
 
         sockets.metrics.begin(route)
-        turn = TurnResponse(request, lane, sockets.turns, on_end, encoder)
+        turn = TurnResponse(request, lane, sockets.turns, on_end, keep, encoder)
         await turn(HTTP_SCOPE, self._left, self._send_turn)
         return encoder
 
@@ -303,10 +341,3 @@ def _steer_failed(obj: dict[str, Any]) -> bytes:
     }
     steer = {key: obj.get(key, "") for key in ("input", "previous_response_id")}
     return json.dumps({"type": "response.steer.failed", "error": error, "steer": steer, "sequence_number": 0}).encode()
-
-
-def _as_items(items: Any) -> list[dict[str, Any]]:
-    """The input of a turn as a list; a string is the user message that it means."""
-    if isinstance(items, str):
-        return [{"type": "message", "role": "user", "content": items}]
-    return list(items or [])

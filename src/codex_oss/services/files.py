@@ -257,10 +257,11 @@ class Walk:
             yield from self._below(f"{path}/", inner, depth + 1)
 
 
-def write_atomic(path: Path, data: bytes, mode: int = 0o600) -> None:
+def write_atomic(path: Path, data: bytes, mode: int = 0o600, *, durable: bool = True) -> None:
     """Replace *path* by *data*: readers see the old or the new content, after a crash too. Errors: StoreError.
 
     Writes a temporary file in the same folder, syncs it, renames it, syncs the folder. For our own state only.
+    durable False leaves both syncs out, for what can be made again: after a power cut the file may be empty.
     """
     try:
         fd, name = tempfile.mkstemp(prefix=f".{path.name[:40]}.", suffix=".tmp", dir=path.parent)
@@ -271,9 +272,11 @@ def write_atomic(path: Path, data: bytes, mode: int = 0o600) -> None:
             os.fchmod(fd, mode)
             temporary.write(data)
             temporary.flush()
-            os.fsync(fd)
+            if durable:
+                os.fsync(fd)
         os.replace(name, path)
-        _sync_folder(path.parent)
+        if durable:
+            _sync_folder(path.parent)
     except OSError as exc:
         raise StoreError(f"{path} cannot be written: {exc.strerror}.") from exc
     finally:

@@ -12,7 +12,9 @@ Rules that hold here:
 
 1. What is about to happen is in the log before it happens, what happened right after.
 2. Everything of the model's or of a file's is redacted before it becomes part of an event.
-3. A mission that is cut off (the viewer left, the process is told to end) is closed as `cancelled` with what it has.
+3. Time is counted from the opening by a clock that nobody sets: a jump of the wall clock neither ends a mission nor
+   lets it run on.
+4. A mission that is cut off (the viewer left, the process is told to end) is closed as `cancelled` with what it has.
    A mission whose process is killed stays open in the log, and says so to `audit-mission`.
 """
 
@@ -20,19 +22,21 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import logging
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from typing import Final, Protocol
 
+import msgspec
 from msgspec import Struct
 
 from codex_oss.contracts.mission import MissionV1
 from codex_oss.contracts.tools import ToolCall, ToolResult, tool_error
-from codex_oss.errors import BridgeError
+from codex_oss.errors import BridgeError, StoreError, fault_of
 from codex_oss.missions.action_schema import action_schema
 from codex_oss.missions.closing import close_by_runtime
-from codex_oss.missions.decide import CHARS_PER_TOKEN, Append, AskModel, Finished, RunTool, decide
+from codex_oss.missions.decide import CHARS_PER_TOKEN, Append, AskModel, Finished, RunTool, decide, remaining_ms
 from codex_oss.missions.events import (
     Known,
     MissionOpened,
@@ -43,7 +47,7 @@ from codex_oss.missions.events import (
     ToolStarted,
 )
 from codex_oss.missions.prompt import build_conversation
-from codex_oss.missions.record import RunRecord
+from codex_oss.missions.record import RunRecord, epoch_ms
 from codex_oss.policy.exposure import Redactor
 from codex_oss.policy.scope import Scope
 from codex_oss.services.event_log import EventLog, read_log
@@ -59,11 +63,17 @@ from codex_oss.wire.events import (
     TurnIncomplete,
     Usage,
     UsageReported,
+    batches_of,
 )
 from codex_oss.wire.items import Sampling, TextFormat, TurnRequest
 
 MAX_ANSWER_CHARS: Final = 200_000
 """More than this is cut: no action is that long, and the log keeps what was answered."""
+
+
+MAX_TOOL_S: Final = 20.0
+MIN_TOOL_S: Final = 0.2
+logger = logging.getLogger(__name__)
 
 
 class Tools(Protocol):
@@ -113,13 +123,13 @@ class MissionRunner:
         tools: Tools,
         lane: Lane,
         redactor: Redactor,
-        now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+        monotonic_ms: Callable[[], int] = lambda: time.monotonic_ns() // 1_000_000,
     ) -> None:
         self._store = store
         self._tools = tools
         self._lane = lane
         self._redactor = redactor
-        self._now_ms = now_ms
+        self._monotonic_ms = monotonic_ms
 
     async def run(self, admission: Admission) -> AsyncGenerator[Seen, None]:
         """Run a mission to its end, yielding events as they are committed.
@@ -131,19 +141,28 @@ class MissionRunner:
         with self._store.claim(mission_id):
             folder = self._store.prepare_run(admission.run_id)
             with EventLog(folder, admission.run_id, mission_id) as log:
+                ending, detail = "cancelled", "The mission was cut off."
                 try:
-                    yield await self._commit(log, _opening(admission))
+                    yield await self._commit(log, _opening(admission, self._redactor))
                     async with aclosing(self._steps(log, admission)) as steps:
                         async for seen in steps:
                             yield seen
+                except StoreError as exc:
+                    ending, detail = exc.code, exc.message
+                    raise
                 finally:
-                    if log.record.closed is None and log.record.opened is not None:
-                        log.append((close_by_runtime(log.record, "cancelled", detail="The mission was cut off."),))
-                    self._project(log)
+                    # A run that could not even be opened leaves the files of an earlier one as they are.
+                    if log.record.opened is not None:
+                        if log.record.closed is None:
+                            log.append((close_by_runtime(log.record, ending, detail=detail),))
+                        await asyncio.to_thread(self._project, log)
 
     async def _steps(self, log: EventLog, admission: Admission) -> AsyncGenerator[Seen, None]:
+        opened_ms, began = epoch_ms(log.record.opened_at), self._monotonic_ms()
         while True:
-            step = decide(log.record, self._now_ms(), admission.scope)
+            now_ms = opened_ms + self._monotonic_ms() - began
+            # In a thread: a report of a hundred findings may take seconds to judge, and other turns go on meanwhile.
+            step = await asyncio.to_thread(decide, log.record, now_ms, admission.scope)
             match step:
                 case Finished():
                     return
@@ -156,7 +175,8 @@ class MissionRunner:
                     if not step.again:
                         started = ToolStarted(step.step, step.call, step.tool.tool, step.tool.arguments)
                         yield await self._commit(log, started)
-                    yield await self._commit(log, await self._run_tool(step, admission))
+                    left_s = remaining_ms(log.record, now_ms) / 1000
+                    yield await self._commit(log, await self._run_tool(step, admission, left_s))
 
     async def _commit(self, log: EventLog, *events: Known) -> Seen:
         return Seen(await asyncio.to_thread(log.append, events), log.record)
@@ -172,44 +192,52 @@ class MissionRunner:
         return ModelAsked(step.call, step.purpose, step.instruction, len(text), digest, max(1, step.timeout_ms))
 
     async def _ask(self, record: RunRecord, step: AskModel, admission: Admission) -> ModelAnswered:
-        started = self._now_ms()
+        started = self._monotonic_ms()
         answer = _Answer()
         try:
             async with asyncio.timeout(max(1, step.timeout_ms) / 1000):
-                async with aclosing(self._lane(_turn(record, step, admission))) as batches:  # type: ignore[type-var]
+                async with aclosing(batches_of(self._lane, _turn(record, step, admission))) as batches:
                     async for batch in batches:
                         answer.take(batch)
         except TimeoutError:
             answer.fail("model_timeout", f"no answer within {max(1, step.timeout_ms) / 1000:.1f} s")
         except BridgeError as exc:
             answer.fail(exc.code, f"{exc.message} {exc.hint}".rstrip())
-        return answer.event(step.call, self._now_ms() - started, self._redactor)
+        except Exception as exc:
+            logger.error("%s: question %d failed unexpectedly: %s", admission.run_id, step.call, fault_of(exc))
+            answer.fail("internal", "The bridge failed; its log has the details.")
+        return answer.event(step.call, self._monotonic_ms() - started, self._redactor)
 
-    async def _run_tool(self, step: RunTool, admission: Admission) -> ToolFinished:
-        started = self._now_ms()
-        limits = tool_limits(admission.context_tokens)
+    async def _run_tool(self, step: RunTool, admission: Admission, left_s: float) -> ToolFinished:
+        started = self._monotonic_ms()
+        limits = tool_limits(admission.context_tokens, left_s)
         try:
             result = await asyncio.to_thread(self._tools.run, step.tool, admission.scope, limits)
         except BridgeError as exc:
             result = tool_error(step.tool.tool, exc.code, exc.message)
-        return ToolFinished(step.step, result, self._now_ms() - started)
+        except Exception as exc:
+            logger.error("%s: %s failed unexpectedly: %s", admission.run_id, step.tool.tool, fault_of(exc))
+            result = tool_error(
+                step.tool.tool, "tool_failed", "The tool failed; the log of the bridge has the details."
+            )
+        return ToolFinished(step.step, result, self._monotonic_ms() - started)
 
 
-def tool_limits(context_tokens: int) -> ToolLimits:
-    """How much one observation may show: about a sixth of what the model can read."""
+def tool_limits(context_tokens: int, left_s: float = MAX_TOOL_S) -> ToolLimits:
+    """How much one observation may show: about a sixth of what the model can read. left_s: to the deadline."""
     max_chars = min(40_000, max(1_200, context_tokens * CHARS_PER_TOKEN // 6))
     return ToolLimits(
         max_lines=2_000,
         max_chars=max_chars,
         max_matches=max(10, min(100, max_chars // 120)),
         max_file_bytes=4 * 1024 * 1024,
-        timeout_s=20.0,
+        timeout_s=min(MAX_TOOL_S, max(MIN_TOOL_S, left_s)),
     )
 
 
-def _opening(admission: Admission) -> MissionOpened:
+def _opening(admission: Admission, redactor: Redactor) -> MissionOpened:
     return MissionOpened(
-        mission=admission.mission,
+        mission=redacted_mission(admission.mission, redactor),
         model_alias=admission.model_alias,
         profile=admission.profile,
         upstream_model=admission.upstream_model,
@@ -222,6 +250,15 @@ def _opening(admission: Admission) -> MissionOpened:
         trace_max_events=admission.trace_max_events,
         trace_max_chars=admission.trace_max_chars,
     )
+
+
+def redacted_mission(mission: MissionV1, redactor: Redactor) -> MissionV1:
+    """The contract as it may be kept and shown to the model: no text of it holds a secret.
+
+    The scope is made of the contract as it was sent; a path that looks like a secret is then asked for in vain.
+    """
+    raw = redactor.redact_value(msgspec.to_builtins(mission))
+    return msgspec.convert({**raw, "mission_id": mission.mission_id}, MissionV1)
 
 
 def _turn(record: RunRecord, step: AskModel, admission: Admission) -> TurnRequest:

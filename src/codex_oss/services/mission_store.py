@@ -106,7 +106,7 @@ class MissionStore:
         folder = self.mission_folder(mission_id)
         ensure_private_dir(folder)
         for name, data in files.items():
-            write_atomic(folder / name, data)
+            write_atomic(folder / name, data, durable=False)
         return folder
 
     def read_projection(self, mission_id: str, name: str) -> bytes | None:

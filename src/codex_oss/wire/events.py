@@ -16,8 +16,8 @@ Rules that hold here:
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
-from typing import Literal
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from typing import Literal, cast
 
 from msgspec import Struct
 
@@ -153,3 +153,8 @@ TurnEvent = (
 
 Lane = Callable[[TurnRequest], AsyncIterator[Sequence[TurnEvent]]]
 """A lane answers one turn. It is closed (`aclose`) when the client leaves, and must then free its upstream."""
+
+
+def batches_of(lane: Lane, request: TurnRequest) -> AsyncGenerator[Sequence[TurnEvent], None]:
+    """The answer of a lane as what it is: every lane is an async generator, and whoever reads it must close it."""
+    return cast("AsyncGenerator[Sequence[TurnEvent], None]", lane(request))

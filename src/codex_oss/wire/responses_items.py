@@ -7,7 +7,8 @@ Rules that hold here:
 1. One row of `_DECODERS` per item type; a type without a row becomes an `OpaqueItem`, never an error.
 2. Keys that no row reads are dropped (Observed: Codex 0.169 lite mode adds
    `internal_chat_message_metadata_passthrough` to items).
-3. `item_reference` and images by file id need stored state, which this bridge does not keep: `InvalidRequest`.
+3. Whoever keeps items puts them in the place of each `item_reference` before (`wire.stored_items`); one that is
+   left, and images by file id, are `InvalidRequest`.
 4. `agent_message` (Codex multi-agent v2) is read as a user message. Its `encrypted_content` part is the plain
    text that the parent's open model wrote, so it is kept as text (Observed: Codex 0.169).
 Source: Open Responses 2026-04-24; the `openai` package 3.52; captures of Codex CLI 0.169 and OpenCode 1.18.
@@ -125,7 +126,7 @@ def _agent_message(obj: dict[str, Any], where: str) -> Message:
 
 
 def _item_reference(_obj: dict[str, Any], where: str) -> Item:
-    raise invalid(where, "refers to a stored item, and this bridge stores none", "Send the whole item instead.")
+    raise invalid(where, "refers to an item that is not stored here", "Send the whole item instead.")
 
 
 def _opaque(obj: dict[str, Any], _where: str) -> OpaqueItem:

@@ -8,7 +8,8 @@ Rules that hold here:
 1. Unknown fields are accepted silently: both clients send fields that no published schema lists.
 2. A known field of a wrong type is `InvalidRequest` with its path as `param`. Nothing else is ever raised,
    whatever the bytes are.
-3. No state is kept between turns yet: `previous_response_id`, `conversation` and `background` are refused.
+3. Nothing is looked up here: what `previous_response_id` names arrives as `history`. `conversation` and
+   `background` are refused.
 Source: Open Responses 2026-04-24; captures of Codex CLI 0.169 and OpenCode 1.18.
 """
 
@@ -119,16 +120,21 @@ def turn_items(obj: dict[str, Any], history: Sequence[dict[str, Any]]) -> Any:
 
 def _refuse_stored_state(obj: dict[str, Any], history: Sequence[dict[str, Any]] | None) -> None:
     if obj.get("previous_response_id") is not None and history is None:
-        raise InvalidRequest(
-            "No response is stored under this `previous_response_id`.",
-            param="previous_response_id",
-            hint="Send the whole conversation in `input`; this bridge does not keep responses.",
-            code="previous_response_not_found",
-        )
+        raise previous_not_found(str(obj["previous_response_id"]))
     if obj.get("conversation") is not None:
         raise invalid("conversation", "is not kept by this bridge", "Send the whole conversation in `input`.")
     if flag_at(obj, "background", "", False):
         raise invalid("background", "is not supported", "Ask with `stream` instead.")
+
+
+def previous_not_found(response_id: str, hint: str = "") -> InvalidRequest:
+    """The error for a `previous_response_id` that cannot be continued, in the words that OpenAI uses."""
+    return InvalidRequest(
+        f"Previous response with id '{response_id[:100]}' not found.",
+        param="previous_response_id",
+        hint=hint,
+        code="previous_response_not_found",
+    )
 
 
 def _sampling(obj: dict[str, Any]) -> Sampling:

@@ -1,0 +1,192 @@
+"""What the bridge remembers of answered turns: continuing, keeping, and the routes to look at them.
+
+| route | answer |
+| --- | --- |
+| `GET /v1/responses/{id}` | the response object as it was sent |
+| `DELETE /v1/responses/{id}` | it can no longer be retrieved or continued |
+| `GET /v1/responses/{id}/input_items` | what it was made from, with everything before it, in pages |
+| `POST /v1/responses/{id}/cancel` | one that ended, as it is; one that runs is refused: it is no background one |
+
+Counterparts: `services.response_store` keeps, `wire.stored_items` makes the items, `server.app` asks before a turn,
+`server.turn_response` hands the response over before its last event goes out.
+
+Rules that hold here:
+
+1. `store: false` leaves no trace. A turn whose id no client saw (refused before its first byte) leaves none either.
+2. A response that failed or was cancelled is kept for looking at, and cannot be continued.
+3. When the store cannot be read, a continuation is `previous_response_not_found`: clients answer that one by sending
+   the whole conversation, which always works.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route as Path
+
+from codex_oss.errors import InvalidRequest, RequestError, StoreError
+from codex_oss.server.errors import json_response
+from codex_oss.server.turn_response import Keep, OpenTurns
+from codex_oss.services.response_rows import StoredTurn
+from codex_oss.services.response_store import ResponseStore
+from codex_oss.wire.fields import optional_text_at
+from codex_oss.wire.items import TurnRequest
+from codex_oss.wire.responses_request import previous_not_found
+from codex_oss.wire.stored_items import (
+    RawItem,
+    history_of,
+    listed_input,
+    listed_items,
+    new_items,
+    page_of,
+    referred_ids,
+    response_id_of,
+    with_items,
+)
+
+CONTINUABLE: Final = ("completed", "incomplete")
+Clean = Callable[[Any], Any]
+"""A JSON value to the one that is kept."""
+MAX_REFERRED: Final = 1000
+"""Responses whose items one request may refer to."""
+
+
+class StoredResponses:
+    """The stored responses as HTTP sees them. max_bytes: the longest conversation that is read back."""
+
+    def __init__(self, store: ResponseStore, turns: OpenTurns, max_bytes: int) -> None:
+        self._store = store
+        self._turns = turns
+        self._max_bytes = max_bytes
+
+    def routes(self) -> list[Path]:
+        """The routes of the table above, with and without `/v1`."""
+        return [
+            Path(f"{prefix}/responses/{{response_id}}{path}", handler, methods=[method])
+            for prefix in ("/v1", "")
+            for method, path, handler in (
+                ("GET", "", self.retrieve),
+                ("DELETE", "", self.delete),
+                ("GET", "/input_items", self.input_items),
+                ("POST", "/cancel", self.cancel),
+            )
+        ]
+
+    # ------------------------------------------------------------------------------------------------ for a turn
+
+    async def complete(self, obj: dict[str, Any]) -> tuple[dict[str, Any], list[RawItem] | None]:
+        """Complete a create request from what is stored.
+
+        Returns the request with stored items in the place of its references and with the model of the response that
+        it continues when it names none; and the history for `decode_turn`.
+        Raises InvalidRequest `previous_response_not_found`, RequestError `request_too_large`.
+        """
+        previous = optional_text_at(obj, "previous_response_id", "")
+        history: list[RawItem] | None = None
+        if previous is not None:
+            history, model = await self._history(previous)
+            if obj.get("model") is None:
+                obj = {**obj, "model": model}
+        new = obj.get("input")
+        if isinstance(new, list) and (ids := referred_ids(new)):
+            obj = {**obj, "input": with_items(new, await self._found(ids, history or []))}
+        return obj, history
+
+    def keeper(self, request: TurnRequest, obj: dict[str, Any], clean: Clean = lambda value: value) -> Keep | None:
+        """What keeps the response of a turn; None for one that is not to be stored.
+
+        clean: makes what is kept fit to be kept. A mission's turn is redacted as its log is; any other is kept as it
+        came, because its continuation must be the same conversation.
+        """
+        if not request.store:
+            return None
+        items, store = clean(new_items(obj)), self._store
+
+        async def keep(response: dict[str, Any]) -> None:
+            await store.keep(StoredTurn(request.response_id, request.previous_response_id, items, clean(response)))
+
+        return keep
+
+    async def _history(self, previous: str) -> tuple[list[RawItem], str]:
+        try:
+            chain = await self._store.chain(previous, self._max_bytes)
+        except StoreError as exc:
+            raise previous_not_found(previous, exc.message) from exc
+        if chain is None:
+            raise previous_not_found(previous)
+        if chain.status not in CONTINUABLE:
+            raise previous_not_found(previous, f"It is {chain.status}; continue the response before it.")
+        if not chain.turns:
+            raise RequestError(
+                f"The conversation before this turn is longer than {self._max_bytes} bytes.",
+                hint="Begin a new one with a summary.",
+                code="request_too_large",
+                param="previous_response_id",
+            )
+        return history_of(chain.turns), chain.model
+
+    async def _found(self, ids: list[str], history: list[RawItem]) -> dict[str, RawItem]:
+        """The items of these ids, of the history and of any stored response."""
+        owners = {owner: None for item_id in ids if (owner := response_id_of(item_id))}
+        try:
+            turns = await self._store.items(list(owners)[:MAX_REFERRED])
+        except StoreError:
+            turns = []
+        known = [*history]
+        for turn in turns:
+            known += listed_items(turn.response_id, turn.items)
+            known += turn.output
+        wanted = set(ids)
+        return {item["id"]: item for item in known if isinstance(item.get("id"), str) and item["id"] in wanted}
+
+    # -------------------------------------------------------------------------------------------------- the routes
+
+    async def retrieve(self, http: Request) -> Response:
+        """The response object."""
+        if http.query_params.get("stream", "false").lower() not in ("false", "0", ""):
+            raise InvalidRequest("A stored response cannot be streamed again; leave `stream` out.", param="stream")
+        return json_response(await self._response(http))
+
+    async def delete(self, http: Request) -> Response:
+        """Make it irretrievable."""
+        response_id = http.path_params["response_id"]
+        if not await self._store.delete(response_id):
+            raise _not_found(response_id)
+        return json_response({"id": response_id, "object": "response", "deleted": True})
+
+    async def input_items(self, http: Request) -> Response:
+        """One page of its input."""
+        response_id = http.path_params["response_id"]
+        chain = await self._store.chain(response_id, self._max_bytes)
+        if chain is None:
+            raise _not_found(response_id)
+        query = http.query_params
+        items = listed_input(chain.turns) if chain.turns else []
+        return json_response(
+            page_of(items, limit=query.get("limit"), order=query.get("order"), after=query.get("after"))
+        )
+
+    async def cancel(self, http: Request) -> Response:
+        """What ended stays as it is; what runs is not in the background."""
+        response = await self._response(http)
+        if response["status"] == "in_progress":
+            raise InvalidRequest(
+                "Only a background response can be cancelled.", param="response_id", hint="Close its connection."
+            )
+        return json_response(response)
+
+    async def _response(self, http: Request) -> dict[str, Any]:
+        response_id = http.path_params["response_id"]
+        response = await self._store.response(response_id) or self._turns.response_of(response_id)
+        if response is None:
+            raise _not_found(response_id)
+        return response
+
+
+def _not_found(response_id: str) -> RequestError:
+    return RequestError(
+        f"Response with id '{response_id[:100]}' not found.", code="response_not_found", param="response_id"
+    )
