@@ -179,6 +179,7 @@ HTTP_STATUS: Final[dict[str, int]] = {
     "forbidden_origin": 403,
     "forbidden_host": 403,
     "upgrade_refused": 426,
+    "websocket_connection_limit_reached": 400,
     "request_too_large": 413,
     "method_not_allowed": 405,
     "rate_limited": 429,

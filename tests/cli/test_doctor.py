@@ -184,19 +184,33 @@ def test_codex_provider(project: Path, config: str | tuple[str, str, str], expec
         base_url, key, wire_api = config
         config = (
             f'[model_providers.opencode_bridge]\nbase_url = "{base_url}"\n'
-            f'experimental_bearer_token = "{key}"\nwire_api = "{wire_api}"\n'
+            f'auth = {{ command = "echo", args = ["{key}"] }}\nwire_api = "{wire_api}"\n'
         )
     (project.parent / ".codex/config.toml").write_text(config)
     assert told(look("config.provider_block", project)) == expected
 
 
-def test_two_ways_to_a_key_fail(project: Path) -> None:
+@pytest.mark.parametrize("second", ['auth = { command = "echo" }', 'env_key = "NAME"'])
+def test_two_ways_to_a_key_fail(project: Path, second: str) -> None:
     """Codex refuses the whole configuration then, so doctor says it first."""
     (project.parent / ".codex").mkdir()
-    table = '[model_providers.opencode_bridge]\nexperimental_bearer_token = "x"\nauth = { command = "echo" }\n'
+    table = f'[model_providers.opencode_bridge]\nexperimental_bearer_token = "x"\n{second}\n'
     (project.parent / ".codex/config.toml").write_text(table)
     (found,) = look("config.provider_block", project)
-    assert (found.status, "auth" in found.message) == ("FAIL", True)
+    assert (found.status, "experimental_bearer_token" in found.message) == ("FAIL", True)
+
+
+def test_an_older_form_of_our_table_is_a_warning(project: Path) -> None:
+    """It works, but Codex does not learn our models with it; install mends that."""
+    (project.parent / ".codex").mkdir()
+    table = (
+        '[model_providers.opencode_bridge]\nbase_url = "http://127.0.0.1:4000/v1"\nwire_api = "responses"\n'
+        'experimental_bearer_token = "sk-local-codex-bridge"\n'
+    )
+    (project.parent / ".codex/config.toml").write_text(table)
+    found = look("config.provider_block", project)
+    assert told(found) == {"config.provider_block": "PASS", "config.models": "WARN"}
+    assert found[-1].fix == "codex-oss install"
 
 
 def test_a_bridge_for_every_session_is_a_warning(project: Path) -> None:

@@ -15,6 +15,7 @@ import pytest
 
 from tests.clients.programs import (
     LOCAL_KEY,
+    MISSION_MODEL,
     RAW_MODEL,
     RUN_TIMEOUT_S,
     clean_environ,
@@ -22,7 +23,7 @@ from tests.clients.programs import (
     make_project,
     run_bridge,
 )
-from tests.fakes.chat_upstream import Answer, ChatUpstream, Request, text
+from tests.fakes.chat_upstream import Answer, ChatUpstream, Request, text, tool_call
 
 pytestmark = [pytest.mark.client, pytest.mark.slow]
 
@@ -87,11 +88,87 @@ def test_codex_finds_the_bridge(tmp_path: Path) -> None:
     assert [set(table) for table in kept] == [{"projects"}], "the trust that Codex saved, and nothing of ours"
     items = [event["item"] for event in events(stdout) if event["type"] == "item.completed"]
     assert [item["text"] for item in items if item["type"] == "agent_message"] == [ANSWER]
-    complaints = [item["message"] for item in items if item["type"] == "error"]
-    assert not [message for message in complaints if "metadata" not in message]
+    assert [item["message"] for item in items if item["type"] == "error"] == []
     assert "What is the answer?" in upstream.chats[0].text
     assert "oss-kimi-investigator" in json.dumps(upstream.chats[0].json["tools"])
     assert "Delegating to open models" in upstream.chats[0].text
+
+
+PATCH = """*** Begin Patch
+*** Update File: courier/settings.py
+@@
+-RETRY_LIMIT = 5
++RETRY_LIMIT = 7
+*** Add File: notes.txt
++made by a freeform patch
+*** End Patch
+"""
+
+
+def test_codex_applies_a_freeform_patch(tmp_path: Path) -> None:
+    """The installed provider's list of models makes Codex offer `apply_patch`; a call of it changes the files."""
+    codex, project = find_client("codex"), make_project(tmp_path)
+
+    def script(request: Request) -> Answer:
+        if [message for message in request.messages if message["role"] == "tool"]:
+            return text("Patched.")
+        return tool_call("apply_patch", {"input": PATCH})
+
+    with ChatUpstream(script, max_requests=4) as upstream, run_bridge(project, upstream.base_url):
+        install(project, "--no-opencode")
+        command = (codex, "exec", "-p", "codex-oss", "--trust", "--json", "-s", "danger-full-access", "Patch it.")
+        code, stdout, stderr = run(project, *command)
+    assert code == 0, stderr + stdout
+    items = [event["item"] for event in events(stdout) if event["type"] == "item.completed"]
+    assert {item["type"] for item in items} == {"file_change", "agent_message"}
+    assert "RETRY_LIMIT = 7" in (project / "courier" / "settings.py").read_text()
+    assert (project / "notes.txt").read_text() == "made by a freeform patch\n"
+    assert len(upstream.chats) == 2
+    (result,) = [message for message in upstream.chats[-1].messages if message["role"] == "tool"]
+    assert "Success" in result["content"]
+
+
+def test_codex_shows_a_mission_without_tools(tmp_path: Path) -> None:
+    """A mission's name is known to Codex as well: no warning, and no tool of Codex is offered to it."""
+    codex, project = find_client("codex"), make_project(tmp_path)
+    with ChatUpstream([]) as upstream, run_bridge(project, upstream.base_url):
+        install(project, "--no-opencode")
+        command = (codex, "exec", "-p", "codex-oss", "-m", MISSION_MODEL, "--trust", "--json", "-s", "read-only", "hi")
+        code, stdout, stderr = run(project, *command)
+    assert code == 0, stderr + stdout
+    items = [event["item"] for event in events(stdout) if event["type"] == "item.completed"]
+    assert [item["type"] for item in items] == ["agent_message"]
+    assert "handoff_missing" in items[0]["text"]
+    assert upstream.chats == []
+
+
+def test_codex_spawns_an_installed_agent(tmp_path: Path) -> None:
+    """An agent file of install is offered, spawned on its mission's name, and its report reaches the parent."""
+    codex, project = find_client("codex"), make_project(tmp_path)
+
+    def script(request: Request) -> Answer:
+        names = {
+            tool["function"]["name"].rpartition("__")[2]: tool["function"]["name"] for tool in request.json["tools"]
+        }
+        results = [message["content"] for message in request.messages if message["role"] == "tool"]
+        if not results:
+            agent = {"agent_type": "oss-flash-context", "message": "Find the port."}
+            return tool_call(names["spawn_agent"], agent)
+        if len(results) == 1:
+            agent_id = json.loads(results[0])["agent_id"]
+            return tool_call(names["wait_agent"], {"targets": [agent_id], "timeout_ms": 20_000})
+        return text("The agent reported.")
+
+    with ChatUpstream(script, max_requests=5) as upstream, run_bridge(project, upstream.base_url):
+        install(project, "--no-opencode")
+        command = (codex, "exec", "-p", "codex-oss", "--trust", "--json", "-s", "read-only", "Delegate it.")
+        code, stdout, stderr = run(project, *command)
+    assert code == 0, stderr + stdout
+    waited = [message["content"] for message in upstream.chats[-1].messages if message["role"] == "tool"][-1]
+    assert "handoff_missing" in waited
+    items = [event["item"] for event in events(stdout) if event["type"] == "item.completed"]
+    assert [item["message"] for item in items if item["type"] == "error"] == []
+    assert items[-1]["text"] == "The agent reported."
 
 
 def test_opencode_finds_the_bridge(tmp_path: Path) -> None:

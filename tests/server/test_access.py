@@ -94,12 +94,6 @@ def test_wrong_routes_are_json(bridge: BridgeProcess, method: str, path: str, st
     assert answer.headers["x-request-id"].startswith("req_")
 
 
-def test_websocket_is_refused_cleanly(bridge: BridgeProcess) -> None:
-    """Codex's WebSocket attempt gets a 426, which sends it back to HTTP."""
-    headers = {**AUTH, "Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Key": "x"}
-    assert bridge.request("GET", "/v1/responses", headers=headers).status == 426
-
-
 def test_a_large_body_is_refused_by_its_length(bridge: BridgeProcess) -> None:
     """A declared length above the limit is refused."""
     answer = bridge.request("POST", "/v1/responses", b"x" * 2001, AUTH)
@@ -116,14 +110,13 @@ def test_a_large_chunked_body_is_refused(bridge: BridgeProcess) -> None:
     connection.close()
 
 
-@pytest.mark.parametrize("encoding", ["gzip", "zstd", "br"])
+@pytest.mark.parametrize("encoding", ["gzip", "deflate", "br", "zstd, gzip"])
 def test_compressed_bodies_are_refused(bridge: BridgeProcess, encoding: str) -> None:
     """A compressed body is told apart from bad JSON."""
     answer = bridge.request("POST", "/v1/responses", b"{}", {**AUTH, "Content-Encoding": encoding})
     assert answer.status == 400
-    assert answer.error["message"] == (
-        f"Request bodies with Content-Encoding '{encoding}' are not supported. Send the JSON uncompressed."
-    )
+    said = f"Request bodies with Content-Encoding '{encoding}' are not supported."
+    assert answer.error["message"] == f"{said} Send the JSON uncompressed, or with zstd."
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"null", b'"x"', b"\xff\xfe", b"{" * 1900, b'{"model": 1}'])
@@ -140,6 +133,17 @@ def test_models_list(bridge: BridgeProcess) -> None:
     assert listing["object"] == "list"
     assert len(names) == len(set(names))
     assert {"ocg-kimi-k2.6", "ocg-deepseek-v4-pro", "ocg-minimax-m2.5", "mission-a3-kimi"} <= set(names)
+
+
+def test_the_models_list_holds_the_form_of_codex(bridge: BridgeProcess) -> None:
+    """The same names under `models`; whoever knows them already gets a 304 without a body."""
+    first = bridge.request("GET", "/v1/models?client_version=0.169.0")
+    assert [entry["slug"] for entry in first.json["models"]] == [entry["id"] for entry in first.json["data"]]
+    tag = {"If-None-Match": first.headers["etag"]}
+    again = bridge.request("GET", "/v1/models?client_version=0.169.0", headers={**AUTH, **tag})
+    assert (again.status, again.body, again.headers["etag"]) == (304, b"", first.headers["etag"])
+    other = bridge.request("GET", "/v1/models", headers={**AUTH, "If-None-Match": '"other"'})
+    assert other.json == first.json
 
 
 def test_an_allowed_origin_passes() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -89,10 +90,57 @@ def test_other_ways_to_a_key_give_way() -> None:
     """Codex refuses a provider with two of them, so those of an older set-up go; the neighbours stay."""
     edited = codex_config.put_provider(OLDER, SETTINGS)
     assert codex_config.read_provider(edited) == SETTINGS
+    assert "SOME_KEY" not in edited
     assert edited.startswith("# mine\n[model_providers.opencode_bridge]\n")
     assert 'base_url = "http://127.0.0.1:4000/v1" # here\n' in edited
     assert edited.endswith('\n\n# about the interface\n[tui]\ntheme = "dark"\n')
     assert codex_config.strip_provider(OLDER) == '# mine\n\n# about the interface\n[tui]\ntheme = "dark"\n'
+
+
+OWN_OLDER = """# mine
+[model_providers.opencode_bridge]
+# Written by `codex-oss install`; `codex-oss uninstall` takes it out.
+name = "codex-oss bridge"
+base_url = "http://127.0.0.1:4000/v1"
+wire_api = "responses"
+experimental_bearer_token = "sk-local-test"
+request_max_retries = 1
+stream_max_retries = 1
+stream_idle_timeout_ms = 300000
+
+[model_providers.opencode_bridge.query_params]
+a = "1" # mine
+
+[tui]
+theme = "dark"
+"""
+
+
+def test_our_own_older_form_gives_way() -> None:
+    """The token of an earlier install becomes the command that lets Codex ask for our models; the rest stays."""
+    edited = codex_config.put_provider(OWN_OLDER, SETTINGS)
+    assert codex_config.read_provider(edited) == SETTINGS | {"query_params": {"a": "1"}}
+    assert 'auth = {command = "echo", args = ["sk-local-test"]}\n' in edited
+    without = [line for line in edited.splitlines() if not line.startswith("auth = ")]
+    assert without == [line for line in OWN_OLDER.splitlines() if "bearer_token" not in line]
+    assert codex_config.put_provider(edited, SETTINGS) == edited
+
+
+@pytest.mark.parametrize(
+    ("table", "key"),
+    [
+        (SETTINGS, "sk-local-test"),
+        ({"experimental_bearer_token": "sk-older"}, "sk-older"),
+        ({"auth": {"command": "other", "args": ["x"]}}, None),
+        ({"auth": {"command": "echo", "args": ["x", "y"]}}, None),
+        ({"auth": {"command": "echo"}}, None),
+        ({"auth": 3, "experimental_bearer_token": 4}, None),
+        ({"env_key": "NAME"}, None),
+    ],
+)
+def test_the_key_that_a_table_holds(table: dict[str, Any], key: str | None) -> None:
+    """Today's form and the older one are read; what only Codex can resolve is not guessed."""
+    assert codex_config.read_local_key(table) == key
 
 
 @pytest.mark.parametrize(

@@ -343,3 +343,15 @@ def test_usage_that_nobody_reported_is_zero() -> None:
     response = frames(encoder.encode([TurnCompleted()]))[-2]["response"]
     assert response["usage"]["total_tokens"] == 0
     assert encoder.usage is None
+
+
+@given(turns(), st.integers(1, 5))
+def test_every_framing_carries_the_same_events(events: list[TurnEvent], size: int) -> None:
+    """A WebSocket message is the data of the SSE frame, one event a line, and nothing follows the terminal event."""
+    sse, lines = ResponseEncoder(REQUEST), ResponseEncoder(REQUEST, framing="lines")
+    for at in range(0, len(events), size):
+        framed, plain = sse.encode(events[at : at + size]), lines.encode(events[at : at + size])
+        sent = [event for event in frames(framed) if event["type"] != "[DONE]"]
+        assert [json.loads(line) for line in plain.split(b"\n")[:-1]] == sent
+        assert plain == b"" or plain.endswith(b"}\n")
+    assert (lines.finish(), lines.fail("internal", "late")) == (b"", b"")

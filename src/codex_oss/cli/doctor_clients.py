@@ -51,10 +51,13 @@ def check_provider(scene: Scene) -> Findings:
     if table is None:
         yield warned(f"{path} has no provider for the bridge", INSTALL)
         return
-    if rivals := [name for name in codex_config.RIVALS if name in table]:
-        yield failed(f"{path}: {', '.join(rivals)} beside our key; Codex refuses that", INSTALL)
+    rivals = [name for name in codex_config.RIVALS if name in table]
+    if rivals and (len(rivals) > 1 or "auth" in table):
+        yield failed(f"{path}: {', '.join(rivals)} beside another way to the key; Codex refuses that", INSTALL)
         return
-    yield from _compared(scene, table.get("base_url"), table.get("experimental_bearer_token"), str(path))
+    yield from _compared(scene, table.get("base_url"), codex_config.read_local_key(table), str(path))
+    if "auth" not in table:
+        yield warned("without `auth` Codex asks for no list of models and warns about it", INSTALL, "config.models")
     if table.get("wire_api") != "responses":
         yield failed('wire_api is not "responses"', INSTALL, "config.wire_api")
 

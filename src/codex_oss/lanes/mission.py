@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing
-from typing import Any
+from typing import Any, Final
 
 from codex_oss.contracts.handoff import Handoff, find_mission
 from codex_oss.contracts.mission import Problem
@@ -29,6 +29,9 @@ from codex_oss.services.admission import AdmissionDesk
 from codex_oss.services.mission_runner import Admission, MissionRunner
 from codex_oss.wire.events import TurnCompleted, TurnEvent, TurnStarted, Usage, UsageReported
 from codex_oss.wire.items import Item, Message, Role, TextPart, TurnRequest
+
+AGENT_NOTICE: Final = "<subagent_notification>"
+"""How a message begins in which Codex 0.169 tells a parent what its agent said."""
 
 Resolve = Callable[[str], tuple[ModelProfile, str | None]]
 """Model name to its profile and, for a mission name, its tier."""
@@ -95,10 +98,12 @@ def find_handoff(request: TurnRequest, *, mission_alias: bool) -> Handoff:
     """The mission that this turn hands over.
 
     Clients send the whole history each time. Only what the user said after the last answer counts, so that the turn
-    after a mission does not run it again.
+    after a mission does not run it again. What a spawned agent told is not the user's word: the report of one that was
+    refused names the tags, and would otherwise open a mission in its parent.
     """
     last_answer = max((i for i, item in enumerate(request.items) if _is_message(item, ("assistant",))), default=-1)
     said = texts_of(request.items[last_answer + 1 :], ("user",))
+    said = [text for text in said if not text.lstrip().startswith(AGENT_NOTICE)]
     system = [request.instructions, *texts_of(request.items, ("system", "developer"))]
     return find_mission(said, system, mission_alias=mission_alias)
 

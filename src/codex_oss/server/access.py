@@ -24,6 +24,7 @@ from codex_oss.errors import RequestError, Unauthorized
 from codex_oss.server.errors import error_response
 
 OPEN_PATHS: Final = ("/health", "/v1/health")
+HEADS: Final = ("http.response.start", "websocket.http.response.start", "websocket.accept")
 WILDCARD_HOSTS: Final = ("0.0.0.0", "::")  # noqa: S104 (compared, not bound)
 
 
@@ -39,7 +40,7 @@ class Access:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass an allowed request on, answer any other."""
-        if scope["type"] != "http":
+        if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
         request_id = f"req_{secrets.token_hex(12)}"
@@ -47,7 +48,7 @@ class Access:
         header = (b"x-request-id", request_id.encode())
 
         async def send_with_id(message: Message) -> None:
-            if message["type"] == "http.response.start":
+            if message["type"] in HEADS:
                 message = {**message, "headers": [*message.get("headers", ()), header]}
             await send(message)
 

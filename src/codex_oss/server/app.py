@@ -1,12 +1,13 @@
-"""The HTTP application: routes, request bodies, health.
+"""The HTTP application: routes, health.
 
 | route | answer |
 | --- | --- |
 | `POST /v1/responses`, `/responses` | a turn, as SSE or as one JSON object |
 | `POST /v1/responses/input_tokens` | an estimate of what a turn would send |
 | `POST /v1/chat/completions`, `/chat/completions` | the same for chat clients; see `server.chat_completions` |
+| `GET /v1/responses` with `Upgrade: websocket` | turns over WebSocket; see `server.turn_socket` |
 | `GET /v1/responses/{id}` and the like | what is stored of a turn; see `server.stored_responses` |
-| `GET /v1/models`, `/models` | every raw alias and admitted mission alias, in OpenAI's list form |
+| `GET /v1/models`, `/models` | every raw alias and admitted mission alias, in OpenAI's list form and in Codex' |
 | `GET /health`, `/v1/health` | who this bridge is and how it is; needs no key, tells no secret |
 | `GET /metrics` | Prometheus |
 
@@ -16,33 +17,37 @@ Any other path is a 404 and any other method a 405, both as JSON.
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import secrets
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from msgspec import to_builtins
+import msgspec
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route as Path
 from starlette.types import ASGIApp
 
 from codex_oss.contracts.profiles import PRIMARY_KEY_ENV
-from codex_oss.errors import BridgeError, InvalidRequest, RequestError
+from codex_oss.errors import BridgeError, RequestError
 from codex_oss.policy.routing import Route
 from codex_oss.server.access import Access
 from codex_oss.server.chat_completions import ChatCompletions
 from codex_oss.server.errors import error_response, internal, json_response
 from codex_oss.server.metrics import CONTENT_TYPE, Metrics
+from codex_oss.server.request_body import read_body
 from codex_oss.server.stored_responses import StoredResponses
 from codex_oss.server.turn_response import OpenTurns, Outcome, TurnResponse
+from codex_oss.server.turn_socket import TurnSockets
 from codex_oss.wire.chat_request import encode_chat_request
 from codex_oss.wire.chat_stream import BYTES_PER_TOKEN
+from codex_oss.wire.codex_models import codex_models
 from codex_oss.wire.events import Usage
 from codex_oss.wire.items import TurnRequest
 from codex_oss.wire.responses_request import decode_body, decode_turn
@@ -85,6 +90,7 @@ class Application:
             *(Path(f"{base}/responses/input_tokens", self.input_tokens, methods=["POST"]) for base in ("/v1", "")),
             *self._stored.routes(),
             Path("/metrics", self.metrics, methods=["GET"]),
+            *TurnSockets(self._bridge, self._turns, self._stored, self._metrics, self._end).routes(),
         ]
         handlers: dict[Any, Any] = {HTTPException: _http_error, BridgeError: _bridge_error, Exception: _unexpected}
         app = Starlette(routes=routes, exception_handlers=handlers, lifespan=self._lifespan)
@@ -130,14 +136,19 @@ class Application:
         )
         return request, obj
 
-    async def models(self, _: Request) -> Response:
-        """The list of models."""
+    async def models(self, http: Request) -> Response:
+        """The list of models, for OpenAI's clients under `data` and for Codex under `models`; 304 if it is known."""
         created = int(self._identity.started_at)
+        models = self._bridge.models()
         data = [
-            {"id": name, "object": "model", "created": created, "owned_by": profile.name}
-            for name, profile in self._bridge.models()
+            {"id": name, "object": "model", "created": created, "owned_by": profile.name} for name, profile in models
         ]
-        return json_response({"object": "list", "data": data})
+        entries = codex_models(models)
+        digest = hashlib.sha256(msgspec.json.encode(entries)).hexdigest()
+        etag = {"ETag": f'"{digest[:32]}"'}
+        if http.headers.get("if-none-match") == etag["ETag"]:
+            return Response(status_code=304, headers=etag)
+        return json_response({"object": "list", "data": data, "models": entries}, headers=etag)
 
     async def health(self, _: Request) -> Response:
         """Status, identity and what is needed to see why nothing works."""
@@ -152,7 +163,7 @@ class Application:
             "lanes": sorted(bridge.lanes),
             "gpt_model_strategy": bridge.config.gpt_strategy,
             "in_flight": len(self._turns),
-            "state_db": to_builtins(bridge.responses.facts),
+            "state_db": msgspec.to_builtins(bridge.responses.facts),
         }
         return json_response(facts)
 
@@ -182,45 +193,11 @@ class Application:
             await self._bridge.aclose()
 
 
-async def read_body(http: Request, max_bytes: int) -> bytes:
-    """The whole request body. Raises RequestError for one that is too large, compressed or cut off."""
-    encoding = http.headers.get("content-encoding", "identity").strip().lower()
-    if encoding not in ("", "identity"):
-        raise InvalidRequest(
-            f"Request bodies with Content-Encoding {encoding[:40]!r} are not supported.",
-            hint="Send the JSON uncompressed.",
-        )
-    declared = http.headers.get("content-length", "")
-    if declared.isdecimal() and declared.isascii() and int(declared[:20]) > max_bytes:
-        raise _too_large(max_bytes)
-    parts: list[bytes] = []
-    size = 0
-    with suppress(ClientDisconnect):
-        async for part in http.stream():
-            size += len(part)
-            if size > max_bytes:
-                raise _too_large(max_bytes)
-            parts.append(part)
-        return b"".join(parts)
-    raise InvalidRequest("The request body was cut off.")
-
-
-def _too_large(max_bytes: int) -> RequestError:
-    return RequestError(
-        f"The request body is larger than {max_bytes} bytes.",
-        hint="Raise max_body_bytes in .codex-oss/config.toml, or shorten the conversation.",
-        code="request_too_large",
-    )
-
-
 async def _http_error(http: Request, error: Exception) -> Response:
     """404 and 405 of the router."""
     assert isinstance(error, HTTPException)
     if error.status_code == 404:
         return error_response(RequestError(f"There is no route {http.url.path[:200]!r}.", code="not_found"))
-    if http.headers.get("upgrade", "").lower() == "websocket":
-        # Codex tries WebSocket first where it is configured to; 426 sends it back to HTTP.
-        return error_response(RequestError("This bridge speaks HTTP, not WebSocket.", code="upgrade_refused"))
     response = error_response(RequestError(f"{http.method} is not possible here.", code="method_not_allowed"))
     response.headers["Allow"] = (error.headers or {}).get("Allow", "")
     return response

@@ -21,7 +21,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from types import FrameType
-from typing import Final
+from typing import Any, Final, cast
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -61,6 +61,13 @@ class BoundedHttp(HttpToolsProtocol):
             self.send_400_response("The head of the request is too large.")
 
 
+def open_socket(**arguments: Any) -> asyncio.Protocol:
+    """The protocol of one WebSocket connection, imported with the first one: most bridges never see one."""
+    from codex_oss.server.socket_protocol import SocketProtocol
+
+    return SocketProtocol(**arguments)
+
+
 class BridgeServer(uvicorn.Server):
     """One server process. announce: called when it accepts; withdraw: called if it has to die hard."""
 
@@ -78,7 +85,12 @@ class BridgeServer(uvicorn.Server):
                 app,
                 http=BoundedHttp,
                 loop="uvloop",
-                ws="none",
+                ws=cast("type[asyncio.Protocol]", open_socket),
+                ws_max_size=bridge.config.max_body_bytes,
+                # A client that waits for its tool may not read, and so not answer a ping, for minutes.
+                ws_ping_interval=None,
+                # On loopback it costs more for each token than it saves.
+                ws_per_message_deflate=False,
                 lifespan="on",
                 log_config=None,
                 access_log=False,

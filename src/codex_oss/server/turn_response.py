@@ -55,6 +55,8 @@ class OpenTurns:
 
     def __init__(self) -> None:
         self._turns: set[TurnResponse] = set()
+        self.stopping = False
+        """True from the begin of the shutdown; connections that live on begin no turn any more."""
 
     def __len__(self) -> int:
         return len(self._turns)
@@ -74,6 +76,7 @@ class OpenTurns:
 
     async def drain(self, patience_s: float, grace_s: float) -> None:
         """Wait up to *patience_s* for all turns, then interrupt the rest and give their last events *grace_s*."""
+        self.stopping = True
         await self._wait(patience_s)
         self.interrupt()
         await self._wait(grace_s)

@@ -28,17 +28,18 @@ from codex_oss.services.marked_block import EditRefused, newline_of
 PROVIDER: Final = "opencode_bridge"
 PROFILE: Final = "codex-oss"
 """`codex -p codex-oss` lays `$CODEX_HOME/codex-oss.config.toml` over the user's settings for one session."""
-RIVALS: Final = ("auth", "env_key", "env_key_instructions", "requires_openai_auth")
-"""Other ways to a key. Beside ours Codex refuses its whole configuration (`auth`) or the turn (`env_key`)."""
+RIVALS: Final = ("experimental_bearer_token", "env_key", "env_key_instructions", "requires_openai_auth")
+"""Other ways to a key. Beside `auth` Codex refuses its whole configuration or the turn. The first one was ours before:
+with it Codex never asks for the list of models, and begins each session with a warning."""
+KEY_COMMAND: Final = "echo"
+"""The program that tells Codex the key, its argument."""
 OURS: Final = "# Written by `codex-oss install`; `codex-oss uninstall` takes it out."
-
-
 _PROFILE_NOTE = f"# A session on the bridge: codex -p {PROFILE}"
 _PROFILE_LINE = re.compile(rf"{re.escape(OURS)}|{re.escape(_PROFILE_NOTE)}|model(_provider)?[ \t]*=")
 _HEADER = re.compile(r"^[ \t]*\[", re.MULTILINE)
 _OURS_BEGINS = rf"""[ \t]*\[[ \t]*model_providers[ \t]*\.[ \t]*(["']?){PROVIDER}\1[ \t]*"""
 _OUR_HEADER = re.compile(_OURS_BEGINS + r"[.\]]")
-_RIVAL_HEADER = re.compile(_OURS_BEGINS + rf"\.[ \t]*(?:{'|'.join(RIVALS)})[ \t]*[.\]]")
+_KEY_HEADER = re.compile(_OURS_BEGINS + rf"\.[ \t]*(?:{'|'.join(('auth', *RIVALS))})[ \t]*[.\]]")
 
 
 def provider_settings(base_url: str, local_key: str) -> dict[str, Any]:
@@ -47,7 +48,7 @@ def provider_settings(base_url: str, local_key: str) -> dict[str, Any]:
         "name": "codex-oss bridge",
         "base_url": base_url,
         "wire_api": "responses",
-        "experimental_bearer_token": local_key,
+        "auth": {"command": KEY_COMMAND, "args": [local_key]},
         "request_max_retries": 1,
         "stream_max_retries": 1,
         "stream_idle_timeout_ms": 300_000,
@@ -57,7 +58,8 @@ def provider_settings(base_url: str, local_key: str) -> dict[str, Any]:
 def render_provider(settings: Mapping[str, Any]) -> str:
     """Our table as text, to append or to show."""
     table = tomlkit.table()
-    table.update(dict(settings))
+    for key, value in settings.items():
+        table[key] = _in_line(value)
     return f"[model_providers.{PROVIDER}]\n{OURS}\n{table.as_string()}"
 
 
@@ -95,6 +97,15 @@ def read_provider(text: str) -> dict[str, Any] | None:
     providers = _parsed(text).get("model_providers")
     table = providers.get(PROVIDER) if isinstance(providers, dict) else None
     return table if isinstance(table, dict) else None
+
+
+def read_local_key(table: Mapping[str, Any]) -> str | None:
+    """The key that our table holds, in today's form or in the one of older installs; None for any other way."""
+    match table.get("auth"):
+        case {"command": "echo", "args": [str() as key]}:
+            return key
+    held = table.get("experimental_bearer_token")
+    return held if isinstance(held, str) else None
 
 
 def read_key(text: str, key: str) -> str:
@@ -136,7 +147,7 @@ def strip_provider(text: str) -> str:
 def _edited(text: str, settings: Mapping[str, Any]) -> str:
     """*text* with the values in our table replaced. tomlkit sees our table only: it reorders whole documents."""
     for start, end in reversed(list(_segments(text))):
-        if _RIVAL_HEADER.match(text, start):
+        if _KEY_HEADER.match(text, start):
             text = _cut(text, start, end)
     start, end = next(_segments(text), (0, 0))
     try:
@@ -146,10 +157,19 @@ def _edited(text: str, settings: Mapping[str, Any]) -> str:
             table.pop(rival, None)
         for key, value in settings.items():
             if table.get(key) != value:
-                table[key] = value
+                table[key] = _in_line(value)
         return text[:start] + tomlkit.dumps(document) + text[end:]
     except (TOMLKitError, KeyError, TypeError, AttributeError, ValueError) as exc:
         raise _unsafe(settings) from exc
+
+
+def _in_line(value: Any) -> Any:
+    """A table as `{ … }`: a header of its own would end ours before the keys behind it."""
+    if not isinstance(value, dict):
+        return value
+    table = tomlkit.inline_table()
+    table.update(value)
+    return table
 
 
 def _without(text: str) -> str:

@@ -1,4 +1,4 @@
-"""Encode turn events as the SSE stream (or the JSON object) of the Responses API.
+"""Encode turn events as the SSE stream, the WebSocket messages or the JSON object of the Responses API.
 
 Counterparts: lanes produce the events (`wire.events`), `server` writes the bytes.
 
@@ -10,8 +10,8 @@ Counterparts: lanes produce the events (`wire.events`), `server` writes the byte
 
 Rules that hold here:
 
-1. Exactly one terminal event, then `data: [DONE]`; after it `finish` and `fail` give nothing. Somebody must call
-   `finish` when the lane is over, whatever ended it.
+1. Exactly one terminal event, then (SSE only) `data: [DONE]`; after it `finish` and `fail` give nothing. Somebody must
+   call `finish` when the lane is over, whatever ended it.
 2. Every item that opened is closed by one `output_item.done` before the terminal event, because Codex builds its
    history only from there. `response.output` holds exactly these items, in order.
 3. Cut short, an item has status `incomplete` and a call gets no `*.done` event with whole arguments. A cut JSON
@@ -26,7 +26,7 @@ and OpenCode 1.18.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import msgspec
 
@@ -58,6 +58,7 @@ ERROR_TYPE: Final = {
 }
 """`error.type` of the nested error event by its code; anything absent is `server_error`."""
 
+Framing = Literal["sse", "lines"]
 DONE_FRAME: Final = b"data: [DONE]\n\n"
 
 _encode: Final = msgspec.json.Encoder().encode
@@ -67,9 +68,13 @@ class ResponseEncoder:
     """The encoder of one turn.
 
     now: gives seconds since the epoch for `completed_at`; without it that key stays null.
+    framing: how events become bytes; SSE, or one JSON object a line for a transport that frames by itself.
     """
 
-    def __init__(self, request: TurnRequest, *, now: Callable[[], float] | None = None) -> None:
+    def __init__(
+        self, request: TurnRequest, *, now: Callable[[], float] | None = None, framing: Framing = "sse"
+    ) -> None:
+        self._framing = framing
         self._object = ResponseObject(request)
         self._response_id = request.response_id
         self._now = now
@@ -80,8 +85,7 @@ class ResponseEncoder:
         self._terminal: TurnCompleted | TurnIncomplete | TurnFailed | None = None
         self._final: dict[str, Any] | None = None
         self._sequence = 0
-        # Pairs of event type and JSON not handed out yet. Framing is the last step, so that another transport
-        # (one JSON event per WebSocket message) can take the pairs instead.
+        # Pairs of event type and JSON not handed out yet. Framing is the last step: all transports share the rest.
         self._pending: list[tuple[bytes, bytes]] = []
 
     @property
@@ -229,9 +233,14 @@ class ResponseEncoder:
         self._sequence += 1
 
     def _frames(self) -> bytes:
-        """Frame what is pending as SSE and hand it out."""
+        """Frame what is pending and hand it out."""
         if not self._pending:
             return b""
+        if self._framing == "lines":
+            # Encoded JSON holds no line end of its own: strings escape it.
+            lines = b"".join([b"%b\n" % event for _, event in self._pending])
+            self._pending.clear()
+            return lines
         frames = b"".join([b"event: %b\ndata: %b\n\n" % pair for pair in self._pending])
         self._pending.clear()
         return frames if self._terminal is None else frames + DONE_FRAME

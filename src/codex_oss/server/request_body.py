@@ -1,0 +1,101 @@
+"""The body of a request: read within its bound, decompressed within the same bound.
+
+Counterparts: `server.app` asks for it, `wire.responses_request` decodes the JSON. Codex compresses its bodies with
+zstd when it is signed in with ChatGPT and asks its built-in provider.
+
+Rules that hold here:
+
+1. `max_bytes` bounds what is received *and* what it decompresses to; of a body that grows past it never more than that
+   is held.
+2. A zstd body may be several frames, with or without a content size; its last frame must be whole.
+3. A zstd window is at most 8 MiB, the most that a sender may ask for (RFC 9659).
+"""
+
+from __future__ import annotations
+
+import secrets
+from contextlib import suppress
+from typing import Final
+
+from starlette.requests import ClientDisconnect, Request
+
+from codex_oss.errors import InvalidRequest, RequestError
+
+MAX_WINDOW_BYTES: Final = 8 * 1024 * 1024
+PIECE_BYTES: Final = 64 * 1024
+PLAIN: Final = ("", "identity")
+
+
+async def read_body(http: Request, max_bytes: int) -> bytes:
+    """The whole request body, decompressed.
+
+    Raises RequestError for one that is too large, and InvalidRequest for one that is cut off, damaged, or in an
+    encoding other than zstd.
+    """
+    encoding = ",".join(http.headers.getlist("content-encoding")).strip().lower()
+    if encoding not in PLAIN and encoding != "zstd":
+        raise InvalidRequest(
+            f"Request bodies with Content-Encoding {encoding[:40]!r} are not supported.",
+            hint="Send the JSON uncompressed, or with zstd.",
+        )
+    body = await _received(http, max_bytes)
+    return body if encoding in PLAIN else decompress_zstd(body, max_bytes)
+
+
+def decompress_zstd(data: bytes, max_bytes: int) -> bytes:
+    """What the zstd frames in *data* hold together; b"" for none.
+
+    Raises InvalidRequest when they are damaged, cut off or need a larger window, RequestError when they hold more than
+    *max_bytes*.
+    """
+    import zstandard  # most requests do without it
+
+    # The streaming reader does not tell a cut frame from a whole one. So a frame of ours goes behind: its content comes
+    # out at the end only if the reader stood at the start of a frame. It repeats itself, so that its compressed form
+    # does not hold it: a cut block that takes the frame for its own rest does not end with it either.
+    mark = secrets.token_bytes(16) * 8
+    frames = data + zstandard.ZstdCompressor().compress(mark)
+    held = bytearray()
+    decompressor = zstandard.ZstdDecompressor(max_window_size=MAX_WINDOW_BYTES)
+    try:
+        with decompressor.stream_reader(frames, read_across_frames=True) as reader:
+            while piece := reader.read(min(PIECE_BYTES, max_bytes + len(mark) + 1 - len(held))):
+                held += piece
+                if len(held) > max_bytes + len(mark):
+                    raise _too_large(max_bytes)
+    except zstandard.ZstdError:
+        raise _unusable() from None
+    if not held.endswith(mark):
+        raise _unusable()
+    del held[-len(mark) :]
+    return bytes(held)
+
+
+async def _received(http: Request, max_bytes: int) -> bytes:
+    declared = http.headers.get("content-length", "")
+    if declared.isdecimal() and declared.isascii() and int(declared[:20]) > max_bytes:
+        raise _too_large(max_bytes)
+    parts: list[bytes] = []
+    size = 0
+    with suppress(ClientDisconnect):
+        async for part in http.stream():
+            size += len(part)
+            if size > max_bytes:
+                raise _too_large(max_bytes)
+            parts.append(part)
+        return b"".join(parts)
+    raise InvalidRequest("The request body was cut off.")
+
+
+def _unusable() -> InvalidRequest:
+    return InvalidRequest(
+        "The zstd request body is damaged, cut off, or needs a window above 8 MiB.", hint="Send whole zstd frames."
+    )
+
+
+def _too_large(max_bytes: int) -> RequestError:
+    return RequestError(
+        f"The request body is larger than {max_bytes} bytes.",
+        hint="Raise max_body_bytes in .codex-oss/config.toml, or shorten the conversation.",
+        code="request_too_large",
+    )
