@@ -77,7 +77,9 @@ class Application:
         self._bridge = bridge
         self._identity = identity
         self._turns = turns
-        self._stored = StoredResponses(bridge.responses, turns, bridge.config.max_body_bytes)
+        self._stored = StoredResponses(
+            bridge.responses, turns, bridge.config.max_body_bytes, bridge.redactor.redact_value
+        )
         self._metrics = Metrics()
 
     def asgi(self) -> ASGIApp:
@@ -110,12 +112,7 @@ class Application:
         def on_end(outcome: Outcome, usage: Usage | None, seconds: float) -> None:
             self._end(http.state.request_id, request, route, outcome, usage, seconds)
 
-        keep = (
-            self._stored.keeper(request, obj, self._bridge.redactor.redact_value)
-            if route.lane == "mission"
-            else self._stored.keeper(request, obj)
-        )
-        return TurnResponse(request, lane, self._turns, on_end, keep)
+        return TurnResponse(request, lane, self._turns, on_end, self._stored.keeper(request, obj, route.lane))
 
     async def input_tokens(self, http: Request) -> Response:
         """How many tokens a turn would send, roughly: the upstream's tokenizer is not here."""

@@ -48,19 +48,21 @@ from codex_oss.wire.stored_items import (
 )
 
 CONTINUABLE: Final = ("completed", "incomplete")
-Clean = Callable[[Any], Any]
-"""A JSON value to the one that is kept."""
 MAX_REFERRED: Final = 1000
 """Responses whose items one request may refer to."""
 
 
 class StoredResponses:
-    """The stored responses as HTTP sees them. max_bytes: the longest conversation that is read back."""
+    """The stored responses as HTTP sees them.
 
-    def __init__(self, store: ResponseStore, turns: OpenTurns, max_bytes: int) -> None:
+    max_bytes: the longest conversation that is read back. redact: a JSON value without its secrets.
+    """
+
+    def __init__(self, store: ResponseStore, turns: OpenTurns, max_bytes: int, redact: Callable[[Any], Any]) -> None:
         self._store = store
         self._turns = turns
         self._max_bytes = max_bytes
+        self._redact = redact
 
     def routes(self) -> list[Path]:
         """The routes of the table above, with and without `/v1`."""
@@ -95,15 +97,16 @@ class StoredResponses:
             obj = {**obj, "input": with_items(new, await self._found(ids, history or []))}
         return obj, history
 
-    def keeper(self, request: TurnRequest, obj: dict[str, Any], clean: Clean = lambda value: value) -> Keep | None:
+    def keeper(self, request: TurnRequest, obj: dict[str, Any], lane: str) -> Keep | None:
         """What keeps the response of a turn; None for one that is not to be stored.
 
-        clean: makes what is kept fit to be kept. A mission's turn is redacted as its log is; any other is kept as it
-        came, because its continuation must be the same conversation.
+        A mission's turn is redacted as its log is; any other is kept as it came, because its continuation must be the
+        same conversation.
         """
         if not request.store:
             return None
-        items, store = clean(new_items(obj)), self._store
+        store, clean = self._store, self._redact if lane == "mission" else _as_it_came
+        items = clean(new_items(obj))
 
         async def keep(response: dict[str, Any]) -> None:
             await store.keep(StoredTurn(request.response_id, request.previous_response_id, items, clean(response)))
@@ -190,3 +193,7 @@ def _not_found(response_id: str) -> RequestError:
     return RequestError(
         f"Response with id '{response_id[:100]}' not found.", code="response_not_found", param="response_id"
     )
+
+
+def _as_it_came(value: Any) -> Any:
+    return value

@@ -271,10 +271,7 @@ class TurnSocket:
         if unstored:
             request = msgspec.structs.replace(request, previous_response_id=None)
             obj = {**obj, "input": [*unstored, *new_items(obj)]}
-        stored = self._sockets.stored
-        if route.lane == "mission":
-            return stored.keeper(request, obj, self._sockets.bridge.redactor.redact_value)
-        return stored.keeper(request, obj)
+        return self._sockets.stored.keeper(request, obj, route.lane)
 
     async def _run(self, request: TurnRequest, route: Route, lane: Lane, keep: Keep | None) -> ResponseEncoder:
         sockets = self._sockets
