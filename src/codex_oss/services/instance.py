@@ -20,6 +20,7 @@ from filelock import FileLock, Timeout
 
 from codex_oss.errors import StoreError
 from codex_oss.services.files import ensure_private_dir, read_plain
+from codex_oss.services.state_folder import open_state_folder
 
 RUN_FOLDER: Final = ".codex-oss/run"
 MAX_RECORD_BYTES: Final = 64 * 1024
@@ -54,7 +55,7 @@ def own_project(project: Path) -> Iterator[Instance]:
     folder = project / RUN_FOLDER
     try:
         # A clone may ship a `.codex-oss` that is a link to elsewhere; nothing is written through it.
-        ensure_private_dir(folder.parent)
+        open_state_folder(folder.parent)
         ensure_private_dir(folder)
         lock = FileLock(folder / "bridge.lock", mode=0o600)
         lock.acquire(timeout=0)

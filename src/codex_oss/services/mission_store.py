@@ -16,7 +16,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
 
 from filelock import FileLock, Timeout
 
@@ -24,8 +23,7 @@ from codex_oss.errors import RequestError, StoreError
 from codex_oss.missions.projections import project_files
 from codex_oss.services.event_log import LOG_NAME, MAX_LOG_BYTES, LogReading, read_header, read_log
 from codex_oss.services.files import ensure_private_dir, read_plain, write_atomic
-
-STATE_DIR: Final = ".codex-oss"
+from codex_oss.services.state_folder import STATE_DIR, open_state_folder
 
 
 class MissionStore:
@@ -45,7 +43,7 @@ class MissionStore:
     @contextmanager
     def claim(self, mission_id: str) -> Iterator[None]:
         """Hold the right to run this mission. Raises RequestError `mission_already_running`."""
-        ensure_private_dir(self.state)
+        open_state_folder(self.state)
         ensure_private_dir(self.state / "locks")
         lock = FileLock(self.state / "locks" / f"{mission_id}.lock", timeout=0, thread_local=False)
         try:
