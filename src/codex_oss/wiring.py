@@ -28,11 +28,12 @@ from codex_oss.policy.routing import Route, choose_route, known_models
 from codex_oss.services.admission import AdmissionDesk
 from codex_oss.services.audit import ReadDigest
 from codex_oss.services.capacity import CapacityGate
-from codex_oss.services.files import ProjectRoot, read_plain
 from codex_oss.services.mission_runner import MissionRunner
 from codex_oss.services.mission_store import MissionStore
+from codex_oss.services.project_files import ProjectRoot
 from codex_oss.services.response_rows import Bounds
 from codex_oss.services.response_store import ResponseStore
+from codex_oss.services.state_files import read_plain
 from codex_oss.services.tool_host import ToolHost
 from codex_oss.services.upstream import Deadlines, UpstreamClient
 from codex_oss.wire.events import Lane

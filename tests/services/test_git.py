@@ -11,8 +11,8 @@ import pytest
 
 import codex_oss.services.git as git_module
 from codex_oss.policy.scope import Scope, check_path
-from codex_oss.services.files import ProjectRoot
 from codex_oss.services.git import Git, GitProblem
+from codex_oss.services.project_files import ProjectRoot
 
 
 def git(folder: Path, *argv: str) -> str:

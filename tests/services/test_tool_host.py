@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from codex_oss.contracts.tools import TOOL_ARGUMENTS, Match, ToolCall, ToolResult
 from codex_oss.policy.exposure import Redactor
 from codex_oss.policy.scope import Scope
-from codex_oss.services.files import ProjectRoot
+from codex_oss.services.project_files import ProjectRoot
 from codex_oss.services.tool_host import LINE_CUT, ToolHost, ToolLimits
 from tests.services.test_git import git
 

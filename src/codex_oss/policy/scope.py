@@ -1,7 +1,7 @@
 """Where a mission may look, and which calls it may make: pure text in, a `Verdict` out.
 
-Counterparts: `services.files` opens what was allowed here without following a link, `services.tool_host` asks again
-for every file it meets, `services.mission_runner` asks `check_tool` before a call is started.
+Counterparts: `services.project_files` opens what was allowed here without following a link, `services.tool_host` asks
+again for every file it meets, `services.mission_runner` asks `check_tool` before a call is started.
 
 Rules that hold here:
 

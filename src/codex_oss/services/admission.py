@@ -28,8 +28,8 @@ from codex_oss.contracts.validation import check_alias_tier, check_mission
 from codex_oss.errors import StoreError
 from codex_oss.policy.scope import scope_of
 from codex_oss.services.event_log import utc_now
-from codex_oss.services.files import read_plain
 from codex_oss.services.mission_runner import Admission
+from codex_oss.services.state_files import read_plain
 
 IGNORE_FILE: Final = ".codex-oss/ignore"
 MAX_IGNORE_BYTES: Final = 1024 * 1024

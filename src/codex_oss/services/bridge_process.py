@@ -35,8 +35,8 @@ import filelock
 import msgspec
 
 from codex_oss.errors import StoreError, Unavailable
-from codex_oss.services.files import read_plain
 from codex_oss.services.process_handle import POLL_S, ProcessHandle, command_line
+from codex_oss.services.state_files import read_plain
 
 RUN_FOLDER: Final = ".codex-oss/run"
 LOG_FILE: Final = ".codex-oss/logs/bridge.log"

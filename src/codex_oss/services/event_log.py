@@ -30,7 +30,7 @@ from msgspec import Struct
 from codex_oss.errors import LogConflict, LogCorrupt, StoreError
 from codex_oss.missions.events import Envelope, Known, Recorded, record_of, seal, unseal
 from codex_oss.missions.record import RunRecord, evolve, new_record
-from codex_oss.services.files import open_plain, read_plain
+from codex_oss.services.state_files import open_plain, read_plain
 
 LOG_NAME: Final = "events.jsonl"
 LOCK_NAME: Final = "events.lock"

@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Final
 
 from codex_oss.errors import StoreError
-from codex_oss.services.files import write_atomic
 from codex_oss.services.marked_block import EditRefused
+from codex_oss.services.state_files import write_atomic
 
 MAX_FILE_BYTES: Final = 4 * 1024 * 1024
 

@@ -34,7 +34,7 @@ from pathlib import Path
 from typing import Final
 
 from codex_oss.policy.scope import REV_PATTERN
-from codex_oss.services.files import FileRefused, ProjectRoot
+from codex_oss.services.project_files import FileRefused, ProjectRoot
 
 MAX_OUTPUT_BYTES: Final = 1_000_000
 MAX_LOG_ENTRIES: Final = 20

@@ -34,8 +34,8 @@ from filelock import FileLock, Timeout
 
 from codex_oss.errors import StoreError
 from codex_oss.services.file_edits import Change, Plan, read_file, refuse_links, write_change
-from codex_oss.services.files import ensure_private_dir, write_atomic
 from codex_oss.services.marked_block import EditRefused
+from codex_oss.services.state_files import ensure_private_dir, write_atomic
 
 MANIFEST: Final = "manifest.json"
 LOCK: Final = "install.lock"

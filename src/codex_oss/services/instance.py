@@ -19,7 +19,7 @@ from typing import Any, Final
 from filelock import FileLock, Timeout
 
 from codex_oss.errors import StoreError
-from codex_oss.services.files import ensure_private_dir, read_plain
+from codex_oss.services.state_files import ensure_private_dir, read_plain
 from codex_oss.services.state_folder import open_state_folder
 
 RUN_FOLDER: Final = ".codex-oss/run"

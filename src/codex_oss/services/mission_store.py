@@ -22,7 +22,7 @@ from filelock import FileLock, Timeout
 from codex_oss.errors import RequestError, StoreError
 from codex_oss.missions.projections import project_files
 from codex_oss.services.event_log import LOG_NAME, MAX_LOG_BYTES, LogReading, read_header, read_log
-from codex_oss.services.files import ensure_private_dir, read_plain, write_atomic
+from codex_oss.services.state_files import ensure_private_dir, read_plain, write_atomic
 from codex_oss.services.state_folder import STATE_DIR, open_state_folder
 
 

@@ -35,8 +35,8 @@ from msgspec import Struct
 
 from codex_oss.errors import StoreError
 from codex_oss.services import response_rows as rows
-from codex_oss.services.files import ensure_private_dir
 from codex_oss.services.response_rows import Bounds, Chain, StoredTurn
+from codex_oss.services.state_files import ensure_private_dir
 from codex_oss.wire.stored_items import TurnItems
 
 log = logging.getLogger(__name__)

@@ -1,6 +1,7 @@
 """Finding the lines that match a pattern, without letting the pattern or the tree take over.
 
-Counterparts: `services.files` opens what is searched, `services.tool_host` turns line numbers into redacted matches.
+Counterparts: `services.project_files` opens what is searched, `services.tool_host` turns line numbers into redacted
+matches.
 
     pattern ─► Query ─┬─ literal ─────► matched in this process
                       └─ expression ─► child process: `rg` when present, else Python's `re`

@@ -15,7 +15,7 @@ import os
 from pathlib import Path
 from typing import Final
 
-from codex_oss.services.files import ensure_private_dir, write_atomic
+from codex_oss.services.state_files import ensure_private_dir, write_atomic
 
 STATE_DIR: Final = ".codex-oss"
 GITIGNORE: Final = b"""# Written by codex-oss: records and state stay out of git, settings may be committed.

@@ -1,7 +1,7 @@
 """Running one tool call of a mission: a `ToolCall` in, a redacted and bounded `ToolResult` out.
 
-Counterparts: `policy.scope` says what may be seen, `services.files`, `services.search` and `services.git` fetch it,
-`policy.exposure` redacts it, `missions.record` numbers it as evidence.
+Counterparts: `policy.scope` says what may be seen, `services.project_files`, `services.search` and `services.git` fetch
+it, `policy.exposure` redacts it, `missions.record` numbers it as evidence.
 
     call ─► scope again ─► read ─► redact the whole file ─► cut the range ─► result
 
@@ -29,8 +29,8 @@ from codex_oss.policy.exposure import Redactor, count_placeholders
 from codex_oss.policy.printable import INVISIBLE
 from codex_oss.policy.scope import WHOLE_PROJECT, Scope, check_path, check_tool, glob_matches, normalise_path
 from codex_oss.services.expressions import PatternInvalid
-from codex_oss.services.files import Entry, EntryKind, FileRefused, ProjectRoot, Walk
 from codex_oss.services.git import Git, GitProblem, GitText
+from codex_oss.services.project_files import Entry, EntryKind, FileRefused, ProjectRoot, Walk
 from codex_oss.services.search import Document, LineFinder, PatternTooSlow, batches, parse_query
 
 MAX_LINE_CHARS: Final = 2_000

@@ -1,11 +1,10 @@
-"""Opening beneath a project against a hostile tree, walking it, and writing our own state."""
+"""Opening beneath a project against a hostile tree, and walking it."""
 
 from __future__ import annotations
 
 import hashlib
 import os
 import socket
-import stat
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,17 +14,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-import codex_oss.services.files as files_module
-from codex_oss.errors import StoreError
+import codex_oss.services.project_files as files_module
 from codex_oss.policy.scope import Scope, check_path
-from codex_oss.services.files import (
-    MAX_READ_BYTES,
-    Entry,
-    FileRefused,
-    ProjectRoot,
-    ensure_private_dir,
-    write_atomic,
-)
+from codex_oss.services.project_files import MAX_READ_BYTES, Entry, FileRefused, ProjectRoot
 
 with ProjectRoot("/") as probe:
     OPENAT2_WORKS = probe._openat2
@@ -278,54 +269,6 @@ def test_a_concurrent_swap_leaks_nothing(project: Path, root: ProjectRoot, throu
     assert set(met) - {"inside"} <= {"is_a_link", "not_found", "not_a_folder"}
 
 
-def test_writing_replaces_the_whole_file(tmp_path: Path) -> None:
-    """The new content appears as a whole, private, and without a temporary file left behind."""
-    path = tmp_path / "state.json"
-    write_atomic(path, b"one")
-    write_atomic(path, b"two")
-    assert path.read_bytes() == b"two"
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert [entry.name for entry in tmp_path.iterdir()] == ["state.json"]
-
-
-def test_a_failed_write_keeps_the_old_content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A full disk at the sync leaves the old file and no temporary one."""
-    path = tmp_path / "state.json"
-    write_atomic(path, b"old")
-
-    def full(fd: int) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(StoreError):
-        write_atomic(path, b"new")
-    assert path.read_bytes() == b"old"
-    assert [entry.name for entry in tmp_path.iterdir()] == ["state.json"]
-
-
-def test_writing_replaces_a_link_instead_of_following_it(tmp_path: Path) -> None:
-    """A link in the place of our file is replaced; what it points at stays."""
-    (tmp_path / "victim").write_text("victim")
-    (tmp_path / "state").symlink_to("victim")
-    write_atomic(tmp_path / "state", b"ours")
-    assert (tmp_path / "victim").read_text() == "victim"
-    assert not (tmp_path / "state").is_symlink()
-
-
-def test_a_private_folder_is_made_tightened_and_never_a_link(tmp_path: Path) -> None:
-    """Missing parents are made, loose modes tightened, links and files refused."""
-    ensure_private_dir(tmp_path / "a" / "b")
-    assert stat.S_IMODE((tmp_path / "a" / "b").stat().st_mode) == 0o700
-    (tmp_path / "a").chmod(0o755)
-    ensure_private_dir(tmp_path / "a")
-    assert stat.S_IMODE((tmp_path / "a").stat().st_mode) == 0o700
-    (tmp_path / "l").symlink_to("a")
-    (tmp_path / "f").touch()
-    for refused in ("l", "f"):
-        with pytest.raises(StoreError):
-            ensure_private_dir(tmp_path / refused)
-
-
 def test_a_missing_project_is_an_error_with_a_code(tmp_path: Path) -> None:
     """Opening a project that is not there, or is a file, says so."""
     with pytest.raises(FileRefused) as caught:
@@ -335,7 +278,7 @@ def test_a_missing_project_is_an_error_with_a_code(tmp_path: Path) -> None:
 
 def test_the_resolve_then_open_idiom_is_banned() -> None:
     """No file of the tools resolves a path to check it before opening."""
-    for name in ("files", "search", "git", "tool_host"):
+    for name in ("project_files", "openat2", "search", "git", "tool_host"):
         source = Path(files_module.__file__).with_name(f"{name}.py").read_text()
         assert "realpath" not in source
         assert ".resolve(" not in source

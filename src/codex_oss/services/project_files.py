@@ -1,7 +1,7 @@
-"""Opening files beneath a project without following links, and writing our own state without tearing it.
+"""Reading the files of a project: beneath its folder only, without following links.
 
 Counterparts: `policy.scope` decides by text what may be read; this file makes sure that what is opened is what was
-named. `services.tool_host` and `services.search` read through it; stores write through `write_atomic`.
+named. `services.tool_host` and `services.search` read through it. Our own files are `services.state_files`.
 
 Rules that hold here:
 
@@ -15,16 +15,13 @@ Rules that hold here:
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import hashlib
 import os
 import stat
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cache
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
@@ -32,6 +29,7 @@ from typing import Final, Literal, Self
 
 from codex_oss.errors import StoreError
 from codex_oss.policy.scope import WHOLE_PROJECT, normalise_path
+from codex_oss.services.openat2 import openat2_beneath, openat2_works
 
 MAX_READ_BYTES: Final = 64 * 1024 * 1024
 """A file beyond this is not even hashed."""
@@ -114,7 +112,7 @@ class ProjectRoot:
             self._fd = os.open(self.path, _O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError as exc:
             raise _refusal(exc, str(path)) from exc
-        self._openat2 = _openat2_works(self._fd) if use_openat2 is None else use_openat2
+        self._openat2 = openat2_works(self._fd) if use_openat2 is None else use_openat2
 
     def __enter__(self) -> Self:
         return self
@@ -184,7 +182,7 @@ class ProjectRoot:
         if not rel:
             return os.dup(self._fd)
         if self._openat2:
-            return _openat2(self._fd, rel, _O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+            return openat2_beneath(self._fd, rel, _O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         fd = os.dup(self._fd)
         for name in rel.split("/"):
             try:
@@ -257,76 +255,6 @@ class Walk:
             yield from self._below(f"{path}/", inner, depth + 1)
 
 
-def write_atomic(path: Path, data: bytes, mode: int = 0o600, *, durable: bool = True) -> None:
-    """Replace *path* by *data*: readers see the old or the new content, after a crash too. Errors: StoreError.
-
-    Writes a temporary file in the same folder, syncs it, renames it, syncs the folder. For our own state only.
-    durable False leaves both syncs out, for what can be made again: after a power cut the file may be empty.
-    """
-    try:
-        fd, name = tempfile.mkstemp(prefix=f".{path.name[:40]}.", suffix=".tmp", dir=path.parent)
-    except OSError as exc:
-        raise StoreError(f"{path} cannot be written: {exc.strerror}.") from exc
-    try:
-        with os.fdopen(fd, "wb") as temporary:
-            os.fchmod(fd, mode)
-            temporary.write(data)
-            temporary.flush()
-            if durable:
-                os.fsync(fd)
-        os.replace(name, path)
-        if durable:
-            _sync_folder(path.parent)
-    except OSError as exc:
-        raise StoreError(f"{path} cannot be written: {exc.strerror}.") from exc
-    finally:
-        with suppress(FileNotFoundError):
-            os.unlink(name)
-
-
-def open_plain(path: Path, *, follow_link: bool = False) -> int:
-    """A descriptor (the caller closes it) of one of our own files, for reading. Errors: OSError.
-
-    A project may be somebody else's clone and ship a `.codex-oss` of its own: what stands where our file should be may
-    be a FIFO that never answers, a device, or a link to elsewhere.
-    """
-    link = 0 if follow_link else os.O_NOFOLLOW
-    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY | link)
-    if not stat.S_ISREG(os.fstat(fd).st_mode):
-        os.close(fd)
-        raise OSError(errno.EINVAL, "it is no regular file", str(path))
-    return fd
-
-
-def read_plain(path: Path, max_bytes: int, *, follow_link: bool = False) -> bytes:
-    """All of one of our own files (`open_plain`). Errors: OSError, also for a file of more than *max_bytes*."""
-    with os.fdopen(open_plain(path, follow_link=follow_link), "rb") as file:
-        data = file.read(max_bytes + 1)
-    if len(data) > max_bytes:
-        raise OSError(errno.EFBIG, f"it is larger than {max_bytes} bytes", str(path))
-    return data
-
-
-def ensure_private_dir(path: Path) -> None:
-    """Make *path* a folder of mode 0700 that is ours and no link; missing parents too. Errors: StoreError."""
-    try:
-        for folder in reversed((path, *path.parents)):
-            if not folder.exists():
-                with suppress(FileExistsError):
-                    os.mkdir(folder, 0o700)
-        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        try:
-            status = os.fstat(fd)
-            if status.st_uid != os.geteuid():
-                raise StoreError(f"{path} belongs to another user.")
-            if stat.S_IMODE(status.st_mode) != 0o700:
-                os.fchmod(fd, 0o700)
-        finally:
-            os.close(fd)
-    except OSError as exc:
-        raise StoreError(f"{path} cannot be made a private folder: {exc.strerror}.") from exc
-
-
 # ---------------------------------------------------------------------------------------------- private steps
 
 
@@ -370,64 +298,3 @@ def _refusal(exc: OSError, rel: str) -> FileRefused:
 
 def _too_large(rel: str) -> FileRefused:
     return FileRefused(f"{rel!r} is larger than {MAX_READ_BYTES} bytes.", code="too_large")
-
-
-def _sync_folder(path: Path) -> None:
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
-
-
-# ---------------------------------------------------------------------------------------------- openat2 (Linux 5.6)
-
-_SYS_OPENAT2: Final = 437
-_RESOLVE: Final = 0x08 | 0x04 | 0x02  # RESOLVE_BENEATH, RESOLVE_NO_SYMLINKS, RESOLVE_NO_MAGICLINKS
-_SAME_NUMBER_ON: Final = frozenset({"x86_64", "aarch64", "riscv64", "ppc64le", "s390x"})
-
-
-class _OpenHow(ctypes.Structure):
-    _fields_ = (("flags", ctypes.c_uint64), ("mode", ctypes.c_uint64), ("resolve", ctypes.c_uint64))
-
-
-@cache
-def _libc() -> ctypes.CDLL:
-    return ctypes.CDLL(None, use_errno=True)
-
-
-def _openat2(parent: int, path: str, flags: int) -> int:
-    """The kernel's own walk. It says EAGAIN when the tree moved under it, which is worth a few more tries."""
-    call = _libc().syscall
-    how = _OpenHow(flags=flags, mode=0, resolve=_RESOLVE)
-    code = errno.EAGAIN
-    for _ in range(8):
-        fd = call(
-            ctypes.c_long(_SYS_OPENAT2),
-            ctypes.c_int(parent),
-            ctypes.c_char_p(os.fsencode(path)),
-            ctypes.byref(how),
-            ctypes.c_size_t(ctypes.sizeof(how)),
-        )
-        if fd >= 0:
-            return int(fd)
-        code = ctypes.get_errno()
-        if code not in (errno.EAGAIN, errno.EINTR):
-            break
-    raise OSError(code, os.strerror(code))
-
-
-def _openat2_works(fd: int) -> bool:
-    """Whether the call exists here and keeps its promise (a sandbox may refuse it, an old kernel lacks it)."""
-    machine = os.uname()
-    if machine.sysname != "Linux" or machine.machine not in _SAME_NUMBER_ON:
-        return False
-    try:
-        os.close(_openat2(fd, ".", _O_PATH | os.O_DIRECTORY | os.O_CLOEXEC))
-    except OSError:
-        return False
-    try:
-        os.close(_openat2(fd, "..", _O_PATH | os.O_DIRECTORY | os.O_CLOEXEC))
-    except OSError as exc:
-        return exc.errno == errno.EXDEV
-    return False
