@@ -14,6 +14,7 @@ from codex_oss.config import Config
 from codex_oss.contracts.profiles import ModelProfile
 from codex_oss.policy.routing import Route
 from codex_oss.server.metrics import Metrics
+from codex_oss.server.turn_desk import TurnDesk, TurnEnd
 from codex_oss.server.turn_response import OpenTurns
 from codex_oss.server.turn_socket import TurnSockets
 from codex_oss.wire.events import TurnCompleted, TurnEvent, TurnStarted
@@ -34,6 +35,16 @@ class Unstored:
         """Nothing is kept."""
 
 
+class NotingDesk(TurnDesk):
+    """A desk that notes how turns ended."""
+
+    outcomes: list[str]
+
+    def ended(self, end: TurnEnd) -> None:
+        """Note it."""
+        self.outcomes.append(end.outcome)
+
+
 class Peer:
     """A client by hand, and a lane that waits for it."""
 
@@ -45,14 +56,10 @@ class Peer:
         self.incoming.put_nowait({"type": "websocket.connect"})
         self.broken = False
         self.outcomes: list[str] = []
-        bridge = SimpleNamespace(config=Config(), lane_for=lane_for or (lambda _: (ROUTE, self.lane)))
-        self.sockets = TurnSockets(
-            cast("Any", bridge), OpenTurns(), cast("Any", Unstored()), Metrics(), self.on_end, life_s=life_s
-        )
-
-    def on_end(self, request_id: str, request: TurnRequest, route: Route, outcome: str, *_: Any) -> None:
-        """Note how a turn ended."""
-        self.outcomes.append(outcome)
+        bridge = SimpleNamespace(config=Config(), profiles={}, lane_for=lane_for or (lambda _: (ROUTE, self.lane)))
+        desk = NotingDesk(cast("Any", bridge), Metrics())
+        desk.outcomes = self.outcomes
+        self.sockets = TurnSockets(desk, OpenTurns(), cast("Any", Unstored()), life_s=life_s)
 
     async def lane(self, request: TurnRequest) -> AsyncIterator[Sequence[TurnEvent]]:
         """Begins at once, ends when it is told to."""

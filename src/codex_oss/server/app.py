@@ -36,19 +36,18 @@ from starlette.types import ASGIApp
 
 from codex_oss.contracts.profiles import PRIMARY_KEY_ENV
 from codex_oss.errors import BridgeError, RequestError
-from codex_oss.policy.routing import Route
 from codex_oss.server.access import Access
 from codex_oss.server.chat_completions import ChatCompletions
 from codex_oss.server.errors import error_response, internal, json_response
 from codex_oss.server.metrics import CONTENT_TYPE, Metrics
 from codex_oss.server.request_body import read_body
 from codex_oss.server.stored_responses import StoredResponses
-from codex_oss.server.turn_response import OpenTurns, Outcome, TurnResponse
+from codex_oss.server.turn_desk import TurnDesk
+from codex_oss.server.turn_response import OpenTurns, TurnResponse
 from codex_oss.server.turn_socket import TurnSockets
 from codex_oss.wire.chat_request import encode_chat_request
 from codex_oss.wire.chat_stream import BYTES_PER_TOKEN
 from codex_oss.wire.codex_models import codex_models
-from codex_oss.wire.events import Usage
 from codex_oss.wire.items import TurnRequest
 from codex_oss.wire.responses_request import decode_body, decode_turn
 from codex_oss.wiring import Bridge
@@ -80,19 +79,19 @@ class Application:
         self._stored = StoredResponses(
             bridge.responses, turns, bridge.config.max_body_bytes, bridge.redactor.redact_value
         )
-        self._metrics = Metrics()
+        self._desk = TurnDesk(bridge, Metrics())
 
     def asgi(self) -> ASGIApp:
         """The whole application, access checks included."""
         routes = [
             *(Path(path, self.create_response, methods=["POST"]) for path in ("/v1/responses", "/responses")),
-            *ChatCompletions(self._bridge, self._turns, self._metrics, read_body, self._end).routes(),
+            *ChatCompletions(self._desk, self._turns, read_body).routes(),
             *(Path(path, self.models, methods=["GET"]) for path in ("/v1/models", "/models")),
             *(Path(path, self.health, methods=["GET"]) for path in ("/v1/health", "/health")),
             *(Path(f"{base}/responses/input_tokens", self.input_tokens, methods=["POST"]) for base in ("/v1", "")),
             *self._stored.routes(),
             Path("/metrics", self.metrics, methods=["GET"]),
-            *TurnSockets(self._bridge, self._turns, self._stored, self._metrics, self._end).routes(),
+            *TurnSockets(self._desk, self._turns, self._stored).routes(),
         ]
         handlers: dict[Any, Any] = {HTTPException: _http_error, BridgeError: _bridge_error, Exception: _unexpected}
         app = Starlette(routes=routes, exception_handlers=handlers, lifespan=self._lifespan)
@@ -103,16 +102,12 @@ class Application:
         """Decode a turn, choose its lane, and leave the rest to a TurnResponse."""
         try:
             request, obj = await self._decoded(http)
-            route, lane = self._bridge.lane_for(request)
-        except BridgeError:
-            self._metrics.refused()
+            accepted = self._desk.accept(http.state.request_id, "responses", request)
+        except BridgeError as exc:
+            self._desk.refused(exc)
             raise
-        self._metrics.begin(route)
-
-        def on_end(outcome: Outcome, usage: Usage | None, seconds: float) -> None:
-            self._end(http.state.request_id, request, route, outcome, usage, seconds)
-
-        return TurnResponse(request, lane, self._turns, on_end, self._stored.keeper(request, obj, route.lane))
+        keep = self._stored.keeper(request, obj, accepted.route.lane)
+        return TurnResponse(accepted, self._turns, self._desk.ended, keep)
 
     async def input_tokens(self, http: Request) -> Response:
         """How many tokens a turn would send, roughly: the upstream's tokenizer is not here."""
@@ -166,20 +161,7 @@ class Application:
 
     async def metrics(self, _: Request) -> Response:
         """Counters for Prometheus."""
-        return Response(self._metrics.render(), headers={"Content-Type": CONTENT_TYPE})
-
-    def _end(
-        self,
-        request_id: str,
-        request: TurnRequest,
-        route: Route,
-        outcome: Outcome,
-        usage: Usage | None,
-        seconds: float,
-    ) -> None:
-        label = route.profile.alias if route.profile.name in self._bridge.profiles else "other"
-        self._metrics.end(route, label, outcome, usage, seconds)
-        log.info("%s %s %s %s %s %.3fs", request_id, request.response_id, route.lane, request.model, outcome, seconds)
+        return Response(self._desk.metrics.render(), headers={"Content-Type": CONTENT_TYPE})
 
     @asynccontextmanager
     async def _lifespan(self, _: Starlette) -> AsyncIterator[None]:

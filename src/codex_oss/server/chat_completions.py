@@ -15,31 +15,23 @@ from starlette.requests import Request
 from starlette.routing import Route as Path
 
 from codex_oss.errors import BridgeError
-from codex_oss.policy.routing import Route
-from codex_oss.server.metrics import Metrics
-from codex_oss.server.turn_response import OpenTurns, Outcome, TurnResponse
+from codex_oss.server.turn_desk import TurnDesk
+from codex_oss.server.turn_response import OpenTurns, TurnResponse
 from codex_oss.wire.completions_request import decode_chat_turn, wants_usage
 from codex_oss.wire.completions_stream import ChatEncoder
-from codex_oss.wire.events import Usage
-from codex_oss.wire.items import TurnRequest
 from codex_oss.wire.responses_request import decode_body
-from codex_oss.wiring import Bridge
 
 PATHS = ("/v1/chat/completions", "/chat/completions")
 ReadBody = Callable[[Request, int], Awaitable[bytes]]
-OnEnd = Callable[[str, TurnRequest, Route, Outcome, Usage | None, float], None]
-"""Request id, turn, route, outcome, usage, seconds."""
 
 
 class ChatCompletions:
-    """The handler, bound to one bridge. on_end is called once for each turn that began."""
+    """The handler, bound to one bridge."""
 
-    def __init__(self, bridge: Bridge, turns: OpenTurns, metrics: Metrics, read_body: ReadBody, on_end: OnEnd) -> None:
-        self._bridge = bridge
+    def __init__(self, desk: TurnDesk, turns: OpenTurns, read_body: ReadBody) -> None:
+        self._desk = desk
         self._turns = turns
-        self._metrics = metrics
         self._read_body = read_body
-        self._on_end = on_end
 
     def routes(self) -> list[Path]:
         """The routes to join into the application."""
@@ -48,7 +40,7 @@ class ChatCompletions:
     async def create(self, http: Request) -> Any:
         """Decode a turn, choose its lane, and leave the rest to a TurnResponse."""
         try:
-            obj = decode_body(await self._read_body(http, self._bridge.config.max_body_bytes))
+            obj = decode_body(await self._read_body(http, self._desk.bridge.config.max_body_bytes))
             request = decode_chat_turn(
                 obj,
                 response_id=f"resp_{secrets.token_hex(16)}",
@@ -56,13 +48,8 @@ class ChatCompletions:
                 headers={name.lower(): value for name, value in http.headers.items()},
             )
             encoder = ChatEncoder(request, include_usage=wants_usage(obj))
-            route, lane = self._bridge.lane_for(request)
-        except BridgeError:
-            self._metrics.refused()
+            accepted = self._desk.accept(http.state.request_id, "chat", request)
+        except BridgeError as exc:
+            self._desk.refused(exc)
             raise
-        self._metrics.begin(route)
-
-        def on_end(outcome: Outcome, usage: Usage | None, seconds: float) -> None:
-            self._on_end(http.state.request_id, request, route, outcome, usage, seconds)
-
-        return TurnResponse(request, lane, self._turns, on_end, encoder=encoder)
+        return TurnResponse(accepted, self._turns, self._desk.ended, encoder=encoder)

@@ -22,7 +22,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing, suppress
-from typing import Any, Final, Literal, Protocol
+from typing import Any, Final, Protocol
 
 import msgspec
 from starlette.responses import Response
@@ -30,14 +30,13 @@ from starlette.types import Receive, Scope, Send
 
 from codex_oss.errors import BridgeError, fault_of
 from codex_oss.server.errors import error_response, internal
-from codex_oss.wire.events import Lane, TurnCompleted, TurnEvent, TurnFailed, TurnIncomplete, Usage, batches_of
-from codex_oss.wire.items import TurnRequest
+from codex_oss.server.turn_desk import AcceptedTurn, Outcome, TurnEnd
+from codex_oss.wire.events import TurnCompleted, TurnEvent, TurnFailed, TurnIncomplete, TurnStarted, Usage, batches_of
 from codex_oss.wire.responses_stream import ResponseEncoder
 
 log = logging.getLogger(__name__)
 
-Outcome = Literal["completed", "incomplete", "failed", "refused", "cancelled"]
-OnEnd = Callable[[Outcome, Usage | None, float], None]
+OnEnd = Callable[[TurnEnd], None]
 Keep = Callable[[dict[str, Any]], Awaitable[None]]
 """Takes the response object of an ended turn to where it is stored; bounded in time, never raises."""
 
@@ -116,36 +115,38 @@ class TurnEncoder(Protocol):
 
 
 class TurnResponse:
-    """One turn. on_end is called once with the outcome, the usage and the seconds it took. keep: where it is stored.
+    """One turn. on_end is called once. keep: where it is stored.
 
     encoder: the form of the answer; that of the Responses API unless given.
     """
 
     def __init__(
         self,
-        request: TurnRequest,
-        lane: Lane,
+        accepted: AcceptedTurn,
         turns: OpenTurns,
         on_end: OnEnd,
         keep: Keep | None = None,
         encoder: TurnEncoder | None = None,
     ) -> None:
         self.ended = asyncio.Event()
-        self.response_id = request.response_id
+        self.response_id = accepted.request.response_id
         self.keep = keep
-        self._request = request
-        self._lane = lane
+        self._accepted = accepted
+        self._request = accepted.request
         self._turns = turns
         self._on_end = on_end
-        self._encoder = encoder or ResponseEncoder(request, now=time.time)
+        self._encoder = encoder or ResponseEncoder(accepted.request, now=time.time)
+        self._started: TurnStarted | None = None
+        self._begun_at = 0.0
+        self._first_batch_s: float | None = None
         self._begun = False
-        self._refused = False
+        self._refused: BridgeError | None = None
         self._interrupted = False
         self._task: asyncio.Task[None] | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Run the turn until it ended or the client left."""
-        started = time.monotonic()
+        self._begun_at = time.monotonic()
         self._turns.add(self)
         self._task = asyncio.create_task(self._run(scope, receive, send))
         gone = asyncio.create_task(_disconnected(receive))
@@ -162,7 +163,7 @@ class TurnResponse:
                     log.error("%s: could not end properly: %s", self._request.response_id, fault_of(failure))
             self._turns.discard(self)
             self.ended.set()
-            self._on_end(self._outcome(), self._encoder.usage, time.monotonic() - started)
+            self._on_end(self._end_of_turn())
             if self.keep is not None and self._begun and not self._refused and not self._encoder.terminal:
                 await self.keep({**self.response(), "status": "cancelled"})
 
@@ -203,8 +204,10 @@ class TurnResponse:
 
     async def _relay(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass every batch on. The answer ends with the terminal event; the lane may then still tidy up."""
-        async with aclosing(batches_of(self._lane, self._request)) as batches:
+        async with aclosing(batches_of(self._accepted.lane, self._request)) as batches:
             async for events in batches:
+                if self._started is None:
+                    self._started = next((event for event in events if isinstance(event, TurnStarted)), None)
                 ended = self._encoder.terminal
                 frames = self._encoder.encode(events)
                 if self._encoder.terminal and not ended:
@@ -224,7 +227,7 @@ class TurnResponse:
         if self._request.stream:
             await self._write(send, frames, last=True)
         else:
-            self._begun = True
+            self._begin()
             body = msgspec.json.encode(self._encoder.response())
             await Response(body, media_type="application/json")(scope, receive, send)
 
@@ -233,22 +236,38 @@ class TurnResponse:
             await self.keep(self.response())
 
     async def _refuse(self, error: BridgeError, scope: Scope, receive: Receive, send: Send) -> None:
-        self._begun = self._refused = True
+        self._begun, self._refused = True, error
         await error_response(error)(scope, receive, send)
 
     async def _write(self, send: Send, frames: bytes, *, last: bool = False) -> None:
         if not self._begun:
-            self._begun = True
+            self._begin()
             await send({"type": "http.response.start", "status": 200, "headers": list(SSE_HEADERS)})
         await send({"type": "http.response.body", "body": frames, "more_body": not last})
 
-    def _outcome(self) -> Outcome:
-        if self._refused:
-            return "refused"
-        ended = self._encoder.outcome
-        if ended is None:
-            return "cancelled"
-        return _OUTCOMES[type(ended).__name__]
+    def _begin(self) -> None:
+        self._begun = True
+        self._first_batch_s = time.monotonic() - self._begun_at
+
+    def _end_of_turn(self) -> TurnEnd:
+        outcome: Outcome
+        ended, code = self._encoder.outcome, ""
+        if self._refused is not None:
+            outcome, code = "refused", self._refused.code
+        elif ended is None:
+            outcome = "cancelled"
+        else:
+            outcome = _OUTCOMES[type(ended).__name__]
+            code = ended.code if isinstance(ended, TurnFailed) else ""
+        return TurnEnd(
+            self._accepted,
+            outcome,
+            time.monotonic() - self._begun_at,
+            error_code=code,
+            usage=self._encoder.usage,
+            started=self._started,
+            first_batch_s=self._first_batch_s,
+        )
 
 
 _OUTCOMES: Final[dict[str, Outcome]] = {

@@ -27,7 +27,7 @@ import json
 import logging
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
@@ -38,17 +38,15 @@ from starlette.routing import WebSocketRoute
 from starlette.types import Message, Receive, Scope, Send
 
 from codex_oss.errors import BridgeError, InvalidRequest, RequestError
-from codex_oss.policy.routing import Route
 from codex_oss.server.errors import error_response, internal
-from codex_oss.server.metrics import Metrics
 from codex_oss.server.stored_responses import StoredResponses
-from codex_oss.server.turn_response import SHUTDOWN, Keep, OpenTurns, Outcome, TurnResponse
-from codex_oss.wire.events import Lane, TurnCompleted, TurnEvent, TurnFailed, TurnStarted, Usage
+from codex_oss.server.turn_desk import AcceptedTurn, TurnDesk
+from codex_oss.server.turn_response import SHUTDOWN, Keep, OpenTurns, TurnResponse
+from codex_oss.wire.events import TurnCompleted, TurnEvent, TurnFailed, TurnStarted
 from codex_oss.wire.items import TurnRequest
 from codex_oss.wire.responses_request import decode_body, decode_turn
 from codex_oss.wire.responses_stream import ResponseEncoder
 from codex_oss.wire.stored_items import RawItem, TurnItems, history_of, new_items
-from codex_oss.wiring import Bridge
 
 log = logging.getLogger(__name__)
 
@@ -65,9 +63,6 @@ LIMIT_REACHED: Final = RequestError(
     code="websocket_connection_limit_reached",
 )
 
-OnEnd = Callable[[str, TurnRequest, Route, Outcome, Usage | None, float], None]
-"""Request id, turn, route, outcome, usage, seconds."""
-
 
 @dataclass(frozen=True, slots=True)
 class Latest:
@@ -83,28 +78,17 @@ class Latest:
 
 
 class TurnSockets:
-    """The routes, bound to one bridge. on_end is called once for each turn that began."""
+    """The routes, bound to one bridge."""
 
-    def __init__(
-        self,
-        bridge: Bridge,
-        turns: OpenTurns,
-        stored: StoredResponses,
-        metrics: Metrics,
-        on_end: OnEnd,
-        *,
-        life_s: float = LIFE_S,
-    ) -> None:
-        self.bridge = bridge
+    def __init__(self, desk: TurnDesk, turns: OpenTurns, stored: StoredResponses, *, life_s: float = LIFE_S) -> None:
+        self.desk = desk
         self.turns = turns
         self.stored = stored
-        self.metrics = metrics
-        self.on_end = on_end
         self.life_s = life_s
 
     def routes(self) -> list[WebSocketRoute]:
         """Where turns are taken; an upgrade anywhere else is refused, which sends a client back to HTTP."""
-        taken = [WebSocketRoute(path, self) for path in PATHS] if self.bridge.config.websockets else []
+        taken = [WebSocketRoute(path, self) for path in PATHS] if self.desk.bridge.config.websockets else []
         return [*taken, WebSocketRoute("/{path:path}", _Refused())]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -214,15 +198,17 @@ class TurnSocket:
         try:
             obj, history, size = await self._completed(obj, latest, size)
             request = self._decode(obj, history)
-            route, lane = self._sockets.bridge.lane_for(request)
+            accepted = self._sockets.desk.accept(self._request_id, "websocket", request)
         except BridgeError as exc:
-            self._sockets.metrics.refused()
+            self._sockets.desk.refused(exc)
             if latest is not None:
                 self._latest = None
             await self._refuse(exc)
             return
-        keep = self._keeper(request, route, obj, () if latest is None or latest.stored else latest.items)
-        encoder = await self._run(request, route, _warm_up if obj.get("generate") is False else lane, keep)
+        if obj.get("generate") is False:
+            accepted = msgspec.structs.replace(accepted, lane=_warm_up)
+        keep = self._keeper(accepted, obj, () if latest is None or latest.stored else latest.items)
+        encoder = await self._run(accepted, keep)
         self._latest = None
         if encoder.outcome is not None and not isinstance(encoder.outcome, TurnFailed):
             output = encoder.response()["output"]
@@ -264,24 +250,18 @@ class TurnSocket:
             history=history,
         )
 
-    def _keeper(
-        self, request: TurnRequest, route: Route, obj: dict[str, Any], unstored: Sequence[RawItem]
-    ) -> Keep | None:
+    def _keeper(self, accepted: AcceptedTurn, obj: dict[str, Any], unstored: Sequence[RawItem]) -> Keep | None:
         """What stores the turn. unstored: what it continues, when only this connection knows it; it begins anew."""
+        request = accepted.request
         if unstored:
             request = msgspec.structs.replace(request, previous_response_id=None)
             obj = {**obj, "input": [*unstored, *new_items(obj)]}
-        return self._sockets.stored.keeper(request, obj, route.lane)
+        return self._sockets.stored.keeper(request, obj, accepted.route.lane)
 
-    async def _run(self, request: TurnRequest, route: Route, lane: Lane, keep: Keep | None) -> ResponseEncoder:
+    async def _run(self, accepted: AcceptedTurn, keep: Keep | None) -> ResponseEncoder:
         sockets = self._sockets
-        encoder = ResponseEncoder(request, now=time.time, framing="lines")
-
-        def on_end(outcome: Outcome, usage: Usage | None, seconds: float) -> None:
-            sockets.on_end(self._request_id, request, route, outcome, usage, seconds)
-
-        sockets.metrics.begin(route)
-        turn = TurnResponse(request, lane, sockets.turns, on_end, keep, encoder)
+        encoder = ResponseEncoder(accepted.request, now=time.time, framing="lines")
+        turn = TurnResponse(accepted, sockets.turns, sockets.desk.ended, keep, encoder)
         await turn(HTTP_SCOPE, self._left, self._send_turn)
         return encoder
 
@@ -317,7 +297,7 @@ class TurnSocket:
 
     @property
     def _max_bytes(self) -> int:
-        return self._sockets.bridge.config.max_body_bytes
+        return self._sockets.desk.bridge.config.max_body_bytes
 
 
 async def _warm_up(request: TurnRequest) -> AsyncIterator[Sequence[TurnEvent]]:

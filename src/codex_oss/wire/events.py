@@ -69,9 +69,18 @@ class Usage(Struct, frozen=True, gc=False):
 
 
 class TurnStarted(Struct, frozen=True, gc=False):
-    """The lane took the turn. upstream_model: what really answers, for the log."""
+    """The lane took the turn: somebody answers."""
 
     upstream_model: str = ""
+    """What really answers, as the upstream calls it."""
+    profile: str = ""
+    """Name of the model profile that answers; empty in a lane without one."""
+    reason: str = "initial_attempt"
+    """Why this one answers; a stable code."""
+    attempts: int = 1
+    """Requests that were made for it, the answered one included."""
+    queued_s: float = 0.0
+    """What it waited for a free slot."""
 
 
 class ItemStarted(Struct, frozen=True, gc=False):
