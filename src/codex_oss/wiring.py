@@ -31,6 +31,7 @@ from codex_oss.services.capacity import CapacityGate
 from codex_oss.services.mission_runner import MissionRunner
 from codex_oss.services.mission_store import MissionStore
 from codex_oss.services.project_files import ProjectRoot
+from codex_oss.services.request_log import RequestLog
 from codex_oss.services.response_rows import Bounds
 from codex_oss.services.response_store import ResponseStore
 from codex_oss.services.state_files import read_plain
@@ -44,6 +45,8 @@ PRIMARY_KEY_NAMES = (PRIMARY_KEY_ENV, "UPSTREAM_API_KEY")
 
 STATE_FOLDER = PurePosixPath(".codex-oss/state")
 """The folder of the bridge's own state, in the project."""
+OWN_FILES = {"state_db": "PROXY_STATE_DB", "request_log": "PROXY_LOG_PATH"}
+"""Settings that name a file which the bridge writes, and the variable that may place it anywhere."""
 MAX_TOML_BYTES = 8 * 1024 * 1024
 MAX_AUDITED_BYTES = 64 * 1024 * 1024
 """A file above this is said to be changed or gone by the audit: no mission could have read it whole."""
@@ -73,6 +76,7 @@ class Bridge:
     root: ProjectRoot
     responses: ResponseStore
     redactor: Redactor
+    requests: RequestLog
 
     def route(self, model: str) -> Route:
         """Which lane and profile answer to *model*; see `policy.routing`."""
@@ -110,6 +114,7 @@ class Bridge:
         """Close the connection pool, the stored responses and the project."""
         await self.upstream.aclose()
         await self.responses.aclose()
+        self.requests.close()
         self.root.close()
 
 
@@ -146,7 +151,8 @@ def build(settings: Settings, project: Path, environ: Mapping[str, str]) -> Brid
     gate = CapacityGate(config.max_upstream_concurrency)
     lanes: dict[str, Lane] = {}
     responses, redactor = _response_store(config, project), Redactor(_held_secrets(config, profiles, key_of))
-    bridge = Bridge(config, project, profiles, lanes, gate, upstream, key_of, ProjectRoot(project), responses, redactor)
+    root, requests = ProjectRoot(project), _request_log(config, project)
+    bridge = Bridge(config, project, profiles, lanes, gate, upstream, key_of, root, responses, redactor, requests)
     lanes["oss"] = OssLane(
         resolve=lambda model: bridge.route(model).profile,
         profiles=profiles,
@@ -203,6 +209,11 @@ def _response_store(config: Config, project: Path) -> ResponseStore:
     return ResponseStore(path, bounds, ours=path.parent == project / STATE_FOLDER)
 
 
+def _request_log(config: Config, project: Path) -> RequestLog:
+    path = project / config.request_log
+    return RequestLog(path, ours=path.parent == project / STATE_FOLDER, max_bytes=config.request_log_max_bytes)
+
+
 def _held_secrets(config: Config, profiles: Mapping[str, ModelProfile], key_of: Callable[[str], str]) -> list[str]:
     """Every key this process holds; the public default of the local key is no secret."""
     keys = {key_of(profile.key_env) for profile in profiles.values() if profile.key_env}
@@ -227,11 +238,12 @@ def _config(
         paths.insert(0, project / ".codex-oss" / "config.toml")
     files = [(str(path), _read_toml(path, problems)) for path in paths]
     config, more = parse_config(flags=flags, environ=environ, files=files)
-    named = str(files[0][1].get("state_db", "")).strip() if project is not None else ""
-    if named and named == config.state_db and PurePosixPath(named).parent != STATE_FOLDER:
-        # Whoever clones a repository clones its configuration: it must not choose a file anywhere on the machine.
-        told = f"a project's file can only name one in {STATE_FOLDER}/; use PROXY_STATE_DB or your own config.toml"
-        more.append(ConfigProblem(str(paths[0]), "state_db", told))
+    for key, variable in OWN_FILES.items():
+        named = str(files[0][1].get(key, "")).strip() if project is not None else ""
+        if named and named == getattr(config, key) and PurePosixPath(named).parent != STATE_FOLDER:
+            # Whoever clones a repository clones its configuration: it must not choose a file anywhere on the machine.
+            told = f"a project's file can only name one in {STATE_FOLDER}/; use {variable} or your own config.toml"
+            more.append(ConfigProblem(str(paths[0]), key, told))
     return config, problems + more
 
 

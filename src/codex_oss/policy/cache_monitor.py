@@ -1,7 +1,7 @@
 """Whether a conversation keeps its prompt cache, and when not, why: one named warning after two bad steps in a row.
 
-Counterparts: `policy.prompt_prefix` makes the fingerprint of a turn; `server.turn_notes` feeds the monitor, off the path
-of deltas; `/metrics`, `/health` and `codex-oss status` show its facts.
+Counterparts: `policy.prompt_prefix` makes the fingerprint of a turn; `server.turn_notes` feeds the monitor, off the
+path of deltas; `/metrics`, `/health` and `codex-oss status` show its facts.
 
     ended turn ─► identity? ─► prefix as before? ─► cache as large as the last prompt? ─► ok
                      │ missing      │ changed: which layer       │ no
@@ -16,8 +16,8 @@ Rules that hold here:
 1. A series is one (thread, model). Without a thread the session stands for it, then the cache key, then a hash of what
    never changes in a conversation: the instructions and the first item behind them.
 2. A longer conversation is no change. A tail that was part of one prompt only may be replaced (a retry, an edit).
-3. What must cost the cache is expected and never counts: the first turn, another model or upstream, a compaction, minutes
-   of idling.
+3. What must cost the cache is expected and never counts: the first turn, another model or upstream, a compaction,
+   minutes of idling.
 4. An upstream that reports no cached tokens never alarms by measurement, nor does a prompt below `MIN_CACHED_TOKENS`.
 5. The measure is cached tokens against the *last* prompt: new text is never cached, however long it is.
 6. Memory is bounded: `max_series` series, the least recently used goes; `MAX_WARNINGS` warnings are remembered.
@@ -52,7 +52,7 @@ CAUSES: Final[dict[str, str]] = {
     "tools_changed": "the tools or their order are not those of the turn before",
     "first_items_changed": "the first items of the conversation are not those of the turn before",
     "history_rewritten": "items in the middle of the conversation were changed or removed",
-    "cache_dropped": "the conversation only grew, but the upstream read less than half of the last prompt from its cache",
+    "cache_dropped": "the conversation only grew, but less than half of the last prompt came from the upstream's cache",
 }
 """Cause of a bad step to what it means."""
 EXPECTED: Final[dict[str, str]] = {

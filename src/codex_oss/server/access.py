@@ -14,25 +14,34 @@ from __future__ import annotations
 
 import hmac
 import secrets
+from collections.abc import Callable
 from typing import Final
 
 from starlette.datastructures import Headers
+from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from codex_oss.config import LOOPBACK_HOSTS, Config
-from codex_oss.errors import RequestError, Unauthorized
+from codex_oss.errors import BridgeError, RequestError, Unauthorized
 from codex_oss.server.errors import error_response
+from codex_oss.server.turn_notes import Arrival, arrival_of
 
 OPEN_PATHS: Final = ("/health", "/v1/health")
+PATHS_OF_TURNS: Final = (("responses", "responses"), ("chat/completions", "chat"))
 HEADS: Final = ("http.response.start", "websocket.http.response.start", "websocket.accept")
+SURFACES: Final = {f"{base}/{path}": surface for base in ("", "/v1") for path, surface in PATHS_OF_TURNS}
+"""Where turns are taken; a request refused there is told to the request log."""
 WILDCARD_HOSTS: Final = ("0.0.0.0", "::")  # noqa: S104 (compared, not bound)
 
 
 class Access:
-    """The wrapper. config: `local_key`, `host` and `allowed_origins` are used."""
+    """The wrapper. config: `local_key`, `host` and `allowed_origins` are used. on_refusal: told of refused turns."""
 
-    def __init__(self, app: ASGIApp, config: Config) -> None:
+    def __init__(
+        self, app: ASGIApp, config: Config, on_refusal: Callable[[BridgeError, Arrival], None] = lambda *_: None
+    ) -> None:
         self._app = app
+        self._on_refusal = on_refusal
         self._key = config.local_key.encode()
         self._hosts = {*LOOPBACK_HOSTS, config.host.lower()}
         self._any_host = config.host in WILDCARD_HOSTS
@@ -54,6 +63,8 @@ class Access:
 
         refusal = self.refusal(Headers(scope=scope), scope["path"])
         app = self._app if refusal is None else error_response(refusal)
+        if refusal is not None and (surface := SURFACES.get(scope["path"])):
+            self._on_refusal(refusal, arrival_of(HTTPConnection(scope), surface))
         await app(scope, receive, send_with_id)
 
     def refusal(self, headers: Headers, path: str) -> RequestError | None:

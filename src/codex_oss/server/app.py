@@ -17,6 +17,7 @@ Any other path is a 404 and any other method a 405, both as JSON.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import logging
 import secrets
@@ -39,10 +40,12 @@ from codex_oss.errors import BridgeError, RequestError
 from codex_oss.server.access import Access
 from codex_oss.server.chat_completions import ChatCompletions
 from codex_oss.server.errors import error_response, internal, json_response
-from codex_oss.server.metrics import CONTENT_TYPE, Metrics
+from codex_oss.server.metrics import Metrics
+from codex_oss.server.metrics_page import CONTENT_TYPE, Gauges, render_metrics
 from codex_oss.server.request_body import read_body
 from codex_oss.server.stored_responses import StoredResponses
 from codex_oss.server.turn_desk import TurnDesk
+from codex_oss.server.turn_notes import Arrival, arrival_of
 from codex_oss.server.turn_response import OpenTurns, TurnResponse
 from codex_oss.server.turn_socket import TurnSockets
 from codex_oss.wire.chat_request import encode_chat_request
@@ -96,34 +99,36 @@ class Application:
         handlers: dict[Any, Any] = {HTTPException: _http_error, BridgeError: _bridge_error, Exception: _unexpected}
         app = Starlette(routes=routes, exception_handlers=handlers, lifespan=self._lifespan)
         app.router.redirect_slashes = False
-        return Access(app, self._bridge.config)
+        return Access(app, self._bridge.config, self._desk.refused)
 
     async def create_response(self, http: Request) -> Any:
         """Decode a turn, choose its lane, and leave the rest to a TurnResponse."""
+        arrival = arrival_of(http, "responses")
         try:
-            request, obj = await self._decoded(http)
-            accepted = self._desk.accept(http.state.request_id, "responses", request)
+            request, obj = await self._decoded(http, arrival)
+            accepted = self._desk.accept(arrival.request_id, "responses", request, bytes_in=arrival.bytes_in)
         except BridgeError as exc:
-            self._desk.refused(exc)
+            self._desk.refused(exc, arrival)
             raise
         keep = self._stored.keeper(request, obj, accepted.route.lane)
         return TurnResponse(accepted, self._turns, self._desk.ended, keep)
 
     async def input_tokens(self, http: Request) -> Response:
         """How many tokens a turn would send, roughly: the upstream's tokenizer is not here."""
-        request, _ = await self._decoded(http)
+        request, _ = await self._decoded(http, arrival_of(http, "responses"))
         body, _ = encode_chat_request(request, self._bridge.route(request.model).profile, stream=False)
         return json_response({"object": "response.input_tokens", "input_tokens": len(body) // BYTES_PER_TOKEN})
 
-    async def _decoded(self, http: Request) -> tuple[TurnRequest, dict[str, Any]]:
+    async def _decoded(self, http: Request, arrival: Arrival) -> tuple[TurnRequest, dict[str, Any]]:
         """The turn that a body asks for, and its JSON object, both completed from what is stored."""
-        body = await read_body(http, self._bridge.config.max_body_bytes)
-        obj, history = await self._stored.complete(decode_body(body))
+        obj = decode_body(await read_body(http, self._bridge.config.max_body_bytes))
+        arrival.model = obj.get("model")
+        obj, history = await self._stored.complete(obj)
         request = decode_turn(
             obj,
             response_id=f"resp_{secrets.token_hex(16)}",
             created_at=int(time.time()),
-            headers={name.lower(): value for name, value in http.headers.items()},
+            headers=arrival.headers,
             history=history,
         )
         return request, obj
@@ -155,13 +160,32 @@ class Application:
             "lanes": sorted(bridge.lanes),
             "gpt_model_strategy": bridge.config.gpt_strategy,
             "in_flight": len(self._turns),
+            "waiting": bridge.gate.waiting,
+            "slots": {"total": bridge.gate.max_total, "taken": bridge.gate.under_way},
             "state_db": msgspec.to_builtins(bridge.responses.facts),
+            "request_log": msgspec.to_builtins(bridge.requests.facts),
+            "prompt_cache": self._desk.notes.cache_summary(),
         }
         return json_response(facts)
 
     async def metrics(self, _: Request) -> Response:
         """Counters for Prometheus."""
-        return Response(self._desk.metrics.render(), headers={"Content-Type": CONTENT_TYPE})
+        page = await asyncio.to_thread(render_metrics, self._desk.metrics.snapshot(), self._gauges())
+        return Response(page, headers={"Content-Type": CONTENT_TYPE})
+
+    def _gauges(self) -> Gauges:
+        gate, stored = self._bridge.gate, self._bridge.responses.facts
+        return Gauges(
+            slots=gate.max_total,
+            slots_taken=gate.under_way,
+            waiting=gate.waiting,
+            stored_responses=stored.responses,
+            stored_bytes=stored.bytes,
+            cache=self._desk.notes.monitor.facts,
+            request_log=self._bridge.requests.facts,
+            version=self._identity.version,
+            source_hash=self._identity.source_hash,
+        )
 
     @asynccontextmanager
     async def _lifespan(self, _: Starlette) -> AsyncIterator[None]:

@@ -139,6 +139,7 @@ class TurnResponse:
         self._started: TurnStarted | None = None
         self._begun_at = 0.0
         self._first_batch_s: float | None = None
+        self._bytes_out = 0
         self._begun = False
         self._refused: BridgeError | None = None
         self._interrupted = False
@@ -229,6 +230,7 @@ class TurnResponse:
         else:
             self._begin()
             body = msgspec.json.encode(self._encoder.response())
+            self._bytes_out = len(body)
             await Response(body, media_type="application/json")(scope, receive, send)
 
     async def _keep_response(self) -> None:
@@ -243,6 +245,7 @@ class TurnResponse:
         if not self._begun:
             self._begin()
             await send({"type": "http.response.start", "status": 200, "headers": list(SSE_HEADERS)})
+        self._bytes_out += len(frames)
         await send({"type": "http.response.body", "body": frames, "more_body": not last})
 
     def _begin(self) -> None:
@@ -267,6 +270,7 @@ class TurnResponse:
             usage=self._encoder.usage,
             started=self._started,
             first_batch_s=self._first_batch_s,
+            bytes_out=self._bytes_out,
         )
 
 

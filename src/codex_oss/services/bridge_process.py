@@ -29,7 +29,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import filelock
 import msgspec
@@ -82,6 +82,15 @@ class BridgeHealth(msgspec.Struct, frozen=True):
     """Key variable to whether it is set."""
     lanes: list[str] = []
     gpt_model_strategy: str = ""
+    in_flight: int = 0
+    """Turns under way."""
+    waiting: int = 0
+    """Turns that wait for a slot."""
+    slots: dict[str, int] = {}
+    """`total` and `taken`: upstream requests."""
+    state_db: dict[str, Any] = {}
+    request_log: dict[str, Any] = {}
+    prompt_cache: dict[str, Any] = {}
 
 
 @dataclass(frozen=True, slots=True)
