@@ -29,6 +29,7 @@ from codex_oss.policy.cache_monitor import CAUSES, CacheMonitor, Identity, Turn
 from codex_oss.policy.exposure import Redactor
 from codex_oss.policy.printable import INVISIBLE
 from codex_oss.policy.prompt_prefix import prefix_of
+from codex_oss.policy.routing import Route
 from codex_oss.services.request_log import RequestLog
 from codex_oss.services.request_record import (
     MAX_CHARS,
@@ -39,7 +40,7 @@ from codex_oss.services.request_record import (
     Tokens,
     encode_record,
 )
-from codex_oss.wire.events import Usage
+from codex_oss.wire.events import TurnStarted, Usage
 from codex_oss.wire.responses_request import identity_fields
 
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ class TurnNotes:
         turn, request, started = end.turn, end.turn.request, end.started
         asked = turn.route.profile
         reason = started.reason if started else ""
-        answered = (started.profile or (asked.name if turn.route.lane == "oss" else "")) if started else ""
+        answered, deviates = _answered(turn.route, started)
         record = RequestRecord(
             time=_iso(at),
             request_id=turn.request_id,
@@ -118,7 +119,7 @@ class TurnNotes:
             profile_asked=self._clean(asked.name),
             profile=self._clean(answered),
             upstream_model=self._clean(started.upstream_model) if started else "",
-            deviation=bool(started) and (reason not in AS_ASKED or answered not in ("", asked.name)),
+            deviation=deviates,
             reason=reason,
             attempts=started.attempts if started else 0,
             outcome=end.outcome,
@@ -176,6 +177,15 @@ def arrival_of(http: HTTPConnection, surface: str) -> Arrival:
     told = headers.get("content-length", "")
     size = int(told) if told.isascii() and told.isdecimal() and len(told) <= 15 else None
     return Arrival(http.state.request_id, surface, headers, begun_s=time.monotonic(), bytes_in=size)
+
+
+def _answered(route: Route, started: TurnStarted | None) -> tuple[str, bool]:
+    """The profile that answered (empty when unknown), and whether that is another one than was asked for."""
+    if started is None or route.lane != "oss":
+        return (started.profile if started else ""), started is not None and started.reason not in AS_ASKED
+    same = started.upstream_model == route.profile.model
+    answered = started.profile or (route.profile.name if same else "")
+    return answered, started.reason not in AS_ASKED or answered != route.profile.name
 
 
 def _cleaned(redactor: Redactor, text: str) -> str:
