@@ -82,12 +82,13 @@ def requests(
     from codex_oss.services.request_history import follow_records, last_records
     from codex_oss.wiring import read_config
 
-    path = project / read_config(project, {}, os.environ).request_log
+    named = read_config(project, {}, os.environ).request_log
+    path = project / named
     fits = _filter(model, outcome, session)
     try:
         found = last_records(path, count, fits, since=_since(since) if since else "")
         if not found and not follow and not as_json:
-            click.echo(_nothing(path, filtered=bool(model or outcome or session or since)))
+            click.echo(_nothing(path.exists(), named, filtered=bool(model or outcome or session or since)))
             return
         _print(found, as_json, head=True)
         if follow:
@@ -133,8 +134,8 @@ def _since(text: str) -> str:
         ) from None
 
 
-def _nothing(path: Path, *, filtered: bool) -> str:
-    if path.exists():
+def _nothing(exists: bool, path: str, *, filtered: bool) -> str:
+    if exists:
         return "No request fits." if filtered else "The request log is empty."
     return f"No request yet: {path} is written when the bridge has answered or refused one."
 
