@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from websockets.exceptions import InvalidStatus
+from websockets.sync.client import connect
 
 from tests.fakes.bridge_process import LOCAL_KEY, UPSTREAM_KEY, BridgeProcess, running_bridge
 from tests.fakes.chat_upstream import Answer, ChatUpstream, Request, Send, error, held, text, tool_call
@@ -130,6 +132,25 @@ def test_every_refusal_is_told(tmp_path: Path) -> None:
         "estimated": False,
     }
     assert 'codex_oss_refusals_total{error_type="model_not_found"} 1.0' in page
+
+
+def test_a_refused_frame_and_a_refused_upgrade_are_told(tmp_path: Path) -> None:
+    """On a WebSocket: a frame that is no JSON, a name that nobody answers to, and an upgrade without the key."""
+    with running_bridge(tmp_path / "project") as bridge:
+        address = f"ws://127.0.0.1:{bridge.port}/v1/responses"
+        with pytest.raises(InvalidStatus):
+            connect(address)
+        with connect(address, additional_headers={"Authorization": f"Bearer {LOCAL_KEY}", "session-id": "s"}) as socket:
+            socket.send("{")
+            socket.recv(10)
+            socket.send(json.dumps({"type": "response.create", "model": "nobody", "input": "x"}))
+            socket.recv(10)
+        lines = records(bridge, 3)
+    assert [(line["surface"], line["error_code"], line["model"], line["session"]) for line in lines] == [
+        ("websocket", "unauthorized", "", ""),
+        ("websocket", "invalid_request", "", "s"),
+        ("websocket", "model_not_found", "nobody", "s"),
+    ]
 
 
 def test_a_deviation_is_told(tmp_path: Path) -> None:

@@ -86,13 +86,16 @@ def requests(
     path = project / named
     fits = _filter(model, outcome, session)
     try:
+        coming = follow_records(path, fits) if follow else iter(())  # from before the look back: nothing is missed
         found = last_records(path, count, fits, since=_since(since) if since else "")
         if not found and not follow and not as_json:
             click.echo(_nothing(path.exists(), named, filtered=bool(model or outcome or session or since)))
             return
         _print(found, as_json, head=True)
-        if follow:
-            for record in follow_records(path, fits):
+        sys.stdout.flush()
+        shown = set(found)
+        for record in coming:
+            if record not in shown:
                 _print([record], as_json)
                 sys.stdout.flush()
     except BrokenPipeError:

@@ -63,7 +63,7 @@ class Access:
 
         refusal = self.refusal(Headers(scope=scope), scope["path"])
         app = self._app if refusal is None else error_response(refusal)
-        if refusal is not None and (surface := SURFACES.get(scope["path"])):
+        if refusal is not None and (surface := _surface(scope)):
             self._on_refusal(refusal, arrival_of(HTTPConnection(scope), surface))
         await app(scope, receive, send_with_id)
 
@@ -99,6 +99,14 @@ class Access:
         scheme, _, token = values[0].partition(" ")
         presented = token.strip().encode("latin-1", "replace")
         return scheme.lower() == "bearer" and hmac.compare_digest(presented, self._key)
+
+
+def _surface(scope: Scope) -> str:
+    """The way in of a turn; empty for a request that asks for none."""
+    surface = SURFACES.get(scope["path"], "")
+    if scope["type"] == "websocket":
+        return "websocket" if surface else ""
+    return surface if scope["method"] == "POST" else ""
 
 
 def host_name(host: str) -> str:

@@ -63,7 +63,7 @@ class Arrival(Struct):
     surface: str
     headers: Mapping[str, str]
     """Names in lower case."""
-    model: object = None
+    model: object = ""
     """The field `model` of its body, once that was read; anything."""
     begun_s: float = 0.0
     """`time.monotonic()` when it came in; 0 when nobody looked."""
@@ -77,7 +77,7 @@ class TurnNotes:
     def __init__(self, requests: RequestLog, redactor: Redactor, monitor: CacheMonitor | None = None) -> None:
         self.requests = requests
         self.monitor = monitor or CacheMonitor()
-        self._clean = lru_cache(1024)(partial(_cleaned, redactor))
+        self._cleaned = lru_cache(1024)(partial(_cleaned, redactor))
 
     def ended(self, end: TurnEnd, label: str) -> None:
         """A turn is over. label: the bounded name of its model."""
@@ -87,6 +87,7 @@ class TurnNotes:
     def refused(self, error: BridgeError, arrival: Arrival) -> None:
         """A request was refused before it was a turn."""
         total_s = time.monotonic() - arrival.begun_s if arrival.begun_s else None
+        arrival.model = arrival.model[:MAX_SEEN_CHARS] if isinstance(arrival.model, str) else ""
         self.requests.put(partial(self._refused_line, error.code, arrival, time.time(), total_s))
 
     def cache_summary(self) -> dict[str, Any]:
@@ -101,11 +102,16 @@ class TurnNotes:
             ],
         }
 
+    def _clean(self, text: str) -> str:
+        """A text of the client as it may be kept. Cut before it is remembered: it may have the size of a body."""
+        return self._cleaned(text[:MAX_SEEN_CHARS])
+
     def _ended_line(self, end: TurnEnd, label: str, at: float, monotonic_s: float) -> bytes:
         turn, request, started = end.turn, end.turn.request, end.started
         asked = turn.route.profile
         reason = started.reason if started else ""
         answered, deviates = _answered(turn.route, started)
+        upstream_model = self._clean(started.upstream_model) if started else ""
         record = RequestRecord(
             time=_iso(at),
             request_id=turn.request_id,
@@ -118,14 +124,14 @@ class TurnNotes:
             lane=turn.route.lane,
             profile_asked=self._clean(asked.name),
             profile=self._clean(answered),
-            upstream_model=self._clean(started.upstream_model) if started else "",
+            upstream_model=upstream_model,
             deviation=deviates,
             reason=reason,
             attempts=started.attempts if started else 0,
             outcome=end.outcome,
             error_code=end.error_code,
             tokens=_tokens(end.usage),
-            cost_inputs=_cost_inputs(started.upstream_model if started else "", end.usage),
+            cost_inputs=_cost_inputs(upstream_model, end.usage),
             timings=Timings(started.queued_s if started else None, _rounded(end.first_batch_s), _rounded(end.total_s)),
             bytes_in=turn.bytes_in,
             bytes_out=end.bytes_out,
@@ -143,7 +149,7 @@ class TurnNotes:
             client=self._clean(told["client"]),
             session=self._clean(told["session_id"]),
             thread=self._clean(told["thread_id"]),
-            model=self._clean(arrival.model) if isinstance(arrival.model, str) else "",
+            model=self._clean(str(arrival.model)),
             outcome="refused",
             error_code=code,
             timings=Timings(total_s=_rounded(total_s)),
@@ -189,7 +195,7 @@ def _answered(route: Route, started: TurnStarted | None) -> tuple[str, bool]:
 
 
 def _cleaned(redactor: Redactor, text: str) -> str:
-    return redactor.redact(text[:MAX_SEEN_CHARS]).text.translate(INVISIBLE)[:MAX_CHARS]
+    return redactor.redact(text).text.translate(INVISIBLE)[:MAX_CHARS]
 
 
 def _tokens(usage: Usage | None) -> Tokens:
@@ -208,7 +214,7 @@ def _cost_inputs(upstream_model: str, usage: Usage | None) -> CostInputs | None:
     if usage is None:
         return None
     read = min(usage.cached_tokens, usage.input_tokens)
-    return CostInputs(upstream_model[:MAX_CHARS], usage.input_tokens - read, read, 0, usage.output_tokens)
+    return CostInputs(upstream_model, usage.input_tokens - read, read, 0, usage.output_tokens)
 
 
 def _iso(at: float) -> str:

@@ -167,6 +167,7 @@ class TurnSocket:
                 try:
                     await self._sort(text)
                 except BridgeError as exc:
+                    self._sockets.desk.refused(exc, Arrival(self._request_id, "websocket", self._headers))
                     await self._refuse(exc)
         except OSError:
             pass

@@ -48,26 +48,28 @@ def last_records(path: Path, count: int, fits: Fits, *, since: str = "") -> list
 
 
 def follow_records(path: Path, fits: Fits, *, sleep: Callable[[float], None] = time.sleep) -> Iterator[RequestRecord]:
-    """Every record that fits and is written from now on; never ends by itself. Errors: OSError."""
+    """Every record that fits and is written after this call; never ends by itself. Errors: OSError."""
     fd = _open(path)
-    rest = b""
     if fd is not None:
         os.lseek(fd, 0, os.SEEK_END)
+    return _follow(path, fd, fits, sleep)
+
+
+def _follow(path: Path, fd: int | None, fits: Fits, sleep: Callable[[float], None]) -> Iterator[RequestRecord]:
+    rest = b""
     try:
         while True:
             data = os.read(fd, BLOCK_BYTES) if fd is not None else b""
             *lines, rest = (rest + data).split(b"\n")
-            rest = rest if len(rest) <= MAX_LINE_BYTES else b""
+            rest = rest if len(rest) <= MAX_LINE_BYTES else b"\0"
             yield from (record for line in lines if (record := decode_record(line)) is not None and fits(record))
             if data:
                 continue
-            if fd is None or _was_put_aside(fd, path):
-                fresh = _open(path)
-                if fresh is not None:
-                    if fd is not None:
-                        os.close(fd)
-                    fd, rest = fresh, b""
-                    continue
+            if (fd is None or _was_put_aside(fd, path)) and (fresh := _open(path)) is not None:
+                if fd is not None:
+                    os.close(fd)
+                fd, rest = fresh, b""
+                continue
             sleep(POLL_S)
     finally:
         if fd is not None:
