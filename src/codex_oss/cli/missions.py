@@ -1,4 +1,4 @@
-"""`codex-oss mission …`: write, run and list missions.
+"""`codex-oss mission …`: write, run and list missions; `cli.mission_runs` has what goes on with a run.
 
 `run` hands the mission to the running bridge of the project, or runs it in this process when there is none; both ways
 lead through the mission lane and give the same report.
@@ -19,7 +19,7 @@ from codex_oss.cli.options import json_option, project_option
 from codex_oss.policy.printable import printable, printable_json
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from codex_oss.contracts.mission import MissionV1, Problem
 
@@ -35,18 +35,24 @@ NO_REPORT: Final = "The answer holds no report; is this the bridge of codex-oss?
 
 
 class MissionGroup(click.Group):
-    """Loads `template` and `compile` only when they are asked for."""
+    """Loads most of its commands only when they are asked for."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """All subcommands, in the order a newcomer needs them."""
-        return ["template", "compile", "run", "list"]
+        return ["template", "compile", "run", "list", "resume", "cancel", "rebuild"]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import the authoring commands on demand."""
+        """Import a command on demand."""
         if cmd_name in ("template", "compile"):
             from codex_oss.cli import contracts
 
             return {"template": contracts.template, "compile": contracts.compile_}[cmd_name]
+        if cmd_name in ("resume", "cancel", "rebuild"):
+            from codex_oss.cli import mission_runs
+
+            return {"resume": mission_runs.resume, "cancel": mission_runs.cancel, "rebuild": mission_runs.rebuild}[
+                cmd_name
+            ]
         return super().get_command(ctx, cmd_name)
 
 
@@ -88,7 +94,7 @@ def run(file: str, project: Path, model: str | None, timeout_s: float | None, as
     if report.get("problems"):
         _refuse_answered(report["problems"], as_json)
     status = str(report.get("status"))
-    click.echo(_dumps(_outcome(project, report)) if as_json else printable(final_text))
+    click.echo(_dumps(outcome_of(project, report)) if as_json else printable(final_text))
     sys.exit(EXIT_OF_STATUS.get(status, 1))
 
 
@@ -137,7 +143,8 @@ def _read_mission(file: str, as_json: bool) -> tuple[str, MissionV1]:
     return wrap_handoff(found.raw), checked.mission
 
 
-def _outcome(project: Path, report: dict[str, Any]) -> dict[str, Any]:
+def outcome_of(project: Path, report: Mapping[str, Any]) -> dict[str, Any]:
+    """What `--json` prints of a mission that ended."""
     return {
         "mission_id": report.get("mission_id"),
         "run_id": report.get("run_id"),

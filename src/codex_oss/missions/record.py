@@ -126,6 +126,8 @@ class RunRecord(Struct):
     """Questions whose answer was lost with the writer; they do not count against the limit of questions."""
     last_seq: int = 0
     last_hash: str = ""
+    last_at: str = ""
+    """`created_at` of the last event."""
     event_ids_by_type: dict[str, list[int]] = field(default_factory=dict)
     """Event type to the sequence numbers of its events."""
 
@@ -151,7 +153,7 @@ def fold(run_id: str, mission_id: str, events: Iterable[Recorded]) -> RunRecord:
 def evolve(record: RunRecord, recorded: Recorded) -> None:
     """Take one event into the record, in place."""
     event = recorded.event
-    record.last_seq, record.last_hash = recorded.seq, recorded.event_hash
+    record.last_seq, record.last_hash, record.last_at = recorded.seq, recorded.event_hash, recorded.at
     record.event_ids_by_type.setdefault(event_type_of(event), []).append(recorded.seq)
     match event:
         case MissionOpened():

@@ -173,6 +173,10 @@ class EventLog:
             self.close()
             raise
 
+    def now(self) -> datetime:
+        """The time as this log would note it."""
+        return self._clock()
+
     @property
     def epoch(self) -> int:
         """Number of this writer."""
@@ -192,7 +196,7 @@ class EventLog:
         with self._guard:
             if self.record.closed is not None:
                 raise LocalProtocolError("An event after the closing of a mission.")
-            created_at = self._clock().astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+            created_at = self.now().astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
             recorded, lines = self._seal(events, created_at)
             data = b"".join(line + b"\n" for line in lines)
             try:
