@@ -8,13 +8,13 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
 
 from tests.cli.test_missions import HANDOFF, READ, REPORT, audit, failed_checks, project, run_cli, run_mission
-from tests.fakes.bridge_process import BridgeProcess, running_bridge
+from tests.fakes.bridge_process import LOCAL_KEY, BridgeProcess, running_bridge
 from tests.fakes.chat_upstream import Answer, ChatUpstream, Hold, Request, Script, action
 
 __all__ = ["project"]
@@ -149,3 +149,84 @@ def test_processes_that_resume_at_once_are_one(project: Path) -> None:
     assert sum(done.returncode == 0 for done in results) == 1, [done.stderr for done in results]
     assert all("Traceback" not in done.stderr for done in results)
     assert [event["event_type"] for event in events_of(project)].count("MissionClosed") == 1
+
+
+@pytest.mark.parametrize("where", ["bridge", "process"])
+def test_a_detached_mission_runs_by_itself(project: Path, where: str) -> None:
+    """`run --detach` comes back at once, `list` and `watch` show it, and it ends without anybody looking."""
+    with ChatUpstream(holding("go")) as up, ExitStack() as stack:
+        if where == "bridge":
+            stack.enter_context(running_bridge(project, upstream=up.base_url, HOME=str(project.parent / "home")))
+        begun = run_cli(
+            project, "mission", "run", "-", "--detach", "--json",
+            upstream=up.base_url, stdin=json.dumps(HANDOFF), PROXY_API_KEY=LOCAL_KEY,
+        )  # fmt: skip
+        assert begun.returncode == 0, begun.stderr
+        assert json.loads(begun.stdout)["status"] == "OPEN"
+        listed = json.loads(run_cli(project, "mission", "list", "--json").stdout)["missions"]
+        assert [(row["mission_id"], row["status"]) for row in listed] == [("m_cli", "OPEN")]
+        up.release("go")
+        watched = run_cli(project, "mission", "watch", "m_cli", PROXY_API_KEY=LOCAL_KEY)
+        assert watched.returncode == 0, watched.stderr
+        assert "app/retry.py" in watched.stderr
+        assert "MAX_RETRIES" in watched.stdout
+    lines = run_cli(project, "mission", "watch", "m_cli", "--json").stdout.splitlines()
+    assert json.loads(lines[-1])["event_type"] == "MissionClosed"
+
+
+def test_a_detached_mission_that_cannot_begin_says_why(project: Path) -> None:
+    """A model that nobody knows: the reason, not silence."""
+    done = run_cli(
+        project, "mission", "run", "-", "--detach", "--model", "mission-a3-nobody", stdin=json.dumps(HANDOFF)
+    )
+    assert (done.returncode, "nobody" in done.stderr) == (1, True)
+
+
+def test_the_local_api_shows_and_directs_missions(project: Path) -> None:
+    """Begin, list, one, events as SSE from any place on, report, cancel; refusals have their status and code."""
+    with (
+        ChatUpstream(holding("never")) as up,
+        running_bridge(project, upstream=up.base_url, HOME=str(project.parent / "home")) as bridge,
+    ):
+        post = json.dumps({"handoff": HANDOFF, "model": "mission-a3-kimi"}).encode()
+        begun = bridge.request("POST", "/api/missions", post)
+        assert (begun.status, begun.json["mission_id"]) == (202, "m_cli")
+        again = bridge.request("POST", "/api/missions", post)
+        assert (again.status, again.error["code"]) == (409, "mission_already_running")
+        up.wait_for_requests(2)
+        assert bridge.request("GET", "/api/missions").json["missions"][0]["status"] == "OPEN"
+        assert bridge.request("GET", "/api/missions/m_cli").json["tool_runs"] == 1
+        assert bridge.request("GET", "/api/missions/m_cli/report").json["status"] != "COMPLETE"
+        cancelled = bridge.request("POST", "/api/missions/m_cli/cancel")
+        assert (cancelled.status, cancelled.json["reason_codes"]) == (200, ["cancelled"])
+        whole = bridge.request("GET", "/api/missions/m_cli/events")
+        assert whole.headers["content-type"].startswith("text/event-stream")
+        kinds = [event["event_type"] for event in whole.events]
+        assert (kinds[0], kinds[-1]) == ("MissionOpened", "MissionClosed")
+        rest = bridge.request("GET", "/api/missions/m_cli/events", headers={**bridge.auth, "Last-Event-ID": "3"})
+        assert [event["seq"] for event in rest.events] == list(range(4, len(kinds) + 1))
+        for method, path, body, status, code in (
+            ("GET", "/api/missions/nobody", None, 404, "mission_not_found"),
+            ("POST", "/api/missions/m_cli/resume", b"", 409, "mission_closed"),
+            ("POST", "/api/missions", b'{"handoff": 7}', 400, "invalid_request"),
+            ("POST", "/api/missions", b'{"handoff": "prose"}', 400, "handoff_missing"),
+            ("POST", "/api/missions", b'{"handoff": {"tier": "A3"}}', 400, "contract_invalid"),
+            ("GET", "/api/missions/m_cli/events?after=x", None, 400, "invalid_request"),
+        ):
+            answer = bridge.request(method, path, body)
+            assert (answer.status, answer.error["code"]) == (status, code)
+        stranger = bridge.request("GET", "/api/missions", headers={})
+        assert stranger.status == 401
+
+
+def test_a_process_killed_in_mid_write_is_followed_to_its_last_commit(project: Path) -> None:
+    """`watch` of a run without a writer ends, says so, and shows what stands before a torn line."""
+    with ChatUpstream(holding("never")) as up, mission_under_way(project, up) as bridge:
+        bridge.process.send_signal(signal.SIGKILL)
+        bridge.process.wait(10)
+    (log,) = (project / ".codex-oss/runs").glob("*/events.jsonl")
+    with log.open("ab") as file:
+        file.write(b'{"torn":')
+    done = run_cli(project, "mission", "watch", "m_cli")
+    assert (done.returncode, "mission resume m_cli" in done.stderr) == (1, True)
+    assert "app/retry.py" in done.stderr

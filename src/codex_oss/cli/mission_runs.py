@@ -1,4 +1,4 @@
-"""`codex-oss mission resume`, `cancel` and `rebuild`: what can be done with a run that exists already.
+"""`codex-oss mission watch`, `resume`, `cancel` and `rebuild`: what can be done with a run that exists already.
 
 They work on the project's records directly, whether a bridge runs or not; a run that another process writes is left to
 that process. Exit codes of `resume` are those of `run`.
@@ -23,6 +23,29 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from codex_oss.missions.record import RunRecord
+
+
+@click.command("watch", epilog="Example: codex-oss mission watch mission_local_001")
+@click.argument("mission_id")
+@project_option
+@json_option
+def watch(mission_id: str, project: Path, as_json: bool) -> None:
+    """Show a mission while it runs, in whichever process: phase, budget, coverage and what happens; then its report.
+
+    With --json each event of its log is one line. Leaving does not end it. Exits as `mission run` does, and with 1 when
+    nobody runs it and it has not ended.
+    """
+    from codex_oss.missions.projections import final_report, render_final_text
+
+    record = asyncio.run(_watch(project, mission_id, as_json))
+    if record.closed is None:
+        click.echo(f"error: nobody runs {mission_id}, and it has not ended", err=True)
+        click.echo(f"hint: `codex-oss mission resume {mission_id}` goes on with it", err=True)
+        sys.exit(1)
+    report = final_report(record)
+    if not as_json:
+        click.echo(printable(render_final_text(report)))
+    sys.exit(EXIT_OF_STATUS.get(record.closed.status, 1))
 
 
 @click.command("resume", epilog="Example: codex-oss mission resume mission_local_001")
@@ -76,6 +99,28 @@ def rebuild(mission_id: str, project: Path, as_json: bool) -> None:
         return
     for path in paths:
         click.echo(printable(path))
+
+
+async def _watch(project: Path, mission_id: str, as_json: bool) -> RunRecord:
+    from codex_oss.cli.mission_progress import ProgressLine
+    from codex_oss.missions.commentary import Commentator
+    from codex_oss.missions.record import evolve, new_record
+    from codex_oss.services.log_tail import follow_log
+    from codex_oss.services.mission_store import MissionStore
+
+    store = MissionStore(project)
+    run_id = store.read_latest(mission_id).run_id
+    record, commentator = new_record(run_id, mission_id), Commentator()
+    with ProgressLine(enabled=not as_json) as progress:
+        async for batch in follow_log(store.run_folder(run_id)):
+            for one in batch:
+                evolve(record, one.recorded)
+                if as_json:
+                    click.echo(printable_json(one.line.decode()))
+                for remark in commentator.take(record, one.recorded):
+                    progress.remark(remark.message)
+                progress.show(record)
+    return record
 
 
 async def _resume(project: Path, mission_id: str, show: Callable[[str], None]) -> RunRecord:

@@ -34,12 +34,16 @@ STORE_CODES: Final = frozenset(
 NO_REPORT: Final = "The answer holds no report; is this the bridge of codex-oss?"
 
 
+RUN_COMMANDS: Final = ("watch", "resume", "cancel", "rebuild")
+"""Commands of `cli.mission_runs`, where each has its own name."""
+
+
 class MissionGroup(click.Group):
     """Loads most of its commands only when they are asked for."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """All subcommands, in the order a newcomer needs them."""
-        return ["template", "compile", "run", "list", "resume", "cancel", "rebuild"]
+        return ["template", "compile", "run", "list", *RUN_COMMANDS]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import a command on demand."""
@@ -47,12 +51,11 @@ class MissionGroup(click.Group):
             from codex_oss.cli import contracts
 
             return {"template": contracts.template, "compile": contracts.compile_}[cmd_name]
-        if cmd_name in ("resume", "cancel", "rebuild"):
+        if cmd_name in RUN_COMMANDS:
             from codex_oss.cli import mission_runs
 
-            return {"resume": mission_runs.resume, "cancel": mission_runs.cancel, "rebuild": mission_runs.rebuild}[
-                cmd_name
-            ]
+            command: click.Command = getattr(mission_runs, cmd_name)
+            return command
         return super().get_command(ctx, cmd_name)
 
 
@@ -72,16 +75,21 @@ def mission() -> None:
     metavar="S",
     help="Give up after S seconds. Default: the mission's time and a minute.",
 )
+@click.option("--detach", is_flag=True, help="Only begin it; `mission watch` shows it, `mission cancel` ends it.")
 @json_option
-def run(file: str, project: Path, model: str | None, timeout_s: float | None, as_json: bool) -> None:
+def run(file: str, project: Path, model: str | None, timeout_s: float | None, detach: bool, as_json: bool) -> None:
     """Run the mission in FILE (the tagged block or the bare JSON object; - reads standard input).
 
-    Remarks go to stderr as they happen, the report to stdout at the end.
+    Remarks go to stderr as they happen, the report to stdout at the end. With --detach it runs on by itself, in the
+    bridge or, if none runs, in a process of its own; exit 0 then means that it has begun.
     """
     from codex_oss.cli.mission_client import run_mission
 
     text, contract = _read_mission(file, as_json)
     alias = model or f"mission-{contract.tier.lower()}-{DEFAULT_PROFILE}"
+    if detach:
+        _begin(project, alias, contract.mission_id, text, as_json)
+        return
     timeout_s = timeout_s or contract.budget.time_requested_s + MARGIN_S
     show = (lambda remark: None) if as_json else (lambda remark: click.echo(printable(f"· {remark}"), err=True))
     try:
@@ -124,8 +132,21 @@ def list_(project: Path, as_json: bool) -> None:
         click.echo("No mission was run here yet.")
 
 
+def _begin(project: Path, model: str, mission_id: str, text: str, as_json: bool) -> None:
+    from codex_oss.cli.mission_detach import begin_detached
+
+    run_id = begin_detached(project, model, mission_id, text)
+    if as_json:
+        click.echo(_dumps({"ok": True, "mission_id": mission_id, "run_id": run_id, "status": "OPEN"}))
+    else:
+        click.echo(mission_id)
+        click.echo(f"hint: codex-oss mission watch {mission_id}", err=True)
+
+
 def _read_mission(file: str, as_json: bool) -> tuple[str, MissionV1]:
     """The text to hand over and what it says; ends the program when the contract is broken."""
+    import secrets
+
     from codex_oss.cli.contracts import read_document
     from codex_oss.contracts.budget import BudgetLimits
     from codex_oss.contracts.compiler import wrap_handoff
@@ -135,12 +156,12 @@ def _read_mission(file: str, as_json: bool) -> tuple[str, MissionV1]:
     found = parse_document(read_document(file))
     if found.raw is None:
         _refuse(found.problems, as_json)
-    checked = check_mission(found.raw, limits=BudgetLimits(), new_id="mission_unnamed")
+    checked = check_mission(found.raw, limits=BudgetLimits(), new_id=f"mission_{secrets.token_hex(6)}")
     if checked.mission is None:
         _refuse(checked.problems, as_json)
     for problem in checked.problems:
         click.echo(f"warning: {problem.code} {problem.field}: {problem.message}", err=True)
-    return wrap_handoff(found.raw), checked.mission
+    return wrap_handoff({**found.raw, "mission_id": checked.mission.mission_id}), checked.mission
 
 
 def outcome_of(project: Path, report: Mapping[str, Any]) -> dict[str, Any]:

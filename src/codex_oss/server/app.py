@@ -10,6 +10,7 @@
 | `GET /v1/models`, `/models` | every raw alias and admitted mission alias, in OpenAI's list form and in Codex' |
 | `GET /health`, `/v1/health` | who this bridge is and how it is; needs no key, tells no secret |
 | `GET /metrics` | Prometheus |
+| `/api/missions` | the missions of the project; see `server.missions_api` |
 
 Counterparts: `server.access` wraps it, `server.turn_response` runs a turn, `wiring.Bridge` chooses its lane.
 Any other path is a 404 and any other method a 405, both as JSON.
@@ -40,6 +41,7 @@ from codex_oss.server.access import Access
 from codex_oss.server.chat_completions import ChatCompletions
 from codex_oss.server.errors import error_response, internal, json_response
 from codex_oss.server.metrics import CONTENT_TYPE, Metrics
+from codex_oss.server.missions_api import MissionsApi
 from codex_oss.server.request_body import read_body
 from codex_oss.server.stored_responses import StoredResponses
 from codex_oss.server.turn_desk import TurnDesk
@@ -90,6 +92,7 @@ class Application:
             *(Path(path, self.health, methods=["GET"]) for path in ("/v1/health", "/health")),
             *(Path(f"{base}/responses/input_tokens", self.input_tokens, methods=["POST"]) for base in ("/v1", "")),
             *self._stored.routes(),
+            *MissionsApi(self._bridge).routes(),
             Path("/metrics", self.metrics, methods=["GET"]),
             *TurnSockets(self._desk, self._turns, self._stored).routes(),
         ]
