@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -39,18 +40,24 @@ def begin_detached(project: Path, model: str, mission_id: str, handoff: str) -> 
     bridge = find_bridge(project)
     settings = wiring.read_settings(project, {}, os.environ)
     if isinstance(bridge, Running) and is_ours(bridge, settings.config):
-        address = bridge.base_url.removesuffix("/v1") + "/api/missions"
-        return asyncio.run(_post(address, settings.config.local_key, {"handoff": handoff, "model": model}))
+        return asyncio.run(begin_in_bridge(bridge, settings.config.local_key, handoff, model))[1]
     return _begin_process(project, model, mission_id, handoff)
 
 
 class _Begun(Struct):
+    mission_id: str
     run_id: str
 
 
-async def _post(address: str, key: str, body: dict[str, Any]) -> str:
+async def begin_in_bridge(bridge: Running, key: str, handoff: str | Mapping[str, Any], model: str) -> tuple[str, str]:
+    """Begin a mission in a running bridge; the ids of mission and run. handoff: the raw mission or the tagged text.
+
+    Raises RequestError when it is refused, Unavailable when the bridge does not answer.
+    """
     import aiohttp
 
+    address = bridge.base_url.removesuffix("/v1") + "/api/missions"
+    body = {"handoff": handoff, "model": model}
     timeout = aiohttp.ClientTimeout(total=BEGIN_WAIT_S)
     try:
         async with (
@@ -60,7 +67,8 @@ async def _post(address: str, key: str, body: dict[str, Any]) -> str:
             data = await answer.content.read(64 * 1024)
             if answer.status != 202:
                 raise refusal_of(answer.status, data)
-            return msgspec.json.decode(data, type=_Begun).run_id
+            begun = msgspec.json.decode(data, type=_Begun)
+            return begun.mission_id, begun.run_id
     except msgspec.MsgspecError as exc:
         raise UpstreamProtocolError(f"What answers at {address} does not speak like a bridge.") from exc
     except (aiohttp.ClientError, TimeoutError) as exc:
