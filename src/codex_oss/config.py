@@ -63,6 +63,8 @@ class Config:
     mission_reserve_s: float = 5.0
     mission_turn_estimate_s: float = 8.0
     mission_final_call_s: float = 20.0
+    mission_on_disconnect: str = "continue"
+    """What becomes of a mission whose client leaves: continue or cancel."""
     request_deadline_s: float = 90.0
     state_db: str = ".codex-oss/state/responses.sqlite3"
     """Where stored responses lie; relative to the project."""
@@ -337,6 +339,12 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         ("RUNTIME_FINAL_REPORT_MODEL_TIMEOUT_SECONDS",),
         _seconds(1, 600),
         "time for the forced final report",
+    ),
+    Setting(
+        "mission_on_disconnect",
+        (),
+        _one_of("continue", "cancel"),
+        "what becomes of a mission whose client leaves",
     ),
     Setting("request_deadline_s", ("REQUEST_DEADLINE_SECONDS",), _seconds(1, 3600), "deadline that budgets assume"),
     Setting("state_db", ("PROXY_STATE_DB",), _text, "file of the stored responses, from the project's folder on"),

@@ -9,9 +9,11 @@ line in `build`. Files that are read, the strongest first (`XDG_CONFIG_HOME` def
 
 from __future__ import annotations
 
+import logging
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from importlib import resources
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -26,8 +28,12 @@ from codex_oss.policy.key_trust import may_hold_key
 from codex_oss.policy.retry import RetryPolicy
 from codex_oss.policy.routing import Route, choose_route, known_models
 from codex_oss.services.admission import AdmissionDesk
+from codex_oss.services.anchors import AnchorBook
 from codex_oss.services.audit import ReadDigest
 from codex_oss.services.capacity import CapacityGate
+from codex_oss.services.event_log import Seal
+from codex_oss.services.local_key import open_key, read_key, user_state_folder
+from codex_oss.services.mission_control import MissionControl
 from codex_oss.services.mission_runner import MissionRunner
 from codex_oss.services.mission_store import MissionStore
 from codex_oss.services.project_files import ProjectRoot
@@ -43,6 +49,10 @@ from codex_oss.wire.items import TurnRequest
 PRIMARY_KEY_NAMES = (PRIMARY_KEY_ENV, "UPSTREAM_API_KEY")
 """Variables whose value is `Config.upstream_key`, wherever that was set."""
 
+log = logging.getLogger(__name__)
+
+RECORD_KEY = "record"
+"""Name of the key that mission logs are sealed with, in the user's state folder."""
 STATE_FOLDER = PurePosixPath(".codex-oss/state")
 """The folder of the bridge's own state, in the project."""
 OWN_FILES = {"state_db": "PROXY_STATE_DB", "request_log": "PROXY_LOG_PATH"}
@@ -76,16 +86,10 @@ class Bridge:
     root: ProjectRoot
     responses: ResponseStore
     redactor: Redactor
+    missions: MissionControl
+    route: Callable[[str], Route]
+    """Which lane and profile answer to a model name; see `policy.routing`."""
     requests: RequestLog
-
-    def route(self, model: str) -> Route:
-        """Which lane and profile answer to *model*; see `policy.routing`."""
-        return choose_route(
-            model,
-            self.profiles,
-            self.config.gpt_strategy,
-            default_base_url=self.config.upstream_base or DEFAULT_UPSTREAM_BASE,
-        )
 
     def lane_for(self, request: TurnRequest) -> tuple[Route, Lane]:
         """The route of a request and the lane that serves it. Raises RequestError for a name nobody answers to.
@@ -111,7 +115,8 @@ class Bridge:
         await self.upstream.start()
 
     async def aclose(self) -> None:
-        """Close the connection pool, the stored responses and the project."""
+        """End the missions under way, close the connection pool, the stored responses and the project."""
+        await self.missions.jobs.aclose()
         await self.upstream.aclose()
         await self.responses.aclose()
         self.requests.close()
@@ -149,12 +154,10 @@ def build(settings: Settings, project: Path, environ: Mapping[str, str]) -> Brid
     )
     upstream = UpstreamClient(key_of, deadlines, may_hold_key=lambda url: may_hold_key(url, settings.trusted_bases))
     gate = CapacityGate(config.max_upstream_concurrency)
-    lanes: dict[str, Lane] = {}
     responses, redactor = _response_store(config, project), Redactor(_held_secrets(config, profiles, key_of))
-    root, requests = ProjectRoot(project), _request_log(config, project)
-    bridge = Bridge(config, project, profiles, lanes, gate, upstream, key_of, root, responses, redactor, requests)
-    lanes["oss"] = OssLane(
-        resolve=lambda model: bridge.route(model).profile,
+    route, root = _router(settings), ProjectRoot(project)
+    oss = OssLane(
+        resolve=lambda model: route(model).profile,
         profiles=profiles,
         upstream=upstream,
         gate=gate,
@@ -162,8 +165,28 @@ def build(settings: Settings, project: Path, environ: Mapping[str, str]) -> Brid
         stream=config.upstream_stream,
         total_s=config.upstream_total_timeout_s,
     )
-    lanes["mission"] = _mission_lane(bridge)
-    return bridge
+    missions = _missions(config, project, environ, root, redactor, oss, route)
+    mission = MissionLane(
+        missions,
+        tier_of=lambda model: route(model).tier,
+        stream_remarks=config.visible_trace_stream and config.visible_trace != "off",
+        cancel_on_leave=config.mission_on_disconnect == "cancel",
+    )
+    lanes: dict[str, Lane] = {"oss": oss, "mission": mission}
+    requests = _request_log(config, project)
+    return Bridge(
+        config, project, profiles, lanes, gate, upstream, key_of, root, responses, redactor, missions, route, requests
+    )
+
+
+def _router(settings: Settings) -> Callable[[str], Route]:
+    config, profiles = settings.config, settings.profiles
+
+    def route(model: str) -> Route:
+        default_base_url = config.upstream_base or DEFAULT_UPSTREAM_BASE
+        return choose_route(model, profiles, config.gpt_strategy, default_base_url=default_base_url)
+
+    return route
 
 
 def open_project(project: Path) -> ProjectRoot:
@@ -183,24 +206,53 @@ def digest_reader(root: ProjectRoot) -> ReadDigest:
     return read_digest
 
 
-def _mission_lane(bridge: Bridge) -> Lane:
-    config, redactor = bridge.config, bridge.redactor
+def open_seal(project: Path, environ: Mapping[str, str]) -> Seal:
+    """What the logs of this project are sealed with; nothing, with a warning, where the user has no state folder."""
+    folder = user_state_folder(environ)
+    if folder is None:
+        log.warning("there is no folder for the user's state: mission logs get neither MAC nor anchor")
+        return Seal()
+    return Seal(open_key(folder, RECORD_KEY), AnchorBook(folder, project))
 
-    def resolve(model: str) -> tuple[ModelProfile, str | None]:
-        route = bridge.route(model)
-        return route.profile, route.tier
 
-    def count_entries(root: str) -> int:
+def seal_for_audit(project: Path, environ: Mapping[str, str], key_file: Path | None) -> Seal:
+    """Key and anchors as far as they are here; nothing is made. Errors: StoreError for a key that is not usable."""
+    folder = user_state_folder(environ)
+    if folder is None and key_file is None:
+        return Seal()
+    anchors = AnchorBook(folder, project) if folder else None
+    path = key_file or (folder / f"{RECORD_KEY}.key" if folder else None)
+    try:
+        key = read_key(path) if path else b""
+    except FileNotFoundError:
+        if key_file is not None:
+            raise StoreError(f"There is no key {key_file}.", code="key_unusable") from None
+        key = b""
+    return Seal(key, anchors)
+
+
+def _missions(
+    config: Config,
+    project: Path,
+    environ: Mapping[str, str],
+    root: ProjectRoot,
+    redactor: Redactor,
+    oss: Lane,
+    route: Callable[[str], Route],
+) -> MissionControl:
+    def count_entries(allowed_root: str) -> int:
         try:
-            return len(bridge.root.list_directory(root).entries)
+            return len(root.list_directory(allowed_root).entries)
         except StoreError:
             return 0
 
-    tools = ToolHost(bridge.root, redactor)
-    runner = MissionRunner(MissionStore(bridge.project), tools, bridge.lanes["oss"], redactor)
-    desk = AdmissionDesk(bridge.project, config, count_entries)
-    stream_remarks = config.visible_trace_stream and config.visible_trace != "off"
-    return MissionLane(desk, runner, resolve, stream_remarks=stream_remarks)
+    @cache
+    def seal() -> Seal:  # a key is made with the first mission, not with the bridge
+        return open_seal(project, environ)
+
+    store = MissionStore(project)
+    runner = MissionRunner(store, ToolHost(root, redactor), oss, redactor, open_seal=seal)
+    return MissionControl(store, AdmissionDesk(project, config, count_entries), runner, route)
 
 
 def _response_store(config: Config, project: Path) -> ResponseStore:

@@ -10,6 +10,8 @@
 | `GET /v1/models`, `/models` | every raw alias and admitted mission alias, in OpenAI's list form and in Codex' |
 | `GET /health`, `/v1/health` | who this bridge is and how it is; needs no key, tells no secret |
 | `GET /metrics` | Prometheus |
+| `/mcp` | the tools of `codex-oss mcp` over HTTP; see `server.mcp_endpoint` |
+| `/api/missions` | the missions of the project; see `server.missions_api` |
 
 Counterparts: `server.access` wraps it, `server.turn_response` runs a turn, `wiring.Bridge` chooses its lane.
 Any other path is a 404 and any other method a 405, both as JSON.
@@ -40,8 +42,10 @@ from codex_oss.errors import BridgeError, RequestError
 from codex_oss.server.access import Access
 from codex_oss.server.chat_completions import ChatCompletions
 from codex_oss.server.errors import error_response, internal, json_response
+from codex_oss.server.mcp_endpoint import McpEndpoint
 from codex_oss.server.metrics import Metrics
 from codex_oss.server.metrics_page import CONTENT_TYPE, Gauges, render_metrics
+from codex_oss.server.missions_api import MissionsApi
 from codex_oss.server.request_body import read_body
 from codex_oss.server.stored_responses import StoredResponses
 from codex_oss.server.turn_desk import TurnDesk
@@ -82,6 +86,7 @@ class Application:
         self._stored = StoredResponses(
             bridge.responses, turns, bridge.config.max_body_bytes, bridge.redactor.redact_value
         )
+        self._mcp = McpEndpoint(bridge)
         self._desk = TurnDesk(bridge, Metrics())
 
     def asgi(self) -> ASGIApp:
@@ -93,6 +98,8 @@ class Application:
             *(Path(path, self.health, methods=["GET"]) for path in ("/v1/health", "/health")),
             *(Path(f"{base}/responses/input_tokens", self.input_tokens, methods=["POST"]) for base in ("/v1", "")),
             *self._stored.routes(),
+            *MissionsApi(self._bridge).routes(),
+            *self._mcp.routes(),
             Path("/metrics", self.metrics, methods=["GET"]),
             *TurnSockets(self._desk, self._turns, self._stored).routes(),
         ]
@@ -193,6 +200,7 @@ class Application:
         try:
             yield
         finally:
+            await self._mcp.aclose()
             await self._bridge.aclose()
 
 
