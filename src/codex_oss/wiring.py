@@ -11,26 +11,27 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from codex_oss.config import DEFAULT_LOCAL_KEY, DEFAULT_UPSTREAM_BASE, Config, ConfigProblem, parse_config
-from codex_oss.contracts.profiles import PRIMARY_KEY_ENV, ModelProfile, parse_profiles
-from codex_oss.errors import ConfigInvalid, StoreError
+from codex_oss.contracts.profiles import PRIMARY_KEY_ENV, ModelProfile, find_profile, parse_profiles
+from codex_oss.errors import ConfigInvalid, InvalidRequest, RequestError, StoreError
 from codex_oss.lanes.mission import MissionLane, carries_mission
 from codex_oss.lanes.oss import OssLane
 from codex_oss.policy.exposure import Redactor
 from codex_oss.policy.key_trust import may_hold_key
 from codex_oss.policy.retry import RetryPolicy
-from codex_oss.policy.routing import Route, choose_route, known_models
+from codex_oss.policy.routing import GPT_NAME, Route, choose_route, known_models
 from codex_oss.services.admission import AdmissionDesk
 from codex_oss.services.audit import ReadDigest
 from codex_oss.services.capacity import CapacityGate
 from codex_oss.services.mission_runner import MissionRunner
 from codex_oss.services.mission_store import MissionStore
 from codex_oss.services.project_files import ProjectRoot
+from codex_oss.services.relay import RelayClient
 from codex_oss.services.response_rows import Bounds
 from codex_oss.services.response_store import ResponseStore
 from codex_oss.services.state_files import read_plain
@@ -44,6 +45,9 @@ PRIMARY_KEY_NAMES = (PRIMARY_KEY_ENV, "UPSTREAM_API_KEY")
 
 STATE_FOLDER = PurePosixPath(".codex-oss/state")
 """The folder of the bridge's own state, in the project."""
+NATIVE_QUIET_S = 300.0
+"""`stream_idle_timeout_ms` of Codex 0.169."""
+NATIVE_TOTAL_S = 3600.0
 MAX_TOML_BYTES = 8 * 1024 * 1024
 MAX_AUDITED_BYTES = 64 * 1024 * 1024
 """A file above this is said to be changed or gone by the audit: no mission could have read it whole."""
@@ -73,6 +77,7 @@ class Bridge:
     root: ProjectRoot
     responses: ResponseStore
     redactor: Redactor
+    relay: RelayClient
 
     def route(self, model: str) -> Route:
         """Which lane and profile answer to *model*; see `policy.routing`."""
@@ -80,6 +85,7 @@ class Bridge:
             model,
             self.profiles,
             self.config.gpt_strategy,
+            gpt_fallback=self.config.gpt_oss_fallback,
             default_base_url=self.config.upstream_base or DEFAULT_UPSTREAM_BASE,
         )
 
@@ -89,9 +95,29 @@ class Bridge:
         A turn to a raw name that carries a mission belongs to the mission lane too.
         """
         route = self.route(request.model)
+        if route.lane == "passthrough":
+            raise InvalidRequest(
+                "A GPT model is reached with a credential of the client's own, by HTTP; this request shows none.",
+                hint="Sign in to Codex, or send your API key as bearer and the local key as x-codex-oss-key "
+                "(docs/clients.md).",
+                code="gpt_credential_missing",
+                param="model",
+            )
         if route.lane == "oss" and carries_mission(request):
-            route = Route("mission", route.profile)
+            route = replace(route, lane="mission")
         return route, self.lanes[route.lane]
+
+    def relays(self, model: str) -> bool:
+        """Whether a turn to *model* is relayed to its own backend."""
+        try:
+            return self.route(model).lane == "passthrough"
+        except RequestError:
+            return False
+
+    def held_keys(self) -> frozenset[bytes]:
+        """Every key of this process: the local one and those of upstreams. None of them is ever relayed."""
+        keys = {self.key_of(profile.key_env) for profile in self.profiles.values() if profile.key_env}
+        return frozenset(key.encode() for key in (*keys, self.config.local_key) if key)
 
     def models(self) -> list[tuple[str, ModelProfile]]:
         """Every model name to show, with its profile: raw aliases first, then admitted missions."""
@@ -109,6 +135,7 @@ class Bridge:
     async def aclose(self) -> None:
         """Close the connection pool, the stored responses and the project."""
         await self.upstream.aclose()
+        await self.relay.aclose()
         await self.responses.aclose()
         self.root.close()
 
@@ -146,7 +173,10 @@ def build(settings: Settings, project: Path, environ: Mapping[str, str]) -> Brid
     gate = CapacityGate(config.max_upstream_concurrency)
     lanes: dict[str, Lane] = {}
     responses, redactor = _response_store(config, project), Redactor(_held_secrets(config, profiles, key_of))
-    bridge = Bridge(config, project, profiles, lanes, gate, upstream, key_of, ProjectRoot(project), responses, redactor)
+    relay = RelayClient(_patient(deadlines))
+    bridge = Bridge(
+        config, project, profiles, lanes, gate, upstream, key_of, ProjectRoot(project), responses, redactor, relay
+    )
     lanes["oss"] = OssLane(
         resolve=lambda model: bridge.route(model).profile,
         profiles=profiles,
@@ -175,6 +205,15 @@ def digest_reader(root: ProjectRoot) -> ReadDigest:
             return None
 
     return read_digest
+
+
+def _patient(deadlines: Deadlines) -> Deadlines:
+    """For relayed turns: never less than Codex itself waits for its native backend, which may think for minutes."""
+    return Deadlines(
+        max(deadlines.first_byte_s, NATIVE_QUIET_S),
+        max(deadlines.idle_s, NATIVE_QUIET_S),
+        max(deadlines.total_s, NATIVE_TOTAL_S),
+    )
 
 
 def _mission_lane(bridge: Bridge) -> Lane:
@@ -232,6 +271,11 @@ def _config(
         # Whoever clones a repository clones its configuration: it must not choose a file anywhere on the machine.
         told = f"a project's file can only name one in {STATE_FOLDER}/; use PROXY_STATE_DB or your own config.toml"
         more.append(ConfigProblem(str(paths[0]), "state_db", told))
+    if project is not None:
+        # Nor where credentials of the user's own go, not even to another port of this machine.
+        told = "a project's file cannot place a backend; use the environment or your own config.toml"
+        placed = [key for key in ("openai_base_url", "chatgpt_base_url") if key in files[0][1]]
+        more += [ConfigProblem(str(paths[0]), key, told) for key in placed]
     return config, problems + more
 
 
@@ -251,8 +295,15 @@ def _profiles(
         upstream_base=config.upstream_base,
         model_map=config.model_map,
         fallback_map=config.fallback_map,
-        model_concurrency=config.model_concurrency,
+        model_concurrency={
+            name: limit
+            for name, limit in config.model_concurrency.items()
+            if config.gpt_strategy != "passthrough" or not GPT_NAME.fullmatch(name)
+        },
     )
+    if config.gpt_strategy == "oss" and find_profile(profiles, config.gpt_oss_fallback) is None:
+        told = f"unknown model {config.gpt_oss_fallback!r}; expected a profile's name, alias or upstream id"
+        more.append(ConfigProblem("configuration", "gpt_oss_fallback", told))
     return profiles, problems + more
 
 
