@@ -1,4 +1,4 @@
-"""The real Codex CLI, signed in with ChatGPT, with this bridge as its OpenAI address (`GPT_MODEL_STRATEGY=passthrough`)."""
+"""The real Codex CLI, signed in with ChatGPT, whose OpenAI address is this bridge (`GPT_MODEL_STRATEGY=passthrough`)."""
 
 from __future__ import annotations
 
@@ -154,14 +154,14 @@ def test_a_text_turn_is_relayed_untouched(tmp_path: Path) -> None:
 
 
 def test_a_gpt_parent_spawns_a_mission(tmp_path: Path) -> None:
-    """The agent's model is answered by our runtime with an open model; the parent gets its report. No key changes sides."""
+    """The agent is answered by our runtime with an open model; the parent gets its report; no key changes sides."""
     find_client("codex")
     project = make_project(tmp_path)
 
     def parent(request: Request) -> Answer:
         asked = decoded(request)
         outputs = [item for item in asked["input"] if item.get("type") == "function_call_output"]
-        (space,) = (tool["name"] for tool in asked["tools"] if tool.get("type") == "namespace")
+        space = next(tool["name"] for tool in asked["tools"] if "spawn_agent" in json.dumps(tool.get("tools")))
         if not outputs:
             spawn = {"message": handoff(mission_id="from-a-gpt-parent"), "agent_type": ROLE}
             return function_call("spawn_agent", spawn, call_id="call_1", namespace=space)

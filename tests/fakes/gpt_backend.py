@@ -1,7 +1,7 @@
 """A stand-in for the backends of GPT models: the ChatGPT backend, the OpenAI API and the place that refreshes tokens.
 
     with GptBackend(lambda request: message("Hello.")) as backend:
-        ...                     # CODEX_OSS_CHATGPT_BASE_URL=backend.chatgpt_url, CODEX_OSS_OPENAI_BASE_URL=backend.base_url
+        ...                     # CODEX_OSS_CHATGPT_BASE_URL is backend.chatgpt_url, …_OPENAI_… backend.base_url
         assert backend.turns[0].headers["authorization"] == f"Bearer {backend.token}"
 
 It is a `ChatUpstream`: the same steps, the same rudeness, the same bound on requests. Rules that hold here:
@@ -124,7 +124,9 @@ class GptBackend(ChatUpstream):
     @property
     def turns(self) -> list[Request]:
         """The turns that were asked for, whatever the answer."""
-        return [request for request in self.chats if "/oauth/" not in request.path]
+        bases = ("/v1/", "/backend-api/codex/")
+        beside = ("/models", "/events")  # Codex tells its analytics below the backend, too
+        return [one for one in self.chats if one.path.startswith(bases) and not one.path.endswith(beside)]
 
     def of(self, path: str) -> list[Request]:
         """The requests to one path, without their query."""
