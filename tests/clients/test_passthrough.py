@@ -1,4 +1,4 @@
-"""The real Codex CLI, signed in with ChatGPT, whose OpenAI address is this bridge (`GPT_MODEL_STRATEGY=passthrough`)."""
+"""The real Codex CLI, signed in with ChatGPT, whose OpenAI address is this bridge: GPT_MODEL_STRATEGY=passthrough."""
 
 from __future__ import annotations
 

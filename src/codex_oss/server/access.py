@@ -10,7 +10,8 @@ A web page in the user's browser must get nothing. Checks, in this order:
 4. With `GPT_MODEL_STRATEGY=passthrough` a credential of the client's own comes as far as `server.gpt_relay`, which
    judges it, on the addresses that are relayed; a WebSocket with one is sent back to HTTP.
 
-Every answer gets an `x-request-id`, which is also in the log.
+Every answer gets an `x-request-id`, which is also in the log; beside one that a backend gave, it is named
+`x-codex-oss-request-id`.
 """
 
 from __future__ import annotations
@@ -54,11 +55,13 @@ class Access:
             return
         request_id = f"req_{secrets.token_hex(12)}"
         scope.setdefault("state", {})["request_id"] = request_id
-        header = (b"x-request-id", request_id.encode())
 
         async def send_with_id(message: Message) -> None:
             if message["type"] in HEADS:
-                message = {**message, "headers": [*message.get("headers", ()), header]}
+                headers = list(message.get("headers", ()))
+                relayed = any(name.lower() == b"x-request-id" for name, _ in headers)
+                name = b"x-codex-oss-request-id" if relayed else b"x-request-id"
+                message = {**message, "headers": [*headers, (name, request_id.encode())]}
             await send(message)
 
         headers = Headers(scope=scope)
