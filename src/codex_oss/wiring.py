@@ -19,6 +19,7 @@ from typing import Any
 from codex_oss.config import DEFAULT_LOCAL_KEY, DEFAULT_UPSTREAM_BASE, Config, ConfigProblem, parse_config
 from codex_oss.contracts.profiles import PRIMARY_KEY_ENV, ModelProfile, find_profile, parse_profiles
 from codex_oss.errors import ConfigInvalid, InvalidRequest, RequestError, StoreError
+from codex_oss.lanes.aliased import aliased
 from codex_oss.lanes.mission import MissionLane, carries_mission
 from codex_oss.lanes.oss import OssLane
 from codex_oss.policy.exposure import Redactor
@@ -105,7 +106,8 @@ class Bridge:
             )
         if route.lane == "oss" and carries_mission(request):
             route = replace(route, lane="mission")
-        return route, self.lanes[route.lane]
+        lane = self.lanes[route.lane]
+        return route, aliased(lane, route.reason) if route.reason else lane
 
     def relays(self, model: str) -> bool:
         """Whether a turn to *model* is relayed to its own backend."""

@@ -15,10 +15,10 @@ from typing import Any
 
 import pytest
 
-from tests.clients.programs import MISSION_MODEL, RUN_TIMEOUT_S, clean_environ, find_client, make_project
+from tests.clients.programs import MISSION_MODEL, RAW_MODEL, RUN_TIMEOUT_S, clean_environ, find_client, make_project
 from tests.clients.test_codex import handoff
 from tests.fakes.bridge_process import LOCAL_KEY, UPSTREAM_KEY, BridgeProcess, running_bridge
-from tests.fakes.chat_upstream import Answer, ChatUpstream, Request, action
+from tests.fakes.chat_upstream import Answer, ChatUpstream, Request, action, text
 from tests.fakes.gpt_backend import (
     ACCOUNT,
     GPT_MODEL,
@@ -53,8 +53,27 @@ class Run:
         return [event["item"] for event in self.events if event["type"] == "item.completed"]
 
 
-def set_up_codex(project: Path, bridge_url: str, backend: GptBackend) -> dict[str, str]:
-    """A user who is signed in with ChatGPT and whose OpenAI address is the bridge; returns the environment."""
+def provider(bridge_url: str) -> str:
+    """A provider of the user's own: the account's token as bearer, the local key beside it."""
+    return f"""
+model_provider = "codex_oss"
+
+[model_providers.codex_oss]
+name = "codex-oss bridge"
+base_url = "{bridge_url}"
+wire_api = "responses"
+requires_openai_auth = true
+http_headers = {{ "x-codex-oss-key" = "{LOCAL_KEY}" }}
+request_max_retries = 1
+stream_max_retries = 1
+"""
+
+
+def set_up_codex(project: Path, bridge_url: str, backend: GptBackend, own: str = "") -> dict[str, str]:
+    """A user who is signed in with ChatGPT and whose OpenAI address is the bridge; returns the environment.
+
+    own: TOML instead of that address.
+    """
     environ = clean_environ(project.parent / "user")
     home = project.parent / "user" / ".codex"
     (home / "agents").mkdir(parents=True, exist_ok=True)
@@ -64,15 +83,14 @@ def set_up_codex(project: Path, bridge_url: str, backend: GptBackend) -> dict[st
     (home / "auth.json").chmod(0o600)
     lines = {
         "model": GPT_MODEL,
-        "openai_base_url": bridge_url,
+        **({} if own else {"openai_base_url": bridge_url}),
         "chatgpt_base_url": backend.base_url.replace("/v1", "/backend-api/"),
         "check_for_update_on_startup": False,
         "analytics.enabled": False,
     }
     trusted = f'[projects.{json.dumps(str(project))}]\ntrust_level = "trusted"\n'
-    (home / "config.toml").write_text(
-        "".join(f"{key} = {json.dumps(value)}\n" for key, value in lines.items()) + trusted
-    )
+    settings = "".join(f"{key} = {json.dumps(value)}\n" for key, value in lines.items())
+    (home / "config.toml").write_text(settings + own + trusted)
     (home / "agents" / f"{ROLE}.toml").write_text(
         f'name = "{ROLE}"\ndescription = "Read-only scout."\n'
         f'developer_instructions = "Pass the block on."\nmodel = "{MISSION_MODEL}"\n'
@@ -81,10 +99,10 @@ def set_up_codex(project: Path, bridge_url: str, backend: GptBackend) -> dict[st
     return environ | {"CODEX_HOME": str(home), "CODEX_REFRESH_TOKEN_URL_OVERRIDE": refresh}
 
 
-def run_signed_in(project: Path, bridge_url: str, backend: GptBackend, prompt: str) -> Run:
+def run_signed_in(project: Path, bridge_url: str, backend: GptBackend, prompt: str, *flags: str, own: str = "") -> Run:
     """One `codex exec`, bounded in time, in a process group of its own."""
-    environ = set_up_codex(project, bridge_url, backend)
-    command = [find_client("codex"), "exec", "--skip-git-repo-check", "--json", "-s", "read-only", "--", prompt]
+    environ = set_up_codex(project, bridge_url, backend, own)
+    command = [find_client("codex"), "exec", "--skip-git-repo-check", "--json", "-s", "read-only", *flags, "--", prompt]
     with subprocess.Popen(
         command,
         cwd=project,
@@ -148,7 +166,9 @@ def test_a_text_turn_is_relayed_untouched(tmp_path: Path) -> None:
     assert second.headers["x-codex-turn-state"] == "state-of-the-turn"
     usage = next(event["usage"] for event in run.events if event["type"] == "turn.completed")
     assert (usage["input_tokens"], usage["cached_input_tokens"], usage["output_tokens"]) == (200, 128, 40)
-    assert len(backend.of("/backend-api/codex/models")) == 1, "the tag of the merged list is the one of the answers"
+    after = backend.requests[backend.requests.index(first) :]
+    assert backend.of("/backend-api/codex/models")
+    assert not [one for one in after if "/models" in one.path], "the tag in the answers is the one of the merged list"
     assert upstream.requests == []
     assert backend.token not in log
 
@@ -221,3 +241,22 @@ def test_an_expired_token_is_refreshed_by_codex(tmp_path: Path) -> None:
     assert run.texts == ["Signed in again."]
     assert len(backend.of("/oauth/token")) == 1
     assert backend.turns[-1].headers["authorization"] == f"Bearer {backend.new_token}"
+
+
+def test_account_and_local_key_together(tmp_path: Path) -> None:
+    """A provider of the user's own shows both: its agent needs nobody to vouch, and its parent is relayed."""
+    find_client("codex")
+    project = make_project(tmp_path)
+    with (
+        GptBackend(lambda _: message("From the native model.")) as backend,
+        ChatUpstream([text("From the open model.")]) as upstream,
+        passing_bridge(project, backend, upstream) as bridge,
+    ):
+        own = provider(bridge.base_url)
+        raw = run_signed_in(project, bridge.base_url, backend, "Hello?", "-m", RAW_MODEL, own=own)
+        native = run_signed_in(project, bridge.base_url, backend, "Hello?", own=own)
+    assert (raw.texts, native.texts) == (["From the open model."], ["From the native model."])
+    assert len(backend.of("/backend-api/codex/models")) >= 1
+    assert "content-encoding" not in backend.turns[0].headers
+    assert not any("x-codex-oss-key" in request.headers for request in backend.requests)
+    assert not any(ACCOUNT in json.dumps(request.headers) for request in upstream.requests)

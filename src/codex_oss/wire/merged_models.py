@@ -4,7 +4,8 @@ Counterparts: `server.gpt_relay` asks a backend; `server.app` has ours. Rules th
 
 1. A backend's entries and other keys stay as they came. A name that we answer to is ours, as in `policy.routing`.
 2. One tag stands for both lists. It is made from the backend's tag by a rule, so that what the backend says of its list
-   elsewhere (`x-models-etag` on each answer) can be translated, and Codex does not fetch the list again and again.
+   elsewhere (`x-models-etag` on each answer) can be translated.
+Observed: Codex CLI 0.169 fetches the list again after each answer whose `x-models-etag` is not the tag that it knows.
 """
 
 from __future__ import annotations
