@@ -32,6 +32,12 @@ from tests.fakes.gpt_backend import (
 pytestmark = [pytest.mark.client, pytest.mark.slow]
 
 ROLE = "oss_scout"
+AGENT = f"""
+name = "{ROLE}"
+description = "Read-only scout."
+developer_instructions = "Pass the block on."
+model = "{MISSION_MODEL}"
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +59,7 @@ class Run:
         return [event["item"] for event in self.events if event["type"] == "item.completed"]
 
 
-def provider(bridge_url: str) -> str:
+def provider(bridge_url: str, key: str = LOCAL_KEY) -> str:
     """A provider of the user's own: the account's token as bearer, the local key beside it."""
     return f"""
 model_provider = "codex_oss"
@@ -63,9 +69,7 @@ name = "codex-oss bridge"
 base_url = "{bridge_url}"
 wire_api = "responses"
 requires_openai_auth = true
-http_headers = {{ "x-codex-oss-key" = "{LOCAL_KEY}" }}
-request_max_retries = 1
-stream_max_retries = 1
+http_headers = {{ "x-codex-oss-key" = "{key}" }}
 """
 
 
@@ -91,10 +95,7 @@ def set_up_codex(project: Path, bridge_url: str, backend: GptBackend, own: str =
     trusted = f'[projects.{json.dumps(str(project))}]\ntrust_level = "trusted"\n'
     settings = "".join(f"{key} = {json.dumps(value)}\n" for key, value in lines.items())
     (home / "config.toml").write_text(settings + own + trusted)
-    (home / "agents" / f"{ROLE}.toml").write_text(
-        f'name = "{ROLE}"\ndescription = "Read-only scout."\n'
-        f'developer_instructions = "Pass the block on."\nmodel = "{MISSION_MODEL}"\n'
-    )
+    (home / "agents" / f"{ROLE}.toml").write_text(AGENT)
     refresh = backend.base_url.replace("/v1", "/oauth/token")
     return environ | {"CODEX_HOME": str(home), "CODEX_REFRESH_TOKEN_URL_OVERRIDE": refresh}
 
