@@ -89,7 +89,7 @@ def test_gpt_strategies(name: str) -> None:
         choose_route(name, PROFILES, "oss", gpt_fallback="nobody")
 
 
-@pytest.mark.parametrize("name", ["ocg-gpt-5.5", "mission-a3-kimi", "gpt", "GPT-5.5", "o", "ogpt-5", "x gpt-5"])
+@pytest.mark.parametrize("name", ["ocg-gpt-5.5", "mission-a3-kimi", "gpt", "GPT-5.5", "o", "x gpt-5", "gpt-5\n"])
 @pytest.mark.parametrize("strategy", ["passthrough", "oss"])
 def test_no_other_name_is_taken_for_gpt(name: str, strategy: str) -> None:
     """The strategies touch gpt names only; everything else is as ever."""
@@ -101,6 +101,15 @@ def test_no_other_name_is_taken_for_gpt(name: str, strategy: str) -> None:
             return exc.code
 
     assert outcome(strategy) == outcome("error")
+
+
+@pytest.mark.parametrize("name", ["gpt-\x1b[2J", "gpt-5 5", "gpt-5\r", "gpt-é", "gpt-" + "x" * 125])
+@pytest.mark.parametrize("strategy", ["passthrough", "oss"])
+def test_a_name_that_steers_a_terminal_goes_nowhere(name: str, strategy: str) -> None:
+    """What is relayed or placed without a table is plain text of a bounded length."""
+    with pytest.raises(RequestError) as caught:
+        choose_route(name, PROFILES, strategy, gpt_fallback="kimi")
+    assert caught.value.code == "model_not_found"
 
 
 def test_gpt_advice() -> None:

@@ -33,6 +33,8 @@ from codex_oss.errors import InvalidRequest, UnknownModel
 MISSION_ALIAS: Final = re.compile(r"mission-a([2-6])-([a-z0-9_.-]+)")
 PERMISSIVE_ALIAS: Final = re.compile(r"(?:ocg-|opencode-go/)([A-Za-z0-9][A-Za-z0-9_.:/-]{0,127})")
 GPT_NAME: Final = re.compile(r"(?:openai/)?(?:gpt-|codex-|chatgpt|o[1-9](?:-|$)).*")
+PLAIN_NAME: Final = re.compile(r"[A-Za-z0-9._:/-]{1,128}")
+"""A name that nobody here knows and that yet goes on: into logs, queues and answers."""
 GPT_ALIAS: Final = "gpt_alias"
 MODELS_HINT: Final = "GET /v1/models lists every name."
 
@@ -70,7 +72,7 @@ def choose_route(
         return _mission_route(model, f"A{mission[1]}", mission[2], profiles)
     if permissive := PERMISSIVE_ALIAS.fullmatch(model):
         return Route("oss", raw_profile(model, permissive[1], default_base_url))
-    if GPT_NAME.fullmatch(model):
+    if GPT_NAME.fullmatch(model) and (gpt_strategy == "error" or PLAIN_NAME.fullmatch(model)):
         return _gpt_route(model, profiles, gpt_strategy, gpt_fallback)
     raise UnknownModel(f"Unknown model {_shown(model)}.{_near(model, profiles)}", hint=MODELS_HINT, param="model")
 

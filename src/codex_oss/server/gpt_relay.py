@@ -23,6 +23,7 @@ import secrets
 import time
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
+from functools import cached_property
 from typing import Any, Final
 
 import msgspec
@@ -159,12 +160,16 @@ class GptRelay:
         """The one value that is not relayed as it is: Codex compares it with the tag of the merged list."""
         if name.lower() != MODELS_TAG:
             return value
-        return combined_tag(value.decode("latin-1"), _digest(self._own_models())).encode("latin-1")
+        return combined_tag(value.decode("latin-1"), self._digest).encode("latin-1")
+
+    @cached_property
+    def _digest(self) -> str:
+        """Of our list of models, which is the same as long as the process lives."""
+        return hashlib.sha256(msgspec.json.encode(self._own_models()["models"])).hexdigest()[:32]
 
     async def _models(self, scope: Scope, credential: Credential) -> ASGIApp:
         """The backend's list and ours as one; ours alone when the backend fails."""
-        ours = self._own_models()
-        digest = _digest(ours)
+        digest = self._digest
         asked = Request(scope).headers.get("if-none-match", "")
         headers = [pair for pair in request_headers(scope["headers"]) if pair[0].lower() not in CONDITIONS]
         if (known := their_tag(asked, digest)) is not None:
@@ -186,7 +191,9 @@ class GptRelay:
         if theirs is None:
             log.info("the backend gave no list of models: HTTP %d", answer.status)
             return self._app
-        return json_response(merge_models(theirs, ours), headers={"ETag": tag} if _header(answer, b"etag") else None)
+        return json_response(
+            merge_models(theirs, self._own_models()), headers={"ETag": tag} if _header(answer, b"etag") else None
+        )
 
 
 def _given(**bases: str | None) -> dict[str, str]:
@@ -229,7 +236,3 @@ def _object(body: bytes) -> dict[str, Any] | None:
     except (msgspec.MsgspecError, ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None
-
-
-def _digest(ours: dict[str, Any]) -> str:
-    return hashlib.sha256(msgspec.json.encode(ours["models"])).hexdigest()[:32]

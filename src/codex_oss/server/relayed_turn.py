@@ -130,7 +130,7 @@ class RelayedTurn:
             await error_response(self._error)(scope, receive, send)
 
     async def _relay(self, send: Send) -> None:
-        async with self._slot, self._open_answer() as answer:
+        async with self._slot, self._opened() as answer:
             headers = self._on_head(answer)
             named = {name.lower(): value for name, value in answer.headers}
             self._readable = named.get(b"content-encoding", b"identity").lower() == b"identity"
@@ -144,6 +144,12 @@ class RelayedTurn:
                 await send({"type": "http.response.body", "body": chunk, "more_body": True})
             await send({"type": "http.response.body", "body": b"", "more_body": False})
             self._whole = True
+
+    def _opened(self) -> Answer:
+        """The answer. What opens it goes: it holds the body of the request."""
+        open_answer = self._open_answer
+        del self._open_answer
+        return open_answer()
 
     def _end_of_turn(self) -> TurnEnd:
         outcome, code = self._judged()

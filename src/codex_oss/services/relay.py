@@ -83,6 +83,7 @@ class RelayClient:
         await self._start()
         watch = Watch(self._deadlines)
         response = await self._send(method, url, headers, body)
+        del body  # a stream may be open for long, and a conversation is large
         try:
             watch.guard(response)
             yield RelayedAnswer(response, watch, (self._aiohttp.ClientError, OSError))
