@@ -174,7 +174,8 @@ def test_a_text_turn_is_relayed_untouched(tmp_path: Path) -> None:
     assert backend.token not in log
 
 
-def test_a_gpt_parent_spawns_a_mission(tmp_path: Path) -> None:
+@pytest.mark.parametrize("version", ["v1", "v2"])
+def test_a_gpt_parent_spawns_a_mission(tmp_path: Path, version: str) -> None:
     """The agent is answered by our runtime with an open model; the parent gets its report; no key changes sides."""
     find_client("codex")
     project = make_project(tmp_path)
@@ -185,10 +186,12 @@ def test_a_gpt_parent_spawns_a_mission(tmp_path: Path) -> None:
         space = next(tool["name"] for tool in asked["tools"] if "spawn_agent" in json.dumps(tool.get("tools")))
         if not outputs:
             spawn = {"message": handoff(mission_id="from-a-gpt-parent"), "agent_type": ROLE}
+            spawn |= {"task_name": "scout", "fork_turns": "none"} if version == "v2" else {}
             return function_call("spawn_agent", spawn, call_id="call_1", namespace=space)
         if len(outputs) == 1:
-            agent = json.loads(outputs[0]["output"])["agent_id"]
-            wait = {"targets": [agent], "timeout_ms": 30_000}
+            wait: dict[str, Any] = {"timeout_ms": 30_000}
+            if version == "v1":
+                wait["targets"] = [json.loads(outputs[0]["output"])["agent_id"]]
             return function_call("wait_agent", wait, call_id="call_2", namespace=space)
         return message("The agent reported.")
 
@@ -201,17 +204,16 @@ def test_a_gpt_parent_spawns_a_mission(tmp_path: Path) -> None:
         ChatUpstream(answers) as upstream,
         passing_bridge(project, backend, upstream) as bridge,
     ):
-        run = run_signed_in(project, bridge.base_url, backend, "Delegate it.")
+        flags = ("--enable", "multi_agent_v2") if version == "v2" else ()
+        run = run_signed_in(project, bridge.base_url, backend, "Delegate it.", *flags)
         log = bridge.log.read_text()
     assert run.exit_code == 0, run.stderr + log
     assert run.texts[-1] == "The agent reported."
     assert [item for item in run.items if item["type"] == "error"] == []
     assert len(backend.turns) == 3
-    waited = [
-        item["output"] for item in decoded(backend.turns[-1])["input"] if item.get("type") == "function_call_output"
-    ]
-    assert "from-a-gpt-parent" in waited[-1]
-    assert "run_id" in waited[-1]
+    told = json.dumps(decoded(backend.turns[-1])["input"][-3:])
+    assert "# Mission from-a-gpt-parent: PARTIAL" in told
+    assert "run_id" in told
     assert (project / ".codex-oss" / "missions" / "from-a-gpt-parent" / "report.json").is_file()
     assert {decoded(turn)["model"] for turn in backend.turns} == {GPT_MODEL}
     assert len(upstream.chats) >= 2
