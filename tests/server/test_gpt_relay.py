@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import struct
 import time
@@ -23,7 +24,9 @@ from tests.fakes.chat_upstream import (
     Hangup,
     Request,
     Reset,
+    Send,
     Stall,
+    body,
     cut,
     error,
     held,
@@ -140,6 +143,41 @@ def test_a_cut_is_a_cut(tmp_path: Path) -> None:
         log = bridge.log.read_text()
     assert log.count(" passthrough ") == 8
     assert "Traceback" not in log
+
+
+def without_end(answer: Scripted) -> Scripted:
+    """The same stream, ended politely before its terminal event."""
+    return replace(answer, steps=answer.steps[:-1])
+
+
+CUT_SAID = "uvicorn.error ASGI callable returned without completing response."
+ENDS: list[tuple[Scripted, str]] = [
+    (message("x"), "completed"),
+    (without_end(message("x")), "failed stream_interrupted"),
+    (replace(message("x"), steps=(Send(b"event: response.failed\ndata: {}\n\n"),)), "failed upstream_error"),
+    (replace(message("x"), steps=(Send(b"event: response.incomplete\ndata: {}\n\n"),)), "incomplete"),
+    (cut(message("x"), 200), "failed stream_interrupted"),
+    (body(b'{"object": "response"}'), "completed"),
+    (error(429), "refused rate_limited"),
+    (error(401), "refused upstream_unauthorized"),
+    (error(404), "refused upstream_refused"),
+    (error(503), "refused upstream_unavailable"),
+    (mute(Reset()), "refused upstream_unavailable"),
+]
+
+
+def test_the_log_tells_how_a_relayed_turn_ended(tmp_path: Path) -> None:
+    """Outcome and code stand in the log although nobody decoded the answer."""
+    with GptBackend([answer for answer, _ in ENDS]) as backend, passing(tmp_path, backend) as bridge:
+        for _ in ENDS:
+            read_raw(bridge, GPT)
+        while bridge.request("GET", "/health").json["in_flight"]:
+            time.sleep(0.01)
+        lines = [line for line in bridge.log.read_text().splitlines() if f" passthrough {GPT_MODEL} " in line]
+        noise = [line for line in bridge.log.read_text().splitlines() if "ERROR" in line]
+    told = [re.sub(r"[0-9.]+s ?", "", line.partition(f"{GPT_MODEL} ")[2]).strip() for line in lines]
+    assert told == [end for _, end in ENDS]
+    assert [line.partition("ERROR ")[2] for line in noise] == [CUT_SAID], "for the one answer that is cut"
 
 
 def read_raw(bridge: BridgeProcess, value: Mapping[str, Any]) -> tuple[int, bytes, bool]:
@@ -419,8 +457,9 @@ def test_two_lists_of_models_are_one(tmp_path: Path) -> None:
         mute(),
         Scripted((Stall(),)),
         replace(message("x"), headers=(("Content-Encoding", "gzip"),)),
+        body(b'{"models": "' + b"x" * 9_000_000 + b'"}'),
     ],
-    ids=["500", "html", "404", "reset", "mute", "stall", "gzip"],
+    ids=["500", "html", "404", "reset", "mute", "stall", "gzip", "large"],
 )
 def test_ours_alone_when_the_backend_fails(tmp_path: Path, rude: Scripted) -> None:
     """Whatever the backend does, Codex gets a list before it gives up."""
