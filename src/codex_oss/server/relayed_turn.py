@@ -56,7 +56,7 @@ class RelayedTurn:
         turns: OpenTurns,
         on_end: OnEnd,
         *,
-        slot: AbstractAsyncContextManager[None],
+        slot: AbstractAsyncContextManager[object],
         open_answer: Callable[[], Answer],
         on_head: OnHead,
     ) -> None:
