@@ -41,6 +41,7 @@ from codex_oss.errors import BridgeError, RequestError
 from codex_oss.server.access import Access
 from codex_oss.server.chat_completions import ChatCompletions
 from codex_oss.server.errors import error_response, internal, json_response
+from codex_oss.server.gpt_relay import GptRelay
 from codex_oss.server.mcp_endpoint import McpEndpoint
 from codex_oss.server.metrics import CONTENT_TYPE, Metrics
 from codex_oss.server.missions_api import MissionsApi
@@ -103,7 +104,10 @@ class Application:
         handlers: dict[Any, Any] = {HTTPException: _http_error, BridgeError: _bridge_error, Exception: _unexpected}
         app = Starlette(routes=routes, exception_handlers=handlers, lifespan=self._lifespan)
         app.router.redirect_slashes = False
-        return Access(app, self._bridge.config)
+        config, ours = self._bridge.config, self._bridge.held_keys()
+        if config.gpt_strategy == "passthrough":
+            return Access(GptRelay(app, self._desk, self._turns, self._own_models, ours), config, ours)
+        return Access(app, config)
 
     async def create_response(self, http: Request) -> Any:
         """Decode a turn, choose its lane, and leave the rest to a TurnResponse."""
@@ -137,17 +141,20 @@ class Application:
 
     async def models(self, http: Request) -> Response:
         """The list of models, for OpenAI's clients under `data` and for Codex under `models`; 304 if it is known."""
+        listing = self._own_models()
+        digest = hashlib.sha256(msgspec.json.encode(listing["models"])).hexdigest()
+        etag = {"ETag": f'"{digest[:32]}"'}
+        if http.headers.get("if-none-match") == etag["ETag"]:
+            return Response(status_code=304, headers=etag)
+        return json_response(listing, headers=etag)
+
+    def _own_models(self) -> dict[str, Any]:
         created = int(self._identity.started_at)
         models = self._bridge.models()
         data = [
             {"id": name, "object": "model", "created": created, "owned_by": profile.name} for name, profile in models
         ]
-        entries = codex_models(models)
-        digest = hashlib.sha256(msgspec.json.encode(entries)).hexdigest()
-        etag = {"ETag": f'"{digest[:32]}"'}
-        if http.headers.get("if-none-match") == etag["ETag"]:
-            return Response(status_code=304, headers=etag)
-        return json_response({"object": "list", "data": data, "models": entries}, headers=etag)
+        return {"object": "list", "data": data, "models": codex_models(models)}
 
     async def health(self, _: Request) -> Response:
         """Status, identity and what is needed to see why nothing works."""
