@@ -39,7 +39,7 @@ class ScriptedUpstream:
         self._scripts = list(scripts)
 
     @asynccontextmanager
-    async def post(self, profile: ModelProfile, body: bytes, *, stream: bool) -> AsyncIterator[ChatAnswer]:
+    async def post(self, profile: ModelProfile, body: bytes, *, stream: bool, path: str) -> AsyncIterator[ChatAnswer]:
         self.asked.append(profile.name)
         script = self._scripts.pop(0)
         if isinstance(script, Exception):
