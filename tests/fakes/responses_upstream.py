@@ -201,4 +201,5 @@ def last_text(request: Request) -> str:
 def outputs(request: Request) -> list[str]:
     """What the client's tools returned, as the upstream saw it."""
     items = request.json["input"]
+    items = [] if isinstance(items, str) else items
     return [str(item["output"]) for item in items if str(item.get("type", "")).endswith("_call_output")]

@@ -241,7 +241,9 @@ def test_summary_parts_are_paragraphs() -> None:
     item["summary"].append({"type": "summary_text", "text": "Two."})
     events = events_of([item, message("x")])
     assert joined(decoded(bytes_of(events)))[0][1] == "One.\n\nTwo."
-    assert joined(decoded(bytes_of(event for event in events if "summary" not in event["type"])))[0][1] == "One.\n\nTwo."
+    assert (
+        joined(decoded(bytes_of(event for event in events if "summary" not in event["type"])))[0][1] == "One.\n\nTwo."
+    )
 
 
 def test_a_refusal_is_text() -> None:

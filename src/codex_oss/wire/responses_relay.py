@@ -144,7 +144,7 @@ class RelayDecoder:
         """Say that no more bytes come; return the closing events. Idempotent."""
         if self._ended:
             return []
-        out = self._take_all(lambda _: self._sse.finish(), b"")
+        out = self._take_all(self._rest, b"")
         if not self._ended:
             self._fail(INTERRUPTED if self._recognized or not self._fed else FOREIGN, out)
         return out
@@ -175,6 +175,10 @@ class RelayDecoder:
             self._fail(TurnFailed(exc.code, exc.message), out)
         self._hand_out(out)
         return out
+
+    def _rest(self, _: bytes) -> list[bytes]:
+        """The last frame when only its blank line is missing; a frame that was cut is nothing."""
+        return [payload for payload in self._sse.finish() if payload.startswith(b"[DONE]") or _is_object(payload)]
 
     def _take(self, payload: bytes, out: list[TurnEvent]) -> None:
         kind = _kind_of(payload)
@@ -315,12 +319,19 @@ class RelayDecoder:
 
 def _kind_of(payload: bytes) -> str:
     """The type of an event, read off its begin where it stands there, as with most servers."""
-    if payload.startswith(_BEGIN):
+    if payload.startswith(_BEGIN) and payload.endswith(b"}"):
         return payload[len(_BEGIN) : payload.find(b'"', len(_BEGIN))].decode("ascii", "replace")
     try:
         return _TYPED.decode(payload).type
     except (msgspec.MsgspecError, ValueError, RecursionError):
         return ""
+
+
+def _is_object(payload: bytes) -> bool:
+    try:
+        return bool(decode_object(payload))
+    except UpstreamError:
+        return False
 
 
 class RelayEncoder:
