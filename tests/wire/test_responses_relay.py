@@ -229,6 +229,14 @@ def test_json_for_a_client_that_does_not_stream() -> None:
     assert (shown["status"], shown["usage"]["total_tokens"], shown["tools"]) == ("completed", 18, [])
 
 
+def test_done_without_a_terminal_event() -> None:
+    """`[DONE]` after whole items is a whole answer; inside of one it is not."""
+    events = check(relayed(bytes_of(EVENTS[:-1]) + framed("[DONE]"))[0])
+    assert (events[-1]["type"], events[-1]["sequence_number"]) == ("response.completed", len(EVENTS) - 1)
+    assert events[-1]["response"]["output"] == ITEMS
+    assert check(relayed(bytes_of(EVENTS[:-2]) + framed("[DONE]"))[0])[-1]["type"] == "response.failed"
+
+
 def test_framing_is_made_plain() -> None:
     """CRLF, comments, missing event lines and JSON over several lines are the same stream to the client."""
     expected = relayed(WHOLE)[0]

@@ -68,7 +68,10 @@ from codex_oss.wire.sse import SseDecoder
 
 UNIQUE_ID: Final = re.compile(r"resp_[A-Za-z0-9_-]{8,120}")
 """A response id that is taken over. Observed: scripted servers call every response alike."""
+MAX_TAIL_BYTES: Final = 64 * 1024
 _BEGIN: Final = b'{"type":"'
+_DELTAS: Final = re.compile(rb'(?:event: ([A-Za-z_.]++(?<=\.delta))\ndata: \{"type":"\1"[^\r\n]*+(?<=\})\n\n)++')
+"""A run of delta frames in the form in which we would write them: they need no reading at all."""
 _OPENINGS: Final = ("response.created", "response.queued", "response.in_progress")
 _NUMBER: Final = re.compile(rb'"sequence_number"\s*:\s*(\d{1,15})')
 
@@ -119,7 +122,9 @@ class RelayDecoder:
         self._response: dict[str, Any] | None = None
         self._items: list[dict[str, Any]] = []
         self._new_items: list[dict[str, Any]] = []
-        self._relayed_bytes = 0
+        self._tail = b""
+        self._open = 0
+        self._number = -1
         self._started = False
         self._ended = False
 
@@ -138,13 +143,38 @@ class RelayDecoder:
         if self._ended:
             return []
         self._fed = self._fed or bool(data)
-        return self._take_all(self._sse.feed, data)
+        data = self._whole_frames(data)
+        run = _DELTAS.match(data) if self._sse.between_frames else None
+        if run is not None:
+            self._recognized = self._shown = True
+            self._frames.append(run[0])
+            data = data[run.end() :]
+        if not data:
+            out: list[TurnEvent] = []
+            self._hand_out(out)
+            return out
+        return self._take_all(lambda: self._sse.feed(data))
+
+    def _whole_frames(self, data: bytes) -> bytes:
+        """Keep the begin of a frame that is not whole back, so that the next read too begins with a frame.
+
+        Frames that are long or have other line ends are left to the SSE decoder, which copes with any.
+        """
+        data, self._tail = self._tail + data, b""
+        if not self._sse.between_frames or b"\r" in data:
+            return data
+        last = data.rfind(b"\n\n")
+        end = 0 if last < 0 else last + 2
+        if len(data) - end > MAX_TAIL_BYTES:
+            return data
+        self._tail = data[end:]
+        return data[:end]
 
     def finish(self) -> list[TurnEvent]:
         """Say that no more bytes come; return the closing events. Idempotent."""
         if self._ended:
             return []
-        out = self._take_all(self._rest, b"")
+        out = self._take_all(self._rest)
         if not self._ended:
             self._fail(INTERRUPTED if self._recognized or not self._fed else FOREIGN, out)
         return out
@@ -164,10 +194,10 @@ class RelayDecoder:
         self._settle(ending, self._put_right(value), out, frame=False)
         return out
 
-    def _take_all(self, read: Callable[[bytes], list[bytes]], data: bytes) -> list[TurnEvent]:
+    def _take_all(self, read: Callable[[], list[bytes]]) -> list[TurnEvent]:
         out: list[TurnEvent] = []
         try:
-            for payload in read(data):
+            for payload in read():
                 if self._ended:
                     break
                 self._take(payload, out)
@@ -176,9 +206,10 @@ class RelayDecoder:
         self._hand_out(out)
         return out
 
-    def _rest(self, _: bytes) -> list[bytes]:
+    def _rest(self) -> list[bytes]:
         """The last frame when only its blank line is missing; a frame that was cut is nothing."""
-        return [payload for payload in self._sse.finish() if payload.startswith(b"[DONE]") or _is_object(payload)]
+        last = self._sse.feed(self._tail) + self._sse.finish()
+        return [payload for payload in last if payload.startswith(b"[DONE]") or _is_object(payload)]
 
     def _take(self, payload: bytes, out: list[TurnEvent]) -> None:
         kind = _kind_of(payload)
@@ -186,7 +217,7 @@ class RelayDecoder:
             self._recognized = self._shown = True
             self._pass(kind.encode(), payload)
         elif payload.startswith(b"[DONE]"):
-            self._fail(INTERRUPTED if self._recognized else FOREIGN, out)
+            self._take_done(out)
         else:
             self._take_event(decode_object(payload), out)
 
@@ -208,11 +239,23 @@ class RelayDecoder:
             self._response = response if isinstance(response, dict) else self._response
         elif kind.startswith("response."):
             self._shown = True
-        item = event.get("item")
+        item, number = event.get("item"), event.get("sequence_number")
+        self._number = number if isinstance(number, int) else self._number
+        self._open += kind == "response.output_item.added"
         if kind == "response.output_item.done" and isinstance(item, dict):
+            self._open = max(0, self._open - 1)
             self._items.append(item)
             self._new_items.append(item)
         self._pass(kind.encode(), _encode(event))
+
+    def _take_done(self, out: list[TurnEvent]) -> None:
+        """`[DONE]` without a terminal event: the answer counts as whole if all its items are."""
+        if self._items and not self._open:
+            response = self._put_right({**(self._response or {}), "status": "completed"})
+            end = {"type": "response.completed", "sequence_number": self._number + 1}
+            self._settle("response.completed", response, out, event=end)
+        else:
+            self._fail(INTERRUPTED if self._recognized else FOREIGN, out)
 
     def _take_ending(self, kind: str, event: dict[str, Any], out: list[TurnEvent]) -> None:
         response = event.get("response")
