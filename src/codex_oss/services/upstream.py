@@ -1,6 +1,6 @@
 """The HTTP client towards model servers: send bytes, get an async iterator of bytes.
 
-Counterparts: `lanes.oss` uses it, `wire.chat` makes and reads the bytes. Rules that hold here:
+Counterparts: `lanes.oss` uses it, `wire.codecs` makes and reads the bytes. Rules that hold here:
 
 1. aiohttp stays inside this file and is imported when the client starts, not when this file is (164 ms).
 2. One read is one chunk: nothing is collected, split or decoded on the way.
