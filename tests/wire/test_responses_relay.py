@@ -237,6 +237,19 @@ def test_done_without_a_terminal_event() -> None:
     assert check(relayed(bytes_of(EVENTS[:-2]) + framed("[DONE]"))[0])[-1]["type"] == "response.failed"
 
 
+def test_what_comes_before_the_first_item_is_bounded() -> None:
+    """A server that says for ever that it is in progress costs no memory; later the client reads it once."""
+    decoder = RelayDecoder(REQUEST, ToolNames(()), profile())
+    assert decoder.feed(framed(EVENTS[1]) * 500 + framed({"type": "keepalive"}) * 500) == []
+    shown = [event for event in decoder.feed(framed(EVENTS[2])) if isinstance(event, Relayed)]
+    assert [event["type"] for event in frames(shown[0].frames)] == [EVENTS[1]["type"], EVENTS[2]["type"]]
+
+
+def test_an_output_of_nonsense_is_cleaned() -> None:
+    """What is no item is not stored as one."""
+    assert last_of({"output": [1, None, ITEMS[0]]})[0]["response"]["output"] == [ITEMS[0]]
+
+
 def test_framing_is_made_plain() -> None:
     """CRLF, comments, missing event lines and JSON over several lines are the same stream to the client."""
     expected = relayed(WHOLE)[0]

@@ -118,6 +118,7 @@ class RelayDecoder:
         self._fed = False
         self._recognized = False
         self._shown = False
+        self._held: set[str] = set()
         self._frames: list[bytes] = []
         self._response: dict[str, Any] | None = None
         self._items: list[dict[str, Any]] = []
@@ -239,6 +240,9 @@ class RelayDecoder:
             self._response = response if isinstance(response, dict) else self._response
         elif kind.startswith("response."):
             self._shown = True
+        if not self._shown:
+            self._hold(kind, event)
+            return
         item, number = event.get("item"), event.get("sequence_number")
         self._number = number if isinstance(number, int) else self._number
         self._open += kind == "response.output_item.added"
@@ -247,6 +251,12 @@ class RelayDecoder:
             self._items.append(item)
             self._new_items.append(item)
         self._pass(kind.encode(), _encode(event))
+
+    def _hold(self, kind: str, event: dict[str, Any]) -> None:
+        """Keep an opening event until something shows; only one of each, since a server may repeat them for ever."""
+        if kind in _OPENINGS and kind not in self._held:
+            self._held.add(kind)
+            self._pass(kind.encode(), _encode(event))
 
     def _take_done(self, out: list[TurnEvent]) -> None:
         """`[DONE]` without a terminal event: the answer counts as whole if all its items are."""
@@ -282,8 +292,7 @@ class RelayDecoder:
     ) -> None:
         """End as the upstream ended, with what clients rely on made whole."""
         self._ended = True
-        if not output_of(response):
-            response["output"] = list(self._items)
+        response["output"] = output_of(response) or list(self._items)
         usage = self._usage_of(response)
         ending = ending_of(kind, response)
         response["status"] = ending
