@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AbstractAsyncContextManager
 
 from msgspec import structs
 
 from codex_oss.contracts.profiles import ModelProfile
 from codex_oss.errors import StreamInterrupted
-from codex_oss.lanes.oss import ChatAnswer, OssLane
+from codex_oss.lanes.oss import OssLane
 from codex_oss.policy.retry import RetryPolicy
 from codex_oss.services.capacity import CapacityGate
 from codex_oss.wire.events import Relayed, TextDelta, TurnCompleted, TurnEvent, TurnFailed, TurnStarted
 from codex_oss.wire.items import TurnRequest
 from tests.fakes.responses_upstream import bytes_of, events_of, message
-from tests.lanes.test_oss import REQUEST, Script, ScriptedUpstream
+from tests.lanes.test_oss import REQUEST, ScriptedUpstream
 
 PROFILE = ModelProfile("one", "ocg-one", "one-model", "http://x/v1", api="responses")
 UNTRANSLATED = structs.replace(REQUEST, stream=True, untranslated={"model": "one", "input": "hi", "tools": []})
@@ -23,20 +22,6 @@ EVENTS = events_of([message("hello")])
 WHOLE = bytes_of(EVENTS)
 SHOWN = WHOLE.index(b"event: response.output_text.done")
 OPENED = WHOLE.index(b"event: response.output_item.added")
-
-
-class PathUpstream(ScriptedUpstream):
-    """Remembers where each post went."""
-
-    def __init__(self, *scripts: Script) -> None:
-        super().__init__(*scripts)
-        self.paths: list[str] = []
-
-    def post(
-        self, profile: ModelProfile, body: bytes, *, stream: bool, path: str
-    ) -> AbstractAsyncContextManager[ChatAnswer]:
-        self.paths.append(path)
-        return super().post(profile, body, stream=stream, path=path)
 
 
 async def turn(upstream: ScriptedUpstream, request: TurnRequest) -> list[TurnEvent]:
@@ -59,7 +44,7 @@ async def turn(upstream: ScriptedUpstream, request: TurnRequest) -> list[TurnEve
 
 async def test_translated() -> None:
     """A request of any other edge is answered by events, from the path of the codec."""
-    upstream = PathUpstream([WHOLE])
+    upstream = ScriptedUpstream([WHOLE])
     events = await turn(upstream, REQUEST)
     assert upstream.paths == ["/responses"]
     assert "".join(event.text for event in events if isinstance(event, TextDelta)) == "hello"
@@ -68,7 +53,7 @@ async def test_translated() -> None:
 
 async def test_untranslated() -> None:
     """A request that can be passed on is answered by frames."""
-    events = await turn(PathUpstream([WHOLE]), UNTRANSLATED)
+    events = await turn(ScriptedUpstream([WHOLE]), UNTRANSLATED)
     assert events[0] == TurnStarted("one-model")
     frames = b"".join(event.frames for event in events if isinstance(event, Relayed))
     assert bytes_of(EVENTS[2:-1]) in frames
@@ -77,7 +62,7 @@ async def test_untranslated() -> None:
 
 async def test_a_cut_before_the_first_item_is_tried_again() -> None:
     """Lifecycle events alone show a client nothing, so the turn moves to another attempt."""
-    upstream = PathUpstream([WHOLE[:OPENED], StreamInterrupted("cut")], [WHOLE[:OPENED]], [WHOLE])
+    upstream = ScriptedUpstream([WHOLE[:OPENED], StreamInterrupted("cut")], [WHOLE[:OPENED]], [WHOLE])
     events = await turn(upstream, UNTRANSLATED)
     assert len(upstream.paths) == 3
     assert upstream.closed == 3
@@ -86,7 +71,7 @@ async def test_a_cut_before_the_first_item_is_tried_again() -> None:
 
 async def test_a_cut_after_the_first_item_is_final() -> None:
     """What the client saw cannot be taken back: the turn fails."""
-    upstream = PathUpstream([WHOLE[:SHOWN], StreamInterrupted("cut")])
+    upstream = ScriptedUpstream([WHOLE[:SHOWN], StreamInterrupted("cut")])
     events = await turn(upstream, UNTRANSLATED)
     assert isinstance(events[-1], TurnFailed)
     assert len(upstream.paths) == 1
