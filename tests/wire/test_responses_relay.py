@@ -25,7 +25,8 @@ from codex_oss.wire.events import (
     TurnStarted,
 )
 from codex_oss.wire.items import TurnRequest
-from codex_oss.wire.responses_relay import RelayDecoder, RelayEncoder, relayed_body
+from codex_oss.wire.relay_stream import RelayEncoder
+from codex_oss.wire.responses_relay import RelayDecoder, relayed_body
 from tests.fakes.responses_upstream import (
     USAGE,
     bytes_of,

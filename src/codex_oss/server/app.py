@@ -49,7 +49,7 @@ from codex_oss.wire.chat_request import encode_chat_request
 from codex_oss.wire.chat_stream import BYTES_PER_TOKEN
 from codex_oss.wire.codex_models import codex_models
 from codex_oss.wire.items import TurnRequest
-from codex_oss.wire.responses_relay import RelayEncoder
+from codex_oss.wire.relay_stream import RelayEncoder
 from codex_oss.wire.responses_request import decode_body, decode_turn, turn_items
 from codex_oss.wire.stored_items import RawItem
 from codex_oss.wiring import Bridge
