@@ -235,6 +235,18 @@ USAGES = {
         Usage(10, 5, 3, cached_known=True),
     ),
     "moonshot": ({"prompt_tokens": 10, "completion_tokens": 5, "cached_tokens": 3}, Usage(10, 5, 3, cached_known=True)),
+    "cache writes": (
+        {
+            "prompt_tokens": 10,
+            "completion_tokens": 5,
+            "prompt_tokens_details": {"cached_tokens": 4, "cache_write_tokens": 6},
+        },
+        Usage(10, 5, 4, cached_known=True, cache_write_tokens=6),
+    ),
+    "anthropic cache writes": (
+        {"prompt_tokens": 10, "completion_tokens": 5, "cache_creation_input_tokens": 6},
+        Usage(10, 5, cache_write_tokens=6),
+    ),
     "strings": ({"prompt_tokens": "10", "completion_tokens": 5.0}, Usage(10, 5)),
     "no counts": ({"cost": 1}, Usage(100, 1, estimated=True)),
     "nonsense": ({"prompt_tokens": -3, "completion_tokens": True}, Usage(100, 1, estimated=True)),

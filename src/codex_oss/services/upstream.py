@@ -1,6 +1,6 @@
 """The HTTP client towards model servers: send bytes, get an async iterator of bytes.
 
-Counterparts: `lanes.oss` uses it, `wire.chat` makes and reads the bytes. Rules that hold here:
+Counterparts: `lanes.oss` uses it, `wire.codecs` makes and reads the bytes. Rules that hold here:
 
 1. aiohttp stays inside this file and is imported when the client starts, not when this file is (164 ms).
 2. One read is one chunk: nothing is collected, split or decoded on the way.
@@ -111,8 +111,10 @@ class UpstreamClient:
             self._session = None
 
     @contextlib.asynccontextmanager
-    async def post(self, profile: ModelProfile, body: bytes, *, stream: bool) -> AsyncIterator[UpstreamAnswer]:
-        """Send *body* to the chat endpoint of *profile* and yield its 200 answer.
+    async def post(
+        self, profile: ModelProfile, body: bytes, *, stream: bool, path: str = "/chat/completions"
+    ) -> AsyncIterator[UpstreamAnswer]:
+        """Send *body* to *path* below the base URL of *profile* and yield its 200 answer.
 
         Raises UpstreamRefused `upstream_key_missing` before anything is sent when the key is unset; Unavailable,
         RateLimited, UpstreamRefused, ContextWindowExceeded or UpstreamProtocolError for any other failure.
@@ -121,7 +123,7 @@ class UpstreamClient:
         await self.start()
         assert self._session is not None
         watch = Watch(self._deadlines)
-        response = await self._send(profile, body, headers)
+        response = await self._send(profile, f"{profile.base_url}{path}", body, headers)
         try:
             watch.guard(response)
             if response.status != 200:
@@ -169,9 +171,10 @@ class UpstreamClient:
             )
         return key
 
-    async def _send(self, profile: ModelProfile, body: bytes, headers: Mapping[str, str]) -> aiohttp.ClientResponse:
+    async def _send(
+        self, profile: ModelProfile, url: str, body: bytes, headers: Mapping[str, str]
+    ) -> aiohttp.ClientResponse:
         assert self._session is not None
-        url = f"{profile.base_url}/chat/completions"
         place = place_of(profile.base_url)
         try:
             async with asyncio.timeout(self._deadlines.first_byte_s):

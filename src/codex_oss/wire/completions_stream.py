@@ -48,6 +48,7 @@ from codex_oss.wire.events import (
     MessageStart,
     ReasoningDelta,
     ReasoningStart,
+    Relayed,
     TextDelta,
     TurnCompleted,
     TurnEvent,
@@ -184,6 +185,8 @@ class ChatEncoder:
                 self._start()
             case LimitsReported():
                 pass
+            case Relayed():
+                raise LocalProtocolError("Frames to relay for a client that did not ask untranslated.")
 
     def _start(self) -> None:
         self._started = True

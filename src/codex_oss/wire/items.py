@@ -95,6 +95,7 @@ class ReasoningItem(Struct, frozen=True, tag="reasoning", gc=False):
     summary: str = ""
     text: str = ""
     encrypted_content: str = ""
+    id: str = ""
 
 
 class OpaqueItem(Struct, frozen=True):
@@ -124,6 +125,7 @@ class CustomTool(Struct, frozen=True, tag="custom"):
     description: str = ""
     grammar: str = ""
     namespace: str | None = None
+    syntax: str = "lark"
 
 
 Tool = FunctionTool | CustomTool
@@ -189,3 +191,6 @@ class TurnRequest(Struct, frozen=True):
     """The agent inside the session (`thread-id` of Codex); empty when unknown."""
     echo: dict[str, Any] = {}
     """Request fields that the response object repeats (metadata, tools, reasoning, text …), as they came."""
+    untranslated: dict[str, Any] | None = None
+    """The Responses body of the client with its whole conversation in `input`, given by an edge that can pass on an
+    answer as it comes (`Relayed`). A lane whose upstream speaks Responses sends it; every other lane ignores it."""

@@ -118,6 +118,7 @@ def _reasoning(obj: dict[str, Any], where: str) -> ReasoningItem:
         _joined_text(obj, "summary", where),
         _joined_text(obj, "content", where),
         text_at(obj, "encrypted_content", where),
+        _id(obj),
     )
 
 

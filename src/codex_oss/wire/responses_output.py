@@ -54,12 +54,13 @@ def open_item(response_id: str, index: int, start: ItemStart) -> OutputItem:
 class OutputItem(ABC):
     """One output item. `texts` collects its deltas; `delta_prefix` is the JSON of a delta up to its string."""
 
-    __slots__ = ("delta_name", "delta_prefix", "delta_type", "id", "index", "place", "status", "texts")
+    __slots__ = ("delta_name", "delta_prefix", "delta_type", "id", "index", "place", "sealed", "status", "texts")
 
     def __init__(self, response_id: str, index: int, kind: str, delta_name: bytes, part_key: str | None) -> None:
         self.index = index
         self.id = f"{_PREFIXES[kind]}_{response_id.removeprefix('resp_')}_{index}"
         self.status = "in_progress"
+        self.sealed = ""
         self.texts: list[str] = []
         self.delta_name = delta_name
         self.delta_type: type = ArgumentsDelta
@@ -124,7 +125,10 @@ class _ReasoningOutput(OutputItem):
 
     def value(self) -> dict[str, Any]:
         summary = [] if self.status == "in_progress" else [_summary_part(self.text())]
-        return {"type": "reasoning", "id": self.id, "status": self.status, "summary": summary}
+        item = {"type": "reasoning", "id": self.id, "status": self.status, "summary": summary}
+        if self.sealed:
+            item["encrypted_content"] = clean_text(self.sealed)
+        return item
 
     def opening(self) -> list[NamedFields]:
         part = (b"response.reasoning_summary_part.added", {**self.place, "part": _summary_part("")})

@@ -130,4 +130,5 @@ def _custom_tool(obj: dict[str, Any], where: str, namespace: str | None) -> Cust
         text_at(obj, "description", where),
         text_at(form, "definition", f"{where}.format"),
         namespace,
+        text_at(form, "syntax", f"{where}.format", "lark"),
     )
