@@ -19,6 +19,7 @@ from typing import Any
 from codex_oss.config import DEFAULT_LOCAL_KEY, DEFAULT_UPSTREAM_BASE, Config, ConfigProblem, parse_config
 from codex_oss.contracts.profiles import PRIMARY_KEY_ENV, ModelProfile, parse_profiles
 from codex_oss.errors import ConfigInvalid, StoreError
+from codex_oss.lanes.checked import CheckedLane
 from codex_oss.lanes.mission import MissionLane, carries_mission
 from codex_oss.lanes.oss import OssLane
 from codex_oss.policy.exposure import Redactor
@@ -157,6 +158,11 @@ def build(settings: Settings, project: Path, environ: Mapping[str, str]) -> Brid
         total_s=config.upstream_total_timeout_s,
     )
     lanes["mission"] = _mission_lane(bridge)
+    # After the mission lane, which judges the answers of its model by itself.
+    lanes["oss"] = CheckedLane(
+        lanes["oss"],
+        honours_format=lambda model: bridge.route(model).profile.quirks.structured_output == "json_schema",
+    )
     return bridge
 
 

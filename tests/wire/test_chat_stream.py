@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from codex_oss.wire.chat_stream import ChatDecoder, decode_chat_completion
-from codex_oss.wire.chat_tools import ToolNames
+from codex_oss.wire.chat_tools import ToolNames, search_arguments
 from codex_oss.wire.events import (
     ArgumentsDelta,
     CustomCallStart,
@@ -21,6 +21,7 @@ from codex_oss.wire.events import (
     ReasoningDelta,
     ReasoningStart,
     TextDelta,
+    ToolSearchStart,
     TurnCompleted,
     TurnEvent,
     TurnFailed,
@@ -29,11 +30,13 @@ from codex_oss.wire.events import (
     Usage,
     UsageReported,
 )
+from codex_oss.wire.items import SearchTool
 from codex_oss.wire.responses_stream import ResponseEncoder
 from tests.wire.scripts import (
     DATA,
     PROFILE,
     REQUEST,
+    TOOLS,
     call,
     cuts,
     decoded,
@@ -41,6 +44,7 @@ from tests.wire.scripts import (
     frames,
     json_values,
     names,
+    profile,
     sse,
     types,
     usage,
@@ -475,3 +479,31 @@ def test_an_answer_that_does_not_stream() -> None:
 def test_an_arbitrary_completion_never_raises(body: bytes) -> None:
     """A body that is no completion ends as a failed turn."""
     assert isinstance(decode_chat_completion(body, ToolNames(), PROFILE)[-1], TurnFailed)
+
+
+def test_a_search_for_tools_opens_whole() -> None:
+    """Its item has an object for arguments, so it opens when the answer is whole, behind the calls that stream."""
+    data = sse(
+        delta(tool_calls=[call(0, "s", "tool_search", '{"query":')]),
+        delta(tool_calls=[call(1, "r", "read", "{}")]),
+        delta(tool_calls=[call(0, None, None, '"mail"}')]),
+        delta("tool_calls"),
+        "[DONE]",
+    )
+    search_names = ToolNames((*TOOLS, SearchTool()), response_id="resp_abc")
+    decoder = ChatDecoder(search_names, profile())
+    events = decoder.feed(data)
+    starts = [event.item for event in events if isinstance(event, ItemStarted)]
+    assert starts == [FunctionCallStart("r", "read"), ToolSearchStart("s", {"query": "mail"})]
+    cut = ChatDecoder(ToolNames((SearchTool(),)), profile())
+    events = cut.feed(sse(delta("length", tool_calls=[call(0, "s", "tool_search", '{"que')]), "[DONE]"))
+    assert not any(isinstance(event, ItemStarted) for event in events)
+    assert events[-1] == TurnIncomplete("max_output_tokens")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "value"), [('{"query":"a"}', {"query": "a"}), ("mail", {"query": "mail"}), ("", {}), ("[1]", {})]
+)
+def test_arguments_of_a_search_are_an_object(arguments: str, value: dict[str, Any]) -> None:
+    """A model that only names what it looks for is understood."""
+    assert search_arguments(arguments) == value

@@ -181,8 +181,8 @@ ITEMS = {
         Message("user", (TextPart("Task:"), TextPart("count the files"))),
     ),
     "unknown item": (
-        {"type": "web_search_call", "id": "ws_1"},
-        OpaqueItem("web_search_call", {"type": "web_search_call", "id": "ws_1"}),
+        {"type": "no_such_item", "id": "x_1"},
+        OpaqueItem("no_such_item", {"type": "no_such_item", "id": "x_1"}),
     ),
 }
 
@@ -222,7 +222,6 @@ def test_tools_of_every_kind() -> None:
                     {"type": "function", "name": "f"},
                 ],
             },
-            {"type": "tool_search", "execution": "client", "parameters": {}},
             {"type": "web_search"},
         ],
     )
@@ -232,7 +231,7 @@ def test_tools_of_every_kind() -> None:
         FunctionTool("f", namespace="ns"),
         CustomTool("c", namespace="ns"),
     )
-    assert request.dropped_tools == ("web_search", "tool_search")
+    assert request.dropped_tools == ("web_search",)
     assert request.echo["tools"][0]["strict"] is False
     assert request.echo["tools"][1] == {"type": "web_search", "external_web_access": False}
 

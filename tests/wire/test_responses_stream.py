@@ -80,6 +80,8 @@ def _item_text(item: dict[str, Any]) -> str:
             return str(item["summary"][0]["text"])
         case "function_call":
             return str(item["arguments"])
+        case "tool_search_call":
+            return ""  # its arguments are a value and have no deltas
     return str(item["input"])
 
 

@@ -30,7 +30,7 @@ from codex_oss.wire.chat_calls import AssembledCall, CallAssembler
 from codex_oss.wire.chat_chunks import CallDelta, Choice, Chunk, Delta, decode_chunk, decode_usage
 from codex_oss.wire.chat_errors import classify_chat_error
 from codex_oss.wire.chat_thinking import Piece, ThinkSplitter
-from codex_oss.wire.chat_tools import ToolNames, unwrap_custom_arguments
+from codex_oss.wire.chat_tools import ToolNames, search_arguments, unwrap_custom_arguments
 from codex_oss.wire.events import (
     ArgumentsDelta,
     CustomCallStart,
@@ -40,6 +40,7 @@ from codex_oss.wire.events import (
     ReasoningDelta,
     ReasoningStart,
     TextDelta,
+    ToolSearchStart,
     TurnCompleted,
     TurnEvent,
     TurnFailed,
@@ -232,21 +233,24 @@ class ChatDecoder:
             call.pieces.append(text)
             self._chars += len(text)
         if call.index is None:
-            if not call.name:
+            if not call.name or call.search:
                 return
             self._open_call(call, out)
             text = call.arguments()
-        if text and call.custom is None:
+        if text and call.custom is None and call.index is not None:
             out.append(ArgumentsDelta(self._index_of(call), text))
 
     def _open_call(self, call: AssembledCall, out: list[TurnEvent]) -> None:
         self._close_reasoning(out)
         self._close_message(out)
-        call.index = self._open_index()
         call.call_id = self._names.take_call_id(call.upstream_id)
         start = self._names.start_of(call.name, call.call_id)
-        call.custom = start if isinstance(start, CustomCallStart) else None
         self._answered = True
+        if isinstance(start, ToolSearchStart):
+            call.search = True
+            return
+        call.index = self._open_index()
+        call.custom = start if isinstance(start, CustomCallStart) else None
         out.append(ItemStarted(call.index, start))
 
     def _take_finish(self, reason: str, out: list[TurnEvent]) -> None:
@@ -268,7 +272,7 @@ class ChatDecoder:
     def _settle(self, outcome: TurnCompleted | TurnIncomplete | TurnFailed, out: list[TurnEvent]) -> None:
         """Fix the outcome; a whole answer closes its items, any other leaves them to the encoder."""
         if isinstance(outcome, TurnCompleted):
-            if any(call.index is None for call in self._assembler.calls):
+            if any(call.index is None and not call.search for call in self._assembler.calls):
                 outcome = TurnFailed("upstream_protocol_error", "The model server sent a tool call without a name.")
             elif not self._answered:
                 outcome = TurnFailed("upstream_protocol_error", "The model server sent an empty answer.")
@@ -318,6 +322,9 @@ class ChatDecoder:
         self._close_reasoning(out)
         self._close_message(out)
         for call in self._assembler.calls:
+            if call.search:
+                call.index = self._open_index()
+                out.append(ItemStarted(call.index, ToolSearchStart(call.call_id, search_arguments(call.arguments()))))
             index = self._index_of(call)
             if call.custom is not None:
                 out.append(ArgumentsDelta(index, unwrap_custom_arguments(call.arguments())))
