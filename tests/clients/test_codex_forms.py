@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from codex_oss.services.codex_exec import CodexRun, CodexTurn, run_codex
-from tests.clients.programs import LOCAL_KEY, RAW_MODEL, RUN_TIMEOUT_S, find_client, make_project, run_bridge
+from codex_oss.services.codex_exec import CodexRun, catalog_entry, run_codex
+from tests.clients.programs import RAW_MODEL, codex_turn, find_client, make_project, run_bridge
 from tests.fakes.chat_upstream import Answer, ChatUpstream, Request, stream, text, tool_call
 
 pytestmark = [pytest.mark.client, pytest.mark.slow]
 
-DIRECT_MODEL = "gpt-5.5"
-"""A name for which Codex 0.169 has metadata with direct tools: `tool_search` and a freeform `apply_patch`."""
 SCHEMA = {
     "type": "object",
     "properties": {"limit": {"type": "integer"}},
@@ -24,13 +23,10 @@ SCHEMA = {
 }
 
 
-def run(base_url: str, project: Path, prompt: str, *arguments: str, model: str = RAW_MODEL) -> CodexRun:
+def run(base_url: str, project: Path, prompt: str, *arguments: str) -> CodexRun:
     """One turn of the Codex CLI on *project* with further arguments."""
-    scratch = project.parent / "codex-scratch"
-    turn = CodexTurn(
-        base_url, LOCAL_KEY, model, prompt, project, scratch, "danger-full-access", RUN_TIMEOUT_S, arguments
-    )
-    return run_codex(find_client("codex"), turn)
+    base = codex_turn(base_url, project, RAW_MODEL, prompt, sandbox="danger-full-access")
+    return run_codex(find_client("codex"), replace(base, extra_arguments=arguments))
 
 
 def output_schema(project: Path) -> tuple[str, str]:
@@ -84,28 +80,52 @@ def test_an_output_schema_that_is_never_met(tmp_path: Path) -> None:
     assert len(upstream.chats) == 2
 
 
-def test_a_search_for_tools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def direct_tools(project: Path) -> tuple[str, str]:
+    """Write a catalogue whose model has direct tools: a search, a freeform patch; return the flags that name it."""
+    path = project / "catalog.json"
+    entry = {**catalog_entry(RAW_MODEL), "supports_search_tool": True, "apply_patch_tool_type": "freeform"}
+    path.write_text(json.dumps({"models": [entry]}))
+    return "-c", f"model_catalog_json={json.dumps(str(path))}"
+
+
+def test_a_search_for_tools(tmp_path: Path) -> None:
     """Codex runs its own search when the model calls it, and the tools that it finds are offered from then on."""
     project = make_project(tmp_path)
-    (project / ".codex-oss").mkdir()
-    (project / ".codex-oss" / "config.toml").write_text(f'model_map = {{ "{DIRECT_MODEL}" = "open-model" }}\n')
 
     def script(request: Request) -> Answer:
-        results = [message for message in request.messages if message["role"] == "tool"]
-        if results:
+        if request.messages[-1]["role"] == "tool":
             return text("Searched.")
         return tool_call("tool_search", {"query": "spawn an agent", "limit": 5})
 
     with ChatUpstream(script, max_requests=6) as upstream, run_bridge(project, upstream.base_url) as bridge:
-        found = run(bridge, project, "Find a tool.", model=DIRECT_MODEL)
+        found = run(bridge, project, "Find a tool.", *direct_tools(project))
     assert found.failure == ""
     assert found.messages[-1].message == "Searched."
-    first, second = (tools_of(request) for request in upstream.chats[:2])
-    assert "tool_search" in first
-    assert second[: len(first)] == first
-    result = next(message for message in upstream.chats[1].messages if message["role"] == "tool")
-    assert len(second) > len(first), result
-    assert all(name.split("__")[-1] in str(result["content"]) for name in second[len(first) :])
+    before, after = (tools_of(request) for request in upstream.chats)
+    assert "tool_search" in before
+    assert after[: len(before)] == before
+    result = str(upstream.chats[1].messages[-1]["content"])
+    assert "multi_agent_v1__spawn_agent" in after[len(before) :], result
+    assert all(name.removeprefix("multi_agent_v1__") in result for name in after[len(before) :])
+
+
+def test_a_freeform_patch(tmp_path: Path) -> None:
+    """A model that calls `apply_patch` as a function changes the file, and reads what came of it."""
+    project = make_project(tmp_path)
+    patch = (
+        "*** Begin Patch\n*** Update File: courier/settings.py\n@@\n-RETRY_LIMIT = 5\n+RETRY_LIMIT = 6\n*** End Patch\n"
+    )
+
+    def script(request: Request) -> Answer:
+        if request.messages[-1]["role"] == "tool":
+            return text("Patched.")
+        return tool_call("apply_patch", {"input": patch})
+
+    with ChatUpstream(script, max_requests=6) as upstream, run_bridge(project, upstream.base_url) as bridge:
+        found = run(bridge, project, "Raise the limit.", *direct_tools(project))
+    assert found.failure == ""
+    assert "RETRY_LIMIT = 6" in (project / "courier" / "settings.py").read_text()
+    assert upstream.chats[1].messages[-2]["tool_calls"][0]["function"]["name"] == "apply_patch"
 
 
 def tools_of(request: Request) -> list[Any]:
