@@ -22,6 +22,7 @@ from codex_oss.errors import ConfigInvalid, StoreError
 from codex_oss.lanes.checked import CheckedLane
 from codex_oss.lanes.mission import MissionLane, carries_mission
 from codex_oss.lanes.oss import OssLane
+from codex_oss.lanes.with_files import WithFiles
 from codex_oss.policy.exposure import Redactor
 from codex_oss.policy.key_trust import may_hold_key
 from codex_oss.policy.retry import RetryPolicy
@@ -31,6 +32,7 @@ from codex_oss.services.audit import ReadDigest
 from codex_oss.services.capacity import CapacityGate
 from codex_oss.services.mission_runner import MissionRunner
 from codex_oss.services.mission_store import MissionStore
+from codex_oss.services.pdf_text import PdfTexts
 from codex_oss.services.project_files import ProjectRoot
 from codex_oss.services.response_rows import Bounds
 from codex_oss.services.response_store import ResponseStore
@@ -160,7 +162,7 @@ def build(settings: Settings, project: Path, environ: Mapping[str, str]) -> Brid
     lanes["mission"] = _mission_lane(bridge)
     # After the mission lane, which judges the answers of its model by itself.
     lanes["oss"] = CheckedLane(
-        lanes["oss"],
+        WithFiles(lanes["oss"], PdfTexts().text_of),
         honours_format=lambda model: bridge.route(model).profile.quirks.structured_output == "json_schema",
     )
     return bridge

@@ -20,6 +20,8 @@ from msgspec import Struct, ValidationError, convert, structs
 from codex_oss.config import DEFAULT_UPSTREAM_BASE, ConfigProblem
 
 StructuredOutput = Literal["none", "json_object", "json_schema"]
+EffortField = Literal["none", "reasoning_effort", "reasoning", "thinking", "enable_thinking"]
+Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 
 
 class Quirks(Struct, frozen=True, forbid_unknown_fields=True):
@@ -35,6 +37,14 @@ class Quirks(Struct, frozen=True, forbid_unknown_fields=True):
     """The upstream wants `reasoning_content` back within a tool loop."""
     parallel_tool_calls: bool = False
     """The upstream knows the field `parallel_tool_calls`."""
+    effort_field: EffortField = "none"
+    """How the upstream is told the reasoning effort: not at all; the field `reasoning_effort` (OpenAI, vLLM, Groq);
+    `reasoning: {effort}` (OpenRouter); `thinking: {type: enabled|disabled}` (GLM, Kimi, DeepSeek); `enable_thinking:
+    true|false` (Qwen)."""
+    efforts: tuple[Effort, ...] = ("low", "medium", "high")
+    """The levels that the first two fields may have; what a client asks for goes to the nearest, the lower of two."""
+    tool_choice: Literal["full", "auto"] = "full"
+    """`auto`: the upstream refuses or ignores every other `tool_choice`; the bridge then checks the answer only."""
     images: bool = False
     """The model can see; otherwise an image becomes a note."""
 
