@@ -357,6 +357,7 @@ REFUSED: list[tuple[dict[str, Any], str | None]] = [
     ({"model": "m", "input": "x", "max_output_tokens": True}, "max_output_tokens"),
     ({"model": "m", "input": "x", "stream": "yes"}, "stream"),
     ({"model": "m", "input": "x", "background": True}, "background"),
+    ({"model": "m", "input": "x", "prompt": {"id": "pmpt_1"}}, "prompt"),
     ({"model": "m", "input": "x", "conversation": "conv_1"}, "conversation"),
     ({"model": "m", "input": "x", "text": {"format": {"type": "json_schema", "name": "n"}}}, "text.format.schema"),
     ({"model": "m", "input": "x", "metadata": {str(i): "" for i in range(17)}}, "metadata"),

@@ -126,6 +126,8 @@ def _refuse_stored_state(obj: dict[str, Any], history: Sequence[dict[str, Any]] 
         raise previous_not_found(str(obj["previous_response_id"]))
     if obj.get("conversation") is not None:
         raise invalid("conversation", "is not kept by this bridge", "Send the whole conversation in `input`.")
+    if obj.get("prompt") is not None:
+        raise invalid("prompt", "names a template that is not kept by this bridge", "Send its text in `instructions`.")
     if flag_at(obj, "background", "", False):
         raise invalid("background", "is not supported", "Ask with `stream` instead.")
 
