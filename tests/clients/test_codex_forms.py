@@ -80,12 +80,16 @@ def test_an_output_schema_that_is_never_met(tmp_path: Path) -> None:
     assert len(upstream.chats) == 2
 
 
-def direct_tools(project: Path) -> tuple[str, str]:
-    """Write a catalogue whose model has direct tools: a search, a freeform patch; return the flags that name it."""
+def catalogue(project: Path, **more: Any) -> tuple[str, str]:
+    """Write a catalogue whose model has *more* in its entry; return the flags that name it."""
     path = project / "catalog.json"
-    entry = {**catalog_entry(RAW_MODEL), "supports_search_tool": True, "apply_patch_tool_type": "freeform"}
-    path.write_text(json.dumps({"models": [entry]}))
+    path.write_text(json.dumps({"models": [catalog_entry(RAW_MODEL) | more]}))
     return "-c", f"model_catalog_json={json.dumps(str(path))}"
+
+
+def direct_tools(project: Path) -> tuple[str, str]:
+    """Flags for a model with direct tools: a search, a freeform patch."""
+    return catalogue(project, supports_search_tool=True, apply_patch_tool_type="freeform")
 
 
 def test_a_search_for_tools(tmp_path: Path) -> None:
@@ -126,6 +130,30 @@ def test_a_freeform_patch(tmp_path: Path) -> None:
     assert found.failure == ""
     assert "RETRY_LIMIT = 6" in (project / "courier" / "settings.py").read_text()
     assert upstream.chats[1].messages[-2]["tool_calls"][0]["function"]["name"] == "apply_patch"
+
+
+def test_one_call_at_a_time_in_lite_mode(tmp_path: Path) -> None:
+    """Lite models say `parallel_tool_calls: false`: of two calls the first one runs, and the model goes on from it."""
+    project = make_project(tmp_path)
+
+    def script(request: Request) -> Answer:
+        if request.messages[-1]["role"] == "tool":
+            return text("One ran.")
+        code = json.dumps({"input": "text('it ran');"})
+        calls = [
+            {"index": n, "id": f"c{n}", "function": {"name": "functions__exec", "arguments": code}} for n in (0, 1)
+        ]
+        return stream([{"tool_calls": [call]} for call in calls], finish="tool_calls")
+
+    lite = catalogue(project, tool_mode="code_mode_only", use_responses_lite=True)
+    with ChatUpstream(script, max_requests=6) as upstream, run_bridge(project, upstream.base_url) as bridge:
+        found = run(bridge, project, "Run it twice.", *lite)
+    assert found.failure == ""
+    assert found.messages[-1].message == "One ran."
+    assistant, *results = upstream.chats[1].messages[-2:]
+    assert [call["id"] for call in assistant["tool_calls"]] == ["c0"]
+    assert [result["tool_call_id"] for result in results] == ["c0"]
+    assert "it ran" in results[0]["content"]
 
 
 def tools_of(request: Request) -> list[Any]:

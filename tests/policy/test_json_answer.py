@@ -48,6 +48,11 @@ def test_any_text_is_judged(text: str) -> None:
 
 
 TABLE = {
+    "two that fit": ('{"n": 1} or {"n": 2}', "", "it holds several JSON values that fit"),
+    "the same one twice": ('{"n": 1}\n\n```json\n{"n": 1}\n```', '{"n": 1}', ""),
+    "a value inside of another": ('{"items": [{"n": 1}]}', "", "it breaks the schema's rule /additionalProperties"),
+    "brackets in prose": ('See [note] and {this}: {"n": 1}', '{"n": 1}', ""),
+    "an open bracket first": ('{ is a brace. {"n": 1}', '{"n": 1}', ""),
     "the second value fits": ('First {"m": 1}, better {"n": 2}', '{"n": 2}', ""),
     "an example before the answer": ('```json\n{"n": "x"}\n```\nand\n```json\n{"n": 3}\n```', '{"n": 3}', ""),
     "braces in strings": ('So: {"n": 1, "name": "}{\\"]"}', '{"n": 1, "name": "}{\\"]"}', ""),

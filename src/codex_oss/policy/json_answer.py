@@ -2,13 +2,14 @@
 
 Counterpart: `policy.answer_rules` asks for it when a request wants JSON.
 
-    text ─► the whole text │ a fenced block │ the first value in the prose that fits ─► against the schema ─► found
+    text ─► all of it │ the values in its prose │ a fenced block ─► against the schema ─► the one that fits
 
 Rules that hold here:
 
-1. What is found is a piece of the text as the model wrote it: numbers and the order of keys stay.
+1. What is found is a piece of the text as the model wrote it: numbers and the order of keys stay. Where two different
+   values fit, none is chosen.
 2. A schema never makes this read anything (`$ref` to elsewhere is refused) and never runs away (patterns have a
-   bound on backtracking; at most `MAX_STARTS` places of the prose are tried).
+   bound on backtracking), nor does a text (`MAX_STARTS`, `MAX_MARKS`).
 3. Problems name the place in the value and the rule, for the model also the words of the validator; these quote the
    answer, so they never go into an error or a log.
 """
@@ -16,10 +17,9 @@ Rules that hold here:
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final
 
-import msgspec
 from msgspec import Struct
 
 from codex_oss.errors import InvalidRequest
@@ -30,8 +30,12 @@ if TYPE_CHECKING:
     from jsonschema_rs import Validator
 
 MAX_STARTS: Final = 64
+MAX_MARKS: Final = 100_000
+"""Brackets and quotes that are looked at in the prose of one answer."""
 MAX_WORDS: Final = 300
 BACKTRACK_LIMIT: Final = 100_000
+_NONE: Final = "it holds no JSON value"
+_SEVERAL: Final = "it holds several JSON values that fit"
 _FENCE: Final = re.compile(r"```[A-Za-z0-9_+-]*[ \t]*\r?\n(.*?)\r?\n?[ \t]*```", re.DOTALL)
 
 
@@ -55,15 +59,14 @@ class JsonJudge:
             self._validator = _validator(form.schema, param)
 
     def find(self, text: str) -> JsonAnswer:
-        """Return the JSON of *text* that fits, or what is wrong with the first one found."""
-        first: JsonAnswer | None = None
-        for piece, value in _candidates(text):
-            answer = self._judged(piece, value)
-            if not answer.problem:
-                return answer
-            first = first or answer
-        none = "it holds no JSON value"
-        return first or JsonAnswer(problem=none, advice=f"{none} that can be read")
+        """Return the one JSON value of *text* that fits, or what is wrong with it."""
+        judged = [self._judged(piece, value) for piece, value in _candidates(text)]
+        fitting = {answer.text for answer in judged if not answer.problem}
+        if len(fitting) == 1:
+            return JsonAnswer(fitting.pop())
+        if fitting:
+            return JsonAnswer(problem=_SEVERAL, advice=_SEVERAL)
+        return judged[0] if judged else JsonAnswer(problem=_NONE, advice=_NONE)
 
     def _judged(self, piece: str, value: Any) -> JsonAnswer:
         if self._validator is None:
@@ -93,27 +96,46 @@ def _validator(schema: dict[str, Any], param: str) -> Validator:
         ) from None
 
 
-def _candidates(text: str) -> Iterator[tuple[str, Any]]:
-    """Give the pieces of *text* that are JSON, the likely ones first, each with its value."""
+def _candidates(text: str) -> list[tuple[str, Any]]:
+    """Return the pieces of *text* that are JSON, each with its value: all of it, else those in the prose, else fenced
+    ones. A value inside of another one is no candidate: it would be an answer that the model did not give."""
     stripped = text.strip()
-    for piece in (stripped, *(match[1].strip() for match in _FENCE.finditer(stripped))):
+    return (
+        _decoded([stripped]) or _in_prose(stripped) or _decoded(match[1].strip() for match in _FENCE.finditer(stripped))
+    )
+
+
+def _decoded(pieces: Iterable[str]) -> list[tuple[str, Any]]:
+    found = []
+    for piece in pieces:
         try:
-            yield piece, decode_loose(piece.encode())
+            found.append((piece, decode_loose(piece.encode("utf-8", "replace"))))
         except ValueError:
             continue
-    for number, start in enumerate(re.finditer(r"[{\[]", stripped)):
-        if number == MAX_STARTS:
-            return
-        end = _end_of_value(stripped, start.start())
-        if end:
-            piece = stripped[start.start() : end]
-            yield piece, decode_loose(piece.encode())
+    return found
 
 
-def _end_of_value(text: str, start: int) -> int:
-    """Return where the JSON value that begins at *start* ends; 0 when there is none."""
-    depth, quoted, at = 0, False, start
+def _in_prose(text: str) -> list[tuple[str, Any]]:
+    found: list[tuple[str, Any]] = []
+    marks, after = MAX_MARKS, 0
+    for number, start in enumerate(_OPENING.finditer(text)):
+        if number == MAX_STARTS or marks <= 0:
+            break
+        if start.start() < after:
+            continue
+        end, marks = _closing(text, start.start(), marks)
+        value = _decoded([text[start.start() : end]]) if end else []
+        if value:
+            found += value
+            after = end
+    return found
+
+
+def _closing(text: str, start: int, marks: int) -> tuple[int, int]:
+    """Return where the bracket at *start* closes (0: nowhere), and how many of *marks* are left to look at."""
+    depth, quoted = 0, False
     for match in _MARKS.finditer(text, start):
+        marks -= 1
         mark = match[0]
         if mark == '"':
             quoted = not quoted
@@ -122,16 +144,11 @@ def _end_of_value(text: str, start: int) -> int:
         elif not quoted and mark in "}]":
             depth -= 1
             if depth == 0:
-                at = match.end()
-                break
-    if at == start:
-        return 0
-    try:
-        msgspec.json.decode(text[start:at].encode())
-        decode_loose(text[start:at].encode())
-    except (msgspec.MsgspecError, ValueError, RecursionError):
-        return 0
-    return at
+                return match.end(), marks
+        if marks <= 0:
+            break
+    return 0, marks
 
 
+_OPENING: Final = re.compile(r"[{\[]")
 _MARKS: Final = re.compile(r'\\.|["{}\[\]]', re.DOTALL)
