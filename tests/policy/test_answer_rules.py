@@ -175,6 +175,7 @@ def test_a_forbidden_call_alone_is_no_answer() -> None:
         ({"tool_choice": ToolChoice("required")}, False, AnswerRules(must_call=True)),
         ({"tool_choice": ToolChoice("named", ("read",))}, False, AnswerRules(frozenset({"read"}), must_call=True)),
         ({"tool_choice": ToolChoice("auto", ("read",))}, False, AnswerRules(frozenset({"read"}))),
+        ({"tool_choice": ToolChoice("required"), "tools": ()}, False, None),
         ({"parallel_tool_calls": False}, False, AnswerRules(one_call=True)),
         ({"parallel_tool_calls": False, "tools": ()}, False, None),
         ({"text_format": FORM}, True, STRICT),

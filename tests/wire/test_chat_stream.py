@@ -507,3 +507,33 @@ def test_a_search_for_tools_opens_whole() -> None:
 def test_arguments_of_a_search_are_an_object(arguments: str, value: dict[str, Any]) -> None:
     """A model that only names what it looks for is understood."""
     assert search_arguments(arguments) == value
+
+
+TEXT_CALLS = (
+    'Wait. <tool_call>\n{"name": "read", "arguments": {"path": "a"}}\n</tool_call>\n<tool_call>{"name": "read"}'
+)
+
+
+def test_calls_in_the_text_by_quirk() -> None:
+    """A server that leaves calls in the text is understood where the profile says so, and only there."""
+    script = (*(delta(content=piece) for piece in TEXT_CALLS), delta("stop"), "[DONE]")
+    encoder = ResponseEncoder(REQUEST)
+    encoder.encode(decoded(sse(*script), text_calls="hermes"))
+    output = encoder.response()["output"]
+    assert [(item["type"], item.get("name"), item.get("arguments")) for item in output] == [
+        ("message", None, None),
+        ("function_call", "read", '{"path":"a"}'),
+        ("function_call", "read", "{}"),
+    ]
+    assert output[0]["content"][0]["text"] == "Wait. "
+    plain = "".join(event.text for event in decoded(sse(*script)) if isinstance(event, TextDelta))
+    assert plain == TEXT_CALLS
+
+
+def test_a_call_in_the_text_that_was_cut() -> None:
+    """A call that the length cut cannot be run: it stays text, and the turn is incomplete."""
+    events = decoded(
+        sse(delta(content='<tool_call>{"name": "read", "arg'), delta("length"), "[DONE]"), text_calls="hermes"
+    )
+    assert not any(isinstance(event, ItemStarted) and isinstance(event.item, FunctionCallStart) for event in events)
+    assert events[-1] == TurnIncomplete("max_output_tokens")

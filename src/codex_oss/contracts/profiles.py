@@ -45,6 +45,8 @@ class Quirks(Struct, frozen=True, forbid_unknown_fields=True):
     """The levels that the first two fields may have; what a client asks for goes to the nearest, the lower of two."""
     tool_choice: Literal["full", "auto"] = "full"
     """`auto`: the upstream refuses or ignores every other `tool_choice`; the bridge then checks the answer only."""
+    text_calls: Literal["none", "hermes"] = "none"
+    """Calls that the server leaves in the text: `<tool_call>{"name": …, "arguments": …}</tool_call>` (Hermes, Qwen)."""
     images: bool = False
     """The model can see; otherwise an image becomes a note."""
 

@@ -39,7 +39,8 @@ class CheckedLane:
 
     def __call__(self, request: TurnRequest) -> AsyncGenerator[Sequence[TurnEvent], None]:
         """Answer one turn. Raises what the inner lane raises, before the first event only."""
-        rules = rules_of(request, honours_format=self._honours_format(request.model))
+        formed = request.text_format.kind != "text"
+        rules = rules_of(request, honours_format=formed and self._honours_format(request.model))
         return batches_of(self._inner, request) if rules is None else self._checked(request, rules)
 
     async def _checked(self, request: TurnRequest, rules: AnswerRules) -> AsyncGenerator[Sequence[TurnEvent], None]:

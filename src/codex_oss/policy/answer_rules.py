@@ -83,9 +83,9 @@ def rules_of(request: TurnRequest, *, honours_format: bool) -> AnswerRules | Non
         json = "strict"
     elif form.kind != "text" and not honours_format:
         json = "wanted"
-    rules = AnswerRules(
-        allowed, choice.mode in ("required", "named"), bool(request.tools) and not request.parallel_tool_calls, json
-    )
+    # Without tools nothing can be called: they may all have been hosted ones, which are left out.
+    must_call = bool(request.tools) and choice.mode in ("required", "named")
+    rules = AnswerRules(allowed, must_call, bool(request.tools) and not request.parallel_tool_calls, json)
     return None if rules == AnswerRules() else rules
 
 

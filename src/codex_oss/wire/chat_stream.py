@@ -3,7 +3,7 @@
 Counterparts: `wire.chat_request` made the request and the `ToolNames`; `lanes.oss` feeds the bytes.
 
     bytes ─► SseDecoder ─► Chunk ─┬─ reasoning ─► reasoning item (or nothing, by quirk)
-                                  ├─ content ───► ThinkSplitter ─► reasoning item, message item
+                                  ├─ content ───► ThinkSplitter ─► reasoning item, message item, calls (by quirk)
                                   ├─ tool_calls ► CallAssembler ─► call items
                                   ├─ finish_reason ► items close; the outcome is known but waits for the usage
                                   └─ [DONE] / end of bytes ► UsageReported, then one terminal event
@@ -27,8 +27,9 @@ from typing import Final
 from codex_oss.contracts.profiles import ModelProfile
 from codex_oss.errors import UpstreamError, UpstreamProtocolError
 from codex_oss.wire.chat_calls import AssembledCall, CallAssembler
-from codex_oss.wire.chat_chunks import CallDelta, Choice, Chunk, Delta, decode_chunk, decode_usage
+from codex_oss.wire.chat_chunks import CallDelta, Choice, Chunk, Delta, FunctionDelta, decode_chunk, decode_usage
 from codex_oss.wire.chat_errors import classify_chat_error
+from codex_oss.wire.chat_text_calls import TextCallSplitter
 from codex_oss.wire.chat_thinking import Piece, ThinkSplitter
 from codex_oss.wire.chat_tools import ToolNames, search_arguments, unwrap_custom_arguments
 from codex_oss.wire.events import (
@@ -82,6 +83,7 @@ class ChatDecoder:
         self._request_bytes = request_bytes
         self._sse = SseDecoder()
         self._splitter = ThinkSplitter()
+        self._text_calls = TextCallSplitter() if profile.quirks.text_calls == "hermes" else None
         self._assembler = CallAssembler()
         self._fed = False
         self._started = False
@@ -185,7 +187,7 @@ class ChatDecoder:
         text = delta.content
         if text:
             if self._splitter.plain:
-                self._say(text, out)
+                self._write(text, out)
             else:
                 self._split(self._splitter.feed(text), out)
         if delta.refusal:
@@ -201,7 +203,26 @@ class ChatDecoder:
             if kind == "thinking":
                 self._think(text, out)
             else:
-                self._say(text, out)
+                self._write(text, out)
+
+    def _write(self, text: str, out: list[TurnEvent]) -> None:
+        """Take text of the answer, in which calls may stand when the profile says so."""
+        if self._text_calls is None:
+            self._say(text, out)
+        else:
+            self._take_text_pieces(self._text_calls.feed(text), out)
+
+    def _take_text_pieces(self, pieces: list[str | FunctionDelta], out: list[TurnEvent]) -> None:
+        for piece in pieces:
+            if isinstance(piece, str):
+                self._say(piece, out)
+            else:
+                self._call(CallDelta(None, None, piece), out)
+
+    def _end_text(self, out: list[TurnEvent]) -> None:
+        self._split(self._splitter.finish(), out)
+        if self._text_calls is not None:
+            self._take_text_pieces(self._text_calls.finish(), out)
 
     def _think(self, text: str, out: list[TurnEvent]) -> None:
         self._chars += len(text)
@@ -254,7 +275,7 @@ class ChatDecoder:
         out.append(ItemStarted(call.index, start))
 
     def _take_finish(self, reason: str, out: list[TurnEvent]) -> None:
-        self._split(self._splitter.finish(), out)
+        self._end_text(out)
         self._settle(FINISH_REASONS.get(reason, TurnCompleted()), out)
 
     def _take_done(self, out: list[TurnEvent]) -> None:
@@ -262,7 +283,7 @@ class ChatDecoder:
         if not self._started:
             self._start("", out)
         if self._outcome is None:
-            self._split(self._splitter.finish(), out)
+            self._end_text(out)
             if all(call.is_whole() for call in self._assembler.calls):
                 self._settle(TurnCompleted(), out)
             else:
