@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
+from codex_oss.errors import Unavailable
 from codex_oss.services import pdf_text
 from codex_oss.services.pdf_text import PdfTexts
 from codex_oss.wire.file_text import UnreadableFile
@@ -90,3 +91,21 @@ async def test_a_client_that_leaves_ends_the_child(monkeypatch: pytest.MonkeyPat
         await task
     assert children[0].returncode is not None
     assert texts._slots._value == pdf_text.MAX_CHILDREN
+
+
+async def test_a_queue_that_does_not_move_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A turn waits for a bounded time behind other files, and the wait of a cancelled one costs no place."""
+    texts, release = PdfTexts(patience_s=0.0), asyncio.Event()
+
+    async def slow(_data: bytes) -> str:
+        await release.wait()
+        return "text"
+
+    monkeypatch.setattr(texts, "_read", slow)
+    others = [asyncio.create_task(texts.text_of(pdf(str(number)))) for number in range(pdf_text.MAX_CHILDREN)]
+    await asyncio.sleep(0)
+    with pytest.raises(Unavailable):
+        await texts.text_of(pdf("late"))
+    release.set()
+    assert await asyncio.gather(*others) == ["text"] * len(others)
+    assert await texts.text_of(pdf("late")) == "text"

@@ -20,6 +20,7 @@ from collections import OrderedDict
 from contextlib import suppress
 from typing import Final
 
+from codex_oss.errors import Unavailable
 from codex_oss.services.pdf_child import ENCRYPTED
 from codex_oss.wire.file_text import UnreadableFile
 
@@ -33,28 +34,39 @@ _INSTEAD: Final = "Send its text, or its pages as images."
 
 
 class PdfTexts:
-    """Reads PDF files. timeout_s: longest time for one file."""
+    """Reads PDF files. timeout_s: longest time for one file. patience_s: longest wait until its turn comes."""
 
-    def __init__(self, *, timeout_s: float = MAX_S) -> None:
+    def __init__(self, *, timeout_s: float = MAX_S, patience_s: float = MAX_S) -> None:
         self._timeout_s = timeout_s
+        self._patience_s = patience_s
         self._slots = asyncio.Semaphore(MAX_CHILDREN)
         self._kept: OrderedDict[bytes, str] = OrderedDict()
         self._kept_chars = 0
 
     async def text_of(self, data: bytes) -> str:
-        """Return the text of a PDF file. Raises UnreadableFile."""
+        """Return the text of a PDF file. Raises UnreadableFile, and Unavailable when too many are waiting."""
         key = hashlib.sha256(data).digest()
         if key in self._kept:
             self._kept.move_to_end(key)
             return self._kept[key]
         if len(data) > MAX_PDF_BYTES:
             raise UnreadableFile(f"a PDF file of more than {MAX_PDF_BYTES >> 20} MiB", _INSTEAD)
-        async with self._slots:
+        await self._take_slot()
+        try:
             text = await self._read(data)
+        finally:
+            self._slots.release()
         if not text.strip():
             raise UnreadableFile("a PDF file without any text", "Send its pages as images.")
         self._keep(key, text)
         return text
+
+    async def _take_slot(self) -> None:
+        try:
+            async with asyncio.timeout(self._patience_s):
+                await self._slots.acquire()
+        except TimeoutError:
+            raise Unavailable("Too many PDF files are being read at once.", hint="Ask again in a moment.") from None
 
     def _keep(self, key: bytes, text: str) -> None:
         if key not in self._kept:
