@@ -50,6 +50,7 @@ from codex_oss.wire.events import (
 )
 from codex_oss.wire.items import Message, TextPart, TurnRequest
 
+_DELTAS: Final = (TextDelta, ArgumentsDelta, ReasoningDelta)
 _CALLS: Final = (FunctionCallStart, CustomCallStart, ToolSearchStart)
 
 
@@ -135,6 +136,10 @@ class CheckedAnswer:
         """Take one batch; return what the client sees of it."""
         out: list[TurnEvent] = []
         for event in events:
+            # Deltas of what is shown in its own place first: nearly all events are such.
+            if isinstance(event, _DELTAS) and self._shown.get(event.index) == event.index:
+                out.append(event)
+                continue
             match event:
                 case TextDelta(index, text) | ArgumentsDelta(index, text) | ReasoningDelta(index, text):
                     self._take_delta(event, index, text, out)
