@@ -163,7 +163,7 @@ def build(settings: Settings, project: Path, environ: Mapping[str, str]) -> Brid
     # After the mission lane, which judges the answers of its model by itself.
     lanes["oss"] = CheckedLane(
         WithFiles(lanes["oss"], PdfTexts().text_of),
-        honours_format=lambda model: bridge.route(model).profile.quirks.structured_output == "json_schema",
+        able=lambda model: bridge.route(model).profile.quirks.structured_output,
     )
     return bridge
 

@@ -7,6 +7,7 @@ from contextlib import aclosing
 
 import pytest
 
+from codex_oss.contracts.profiles import StructuredOutput
 from codex_oss.errors import InvalidRequest, Unavailable, UpstreamError
 from codex_oss.lanes.checked import CheckedLane
 from codex_oss.wire.events import (
@@ -59,9 +60,9 @@ def turn(form: TextFormat) -> TurnRequest:
     return TurnRequest(response_id="resp_1", model="m", items=(Message("user", (TextPart("hi"),)),), text_format=form)
 
 
-async def events_of(inner: ScriptedLane, form: TextFormat, *, honours: bool = False) -> list[TurnEvent]:
+async def events_of(inner: ScriptedLane, form: TextFormat, *, able: StructuredOutput = "none") -> list[TurnEvent]:
     """Run one turn."""
-    lane = CheckedLane(inner, honours_format=lambda _: honours)
+    lane = CheckedLane(inner, able=lambda _: able)
     async with aclosing(lane(turn(form))) as batches:
         return [event async for batch in batches for event in batch]
 
@@ -69,7 +70,7 @@ async def events_of(inner: ScriptedLane, form: TextFormat, *, honours: bool = Fa
 async def test_a_turn_without_demands_is_not_touched() -> None:
     """The generator of the inner lane itself is returned: no cost per batch."""
     inner = ScriptedLane(says("hi"))
-    lane = CheckedLane(inner, honours_format=lambda _: False)
+    lane = CheckedLane(inner, able=lambda _: "none")
     batches = lane(turn(TextFormat()))
     assert batches.ag_code is ScriptedLane.__call__.__code__  # type: ignore[attr-defined]
     await batches.aclose()
@@ -130,7 +131,7 @@ async def test_a_broken_schema_is_refused_before_anything_is_asked() -> None:
 async def test_a_client_that_leaves_closes_the_inner_lane() -> None:
     """Closing this lane closes the one that it reads."""
     inner = ScriptedLane(says('{"n": 1}'))
-    lane = CheckedLane(inner, honours_format=lambda _: False)
+    lane = CheckedLane(inner, able=lambda _: "none")
     batches = lane(turn(STRICT))
     assert await anext(batches) == [TurnStarted("m")]
     await batches.aclose()
@@ -140,4 +141,12 @@ async def test_a_client_that_leaves_closes_the_inner_lane() -> None:
 async def test_a_server_that_honours_the_format_streams() -> None:
     """What is not strict goes through as it comes where the model's server sees to the format."""
     loose = TextFormat("json_schema", "x", SCHEMA)
-    assert await events_of(ScriptedLane(says('{"n": "x"}')), loose, honours=True) == says('{"n": "x"}')
+    assert await events_of(ScriptedLane(says('{"n": "x"}')), loose, able="json_schema") == says('{"n": "x"}')
+
+
+@pytest.mark.parametrize(("able", "asked"), [("none", 2), ("json_object", 1), ("json_schema", 1)])
+async def test_json_mode_streams_where_the_server_honours_it(able: StructuredOutput, asked: int) -> None:
+    """Streaming JSON is not given up where the server sees to it: only the others are judged."""
+    inner = ScriptedLane(says("prose"), says("prose"))
+    await events_of(inner, TextFormat("json_object"), able=able)
+    assert len(inner.asked) == asked

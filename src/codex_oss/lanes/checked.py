@@ -20,7 +20,9 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
+from typing import Final
 
+from codex_oss.contracts.profiles import StructuredOutput
 from codex_oss.errors import AnswerInvalid, UpstreamError
 from codex_oss.policy.answer_rules import AnswerRules, CheckedAnswer, rules_of, with_advice
 from codex_oss.policy.json_answer import JsonJudge
@@ -30,17 +32,22 @@ from codex_oss.wire.items import TurnRequest
 log = logging.getLogger(__name__)
 
 
-class CheckedLane:
-    """A `Lane`. honours_format: does the server of this model name make answers fit a `json_schema`?"""
+_RANK: Final[dict[StructuredOutput, int]] = {"none": 0, "json_object": 1, "json_schema": 2}
+"""A server that honours one form honours those before it."""
 
-    def __init__(self, inner: Lane, *, honours_format: Callable[[str], bool]) -> None:
+
+class CheckedLane:
+    """A `Lane`. able: which structured output the server of this model name honours."""
+
+    def __init__(self, inner: Lane, *, able: Callable[[str], StructuredOutput]) -> None:
         self._inner = inner
-        self._honours_format = honours_format
+        self._able = able
 
     def __call__(self, request: TurnRequest) -> AsyncGenerator[Sequence[TurnEvent], None]:
         """Answer one turn. Raises what the inner lane raises, before the first event only."""
-        formed = request.text_format.kind != "text"
-        rules = rules_of(request, honours_format=formed and self._honours_format(request.model))
+        kind = request.text_format.kind
+        honours = kind != "text" and _RANK[self._able(request.model)] >= _RANK[kind]
+        rules = rules_of(request, honours_format=honours)
         return batches_of(self._inner, request) if rules is None else self._checked(request, rules)
 
     async def _checked(self, request: TurnRequest, rules: AnswerRules) -> AsyncGenerator[Sequence[TurnEvent], None]:
