@@ -77,7 +77,10 @@ BAD = [
     ("[profiles.kimi]\ncapability = true", "project: profiles.kimi.capability: expected `int`, got `bool`"),
     ('[profiles.kimi]\ntiers = ["A7"]', "project: profiles.kimi.tiers: expected a list of A2, A3, A4, A5, A6"),
     ("[profiles.kimi]\nquirks = { images = 1 }", "project: profiles.kimi.quirks.images: expected `bool`, got `int`"),
-    ("[profiles.kimi]\nquirks = { sing = 1 }", "project: profiles.kimi.quirks.sing: unknown key; known keys: images"),
+    (
+        "[profiles.kimi]\nquirks = { sing = 1 }",
+        "project: profiles.kimi.quirks.sing: unknown key; known keys: effort_field",
+    ),
     ("[profiles.kimi]\ncolour = 1", "project: profiles.kimi.colour: unknown key; known keys: alias"),
     ('[profiles.kimi]\nname = "x"', "project: profiles.kimi.name: unknown key"),
     ('[profiles.kimi]\nbase_url = "ftp://x"', "project: profiles.kimi.base_url: expected http(s)://host"),

@@ -21,6 +21,8 @@ from codex_oss.config import DEFAULT_UPSTREAM_BASE, ConfigProblem
 
 StructuredOutput = Literal["none", "json_object", "json_schema"]
 Api = Literal["chat", "responses"]
+EffortField = Literal["none", "reasoning_effort", "reasoning", "thinking", "enable_thinking"]
+Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 
 
 class Quirks(Struct, frozen=True, forbid_unknown_fields=True):
@@ -36,6 +38,16 @@ class Quirks(Struct, frozen=True, forbid_unknown_fields=True):
     """The upstream wants `reasoning_content` back within a tool loop."""
     parallel_tool_calls: bool = False
     """The upstream knows the field `parallel_tool_calls`."""
+    effort_field: EffortField = "none"
+    """How the upstream is told the reasoning effort: not at all; the field `reasoning_effort` (OpenAI, vLLM, Groq);
+    `reasoning: {effort}` (OpenRouter); `thinking: {type: enabled|disabled}` (GLM, Kimi, DeepSeek); `enable_thinking:
+    true|false` (Qwen)."""
+    efforts: tuple[Effort, ...] = ("low", "medium", "high")
+    """The levels that the first two fields may have; what a client asks for goes to the nearest, the lower of two."""
+    tool_choice: Literal["full", "auto"] = "full"
+    """`auto`: the upstream refuses or ignores every other `tool_choice`; the bridge then checks the answer only."""
+    text_calls: Literal["none", "hermes"] = "none"
+    """Calls that the server leaves in the text: `<tool_call>{"name": …, "arguments": …}</tool_call>` (Hermes, Qwen)."""
     images: bool = False
     """The model can see; otherwise an image becomes a note."""
 

@@ -50,6 +50,7 @@ from codex_oss.wire.events import (
     ReasoningStart,
     Relayed,
     TextDelta,
+    ToolSearchStart,
     TurnCompleted,
     TurnEvent,
     TurnFailed,
@@ -205,6 +206,11 @@ class ChatEncoder:
                 self._open[index] = self._reasoning
             case FunctionCallStart() | CustomCallStart():
                 self._open[index] = call = CallOutput(start)
+                self._queue.append(call)
+            case ToolSearchStart(call_id, arguments, name):
+                # No chat client can declare it; a lane that gives it all the same is shown as what it is.
+                self._open[index] = call = CallOutput(FunctionCallStart(call_id, name))
+                call.waiting.append(_encode(arguments).decode())
                 self._queue.append(call)
 
     def _close_item(self, index: int) -> None:

@@ -52,7 +52,16 @@ class CustomCallStart(Struct, frozen=True, gc=False):
     namespace: str | None = None
 
 
-ItemStart = MessageStart | ReasoningStart | FunctionCallStart | CustomCallStart
+class ToolSearchStart(Struct, frozen=True):
+    """A search for tools, whole from the start: it has no deltas, because its arguments are a value and no text."""
+
+    call_id: str
+    arguments: dict[str, Any] = {}
+    name: str = "tool_search"
+
+
+CallStart = FunctionCallStart | CustomCallStart | ToolSearchStart
+ItemStart = MessageStart | ReasoningStart | CallStart
 
 
 class Usage(Struct, frozen=True, gc=False):

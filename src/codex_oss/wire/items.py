@@ -128,7 +128,20 @@ class CustomTool(Struct, frozen=True, tag="custom"):
     syntax: str = "lark"
 
 
-Tool = FunctionTool | CustomTool
+class SearchTool(Struct, frozen=True, tag="tool_search"):
+    """The client's own search for further tools; what it finds comes back in a `tool_search_output` item.
+
+    Called, it is answered with a `tool_search_call` item and not with a function call. It has no name in the API; this
+    is the one that the model sees. namespace is always None.
+    """
+
+    description: str = ""
+    parameters: dict[str, Any] = {}
+    name: str = "tool_search"
+    namespace: str | None = None
+
+
+Tool = FunctionTool | CustomTool | SearchTool
 
 
 class ToolChoice(Struct, frozen=True):
