@@ -34,6 +34,7 @@ from codex_oss.wire.items import (
     Part,
     ReasoningItem,
     RefusalPart,
+    SearchTool,
     TextFormat,
     TextPart,
     Tool,
@@ -157,6 +158,9 @@ def _tool(tool: Tool) -> dict[str, Any]:
     if isinstance(tool, FunctionTool):
         fields = {"name": tool.name, "description": tool.description, "parameters": tool.parameters}
         return {"type": "function", **fields, "strict": bool(tool.strict)}
+    if isinstance(tool, SearchTool):
+        fields = {"description": tool.description, "parameters": tool.parameters}
+        return {"type": "tool_search", "execution": "client", **fields}
     return {"type": "custom", "name": tool.name, "description": tool.description, "format": _grammar(tool)}
 
 

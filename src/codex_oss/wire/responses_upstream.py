@@ -41,6 +41,7 @@ from codex_oss.wire.events import (
     ReasoningDelta,
     ReasoningStart,
     TextDelta,
+    ToolSearchStart,
     TurnCompleted,
     TurnEvent,
     TurnFailed,
@@ -302,7 +303,7 @@ class ResponsesDecoder:
         # Servers that know neither namespaces nor freeform tools flatten them.
         start = self._names.start_of(name, call_id)
         item.wrapped = isinstance(start, CustomCallStart)
-        return start
+        return FunctionCallStart(call_id, name) if isinstance(start, ToolSearchStart) else start
 
     # ------------------------------------------------------------------------------------------------------ texts
 
