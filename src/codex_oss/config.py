@@ -15,12 +15,15 @@ Rules that hold here:
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 DEFAULT_LOCAL_KEY: Final = "sk-local-codex-bridge"
 DEFAULT_UPSTREAM_BASE: Final = "https://opencode.ai/zen/go/v1"
+LOOPBACK_URL: Final = re.compile(r"https?://(?:127\.0\.0\.1|localhost|\[::1\])(?::[0-9]{1,5})?(?:/[A-Za-z0-9._~-]+)*/?")
+"""A pattern and no parser: what two parsers read differently does not fit at all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +57,11 @@ class Config:
     fallback_map: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     model_concurrency: Mapping[str, int] = field(default_factory=dict)
     gpt_strategy: str = "error"
+    gpt_oss_fallback: str = "deepseek-v4-pro"
+    """The open model behind gpt names when `gpt_strategy` is `oss`: a profile's name, alias or upstream id."""
+    openai_base_url: str | None = None
+    chatgpt_base_url: str | None = None
+    """Loopback stand-ins for the two backends that `passthrough` may send to; for tests."""
     visible_trace: str = "summary"
     """Commentary of missions: off, summary or detailed."""
     visible_trace_stream: bool = True
@@ -181,6 +189,13 @@ def _url(raw: Any) -> str:
     return text
 
 
+def _loopback_url(raw: Any) -> str:
+    text = _text(raw)
+    if not LOOPBACK_URL.fullmatch(text):
+        raise ValueError(f"expected a plain URL of this machine, http://127.0.0.1:PORT/PATH, got {_shown(raw)}")
+    return text.rstrip("/")
+
+
 def _flag(raw: Any) -> bool:
     if isinstance(raw, bool):
         return raw
@@ -306,7 +321,20 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         _table(_whole(1, 4096), "model to number"),
         "requests under way at once per model",
     ),
-    Setting("gpt_strategy", ("GPT_MODEL_STRATEGY",), _one_of("error"), "what a gpt-* model gets"),
+    Setting(
+        "gpt_strategy",
+        ("GPT_MODEL_STRATEGY",),
+        _one_of("error", "passthrough", "oss"),
+        "what a gpt-* model gets: a refusal, its own backend, or an open model",
+    ),
+    Setting("gpt_oss_fallback", ("GPT_MODEL_OSS_FALLBACK",), _text, "the open model of gpt_strategy oss"),
+    Setting("openai_base_url", ("CODEX_OSS_OPENAI_BASE_URL",), _loopback_url, "stand-in for the OpenAI API, for tests"),
+    Setting(
+        "chatgpt_base_url",
+        ("CODEX_OSS_CHATGPT_BASE_URL",),
+        _loopback_url,
+        "stand-in for the ChatGPT backend, for tests",
+    ),
     Setting("visible_trace", ("OSS_VISIBLE_TRACE",), _one_of("off", "summary", "detailed"), "mission commentary"),
     Setting("visible_trace_stream", ("OSS_VISIBLE_TRACE_STREAM",), _flag, "stream the commentary to the client"),
     Setting(

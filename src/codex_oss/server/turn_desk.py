@@ -10,16 +10,17 @@ what was accepted and says how it ended.
 from __future__ import annotations
 
 import logging
+from collections.abc import AsyncIterator, Sequence
 from typing import Final, Literal
 
 from msgspec import Struct
 
-from codex_oss.errors import BridgeError
+from codex_oss.errors import BridgeError, LocalProtocolError
 from codex_oss.policy.routing import Route
 from codex_oss.server.metrics import Metrics, TurnLabels
 from codex_oss.server.turn_notes import Arrival, TurnNotes
-from codex_oss.wire.events import Lane, TurnStarted, Usage
-from codex_oss.wire.items import TurnRequest
+from codex_oss.wire.events import Lane, TurnEvent, TurnStarted, Usage
+from codex_oss.wire.items import OpaqueItem, TurnRequest
 from codex_oss.wiring import Bridge
 
 log = logging.getLogger(__name__)
@@ -76,7 +77,16 @@ class TurnDesk:
         """Choose the lane of a turn. Raises RequestError for a name that nobody answers to."""
         route, lane = self.bridge.lane_for(request)
         self.metrics.begin(route.lane)
+        _note_left_out(request)
         return AcceptedTurn(request_id, surface, request, route, lane, bytes_in)
+
+    def accept_relayed(
+        self, request_id: str, surface: Surface, request: TurnRequest, *, bytes_in: int | None = None
+    ) -> AcceptedTurn:
+        """The same for a turn that is relayed: there is no lane, and of the request only the model is known."""
+        route = self.bridge.route(request.model)
+        self.metrics.begin(route.lane)
+        return AcceptedTurn(request_id, surface, request, route, _no_lane, bytes_in)
 
     def refused(self, error: BridgeError, arrival: Arrival) -> None:
         """A request that never became a turn."""
@@ -108,4 +118,21 @@ class TurnDesk:
             request_model=asked.alias if known else OUTSIDE,
             response_model="" if not told else told if answered and told == answered.model else OUTSIDE,
             error_type=end.error_code,
+        )
+
+
+async def _no_lane(_: TurnRequest) -> AsyncIterator[Sequence[TurnEvent]]:
+    raise LocalProtocolError("A relayed turn has no lane.")
+    yield  # pragma: no cover (makes it an iterator)
+
+
+def _note_left_out(request: TurnRequest) -> None:
+    """Say once a turn what no open model can be given: hosted tools, and items that nobody here can read."""
+    items = sorted({item.type for item in request.items if isinstance(item, OpaqueItem)})
+    if request.dropped_tools or items:
+        log.info(
+            "%s: left out: tools [%s], items [%s]",
+            request.response_id,
+            ", ".join(request.dropped_tools),
+            ", ".join(items),
         )
