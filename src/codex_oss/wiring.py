@@ -9,6 +9,7 @@ line in `build`. Files that are read, the strongest first (`XDG_CONFIG_HOME` def
 
 from __future__ import annotations
 
+import time
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -18,7 +19,8 @@ from typing import Any
 
 from codex_oss.config import DEFAULT_LOCAL_KEY, DEFAULT_UPSTREAM_BASE, Config, ConfigProblem, parse_config
 from codex_oss.contracts.profiles import PRIMARY_KEY_ENV, ModelProfile, parse_profiles
-from codex_oss.errors import ConfigInvalid, StoreError
+from codex_oss.errors import ConfigInvalid, InvalidRequest, StoreError
+from codex_oss.lanes.compaction import CompactionLane
 from codex_oss.lanes.mission import MissionLane, carries_mission
 from codex_oss.lanes.oss import OssLane
 from codex_oss.policy.exposure import Redactor
@@ -33,6 +35,7 @@ from codex_oss.services.mission_store import MissionStore
 from codex_oss.services.project_files import ProjectRoot
 from codex_oss.services.response_rows import Bounds
 from codex_oss.services.response_store import ResponseStore
+from codex_oss.services.sealing import Sealed, Sealer
 from codex_oss.services.state_files import read_plain
 from codex_oss.services.tool_host import ToolHost
 from codex_oss.services.upstream import Deadlines, UpstreamClient
@@ -73,6 +76,7 @@ class Bridge:
     root: ProjectRoot
     responses: ResponseStore
     redactor: Redactor
+    sealer: Sealer
 
     def route(self, model: str) -> Route:
         """Which lane and profile answer to *model*; see `policy.routing`."""
@@ -86,9 +90,18 @@ class Bridge:
     def lane_for(self, request: TurnRequest) -> tuple[Route, Lane]:
         """The route of a request and the lane that serves it. Raises RequestError for a name nobody answers to.
 
-        A turn to a raw name that carries a mission belongs to the mission lane too.
+        A turn to a raw name that carries a mission belongs to the mission lane too, unless it asks for a compaction.
         """
         route = self.route(request.model)
+        if request.compacts:
+            if route.lane == "mission":
+                raise InvalidRequest(
+                    "A mission model does not compact: each mission begins anew from its contract.",
+                    hint="Ask a raw model (ocg-*) for the summary.",
+                    code="unsupported_parameter",
+                    param="model",
+                )
+            return route, self.lanes["compaction"]
         if route.lane == "oss" and carries_mission(request):
             route = Route("mission", route.profile)
         return route, self.lanes[route.lane]
@@ -145,8 +158,11 @@ def build(settings: Settings, project: Path, environ: Mapping[str, str]) -> Brid
     upstream = UpstreamClient(key_of, deadlines, may_hold_key=lambda url: may_hold_key(url, settings.trusted_bases))
     gate = CapacityGate(config.max_upstream_concurrency)
     lanes: dict[str, Lane] = {}
+    sealer = Sealer(state_folder(environ))
     responses, redactor = _response_store(config, project), Redactor(_held_secrets(config, profiles, key_of))
-    bridge = Bridge(config, project, profiles, lanes, gate, upstream, key_of, ProjectRoot(project), responses, redactor)
+    bridge = Bridge(
+        config, project, profiles, lanes, gate, upstream, key_of, ProjectRoot(project), responses, redactor, sealer
+    )
     lanes["oss"] = OssLane(
         resolve=lambda model: bridge.route(model).profile,
         profiles=profiles,
@@ -157,6 +173,9 @@ def build(settings: Settings, project: Path, environ: Mapping[str, str]) -> Brid
         total_s=config.upstream_total_timeout_s,
     )
     lanes["mission"] = _mission_lane(bridge)
+    lanes["compaction"] = CompactionLane(
+        lanes["oss"], lambda text, model: sealer.seal(Sealed(text, model, int(time.time())))
+    )
     return bridge
 
 
@@ -212,10 +231,20 @@ def _held_secrets(config: Config, profiles: Mapping[str, ModelProfile], key_of: 
 
 
 def user_folder(environ: Mapping[str, str]) -> Path:
-    """The user's configuration folder by the XDG rule (a relative XDG_CONFIG_HOME is ignored)."""
-    xdg = environ.get("XDG_CONFIG_HOME", "")
+    """The user's configuration folder."""
+    return _xdg_folder(environ, "XDG_CONFIG_HOME", ".config")
+
+
+def state_folder(environ: Mapping[str, str]) -> Path:
+    """The user's state folder, shared by all projects."""
+    return _xdg_folder(environ, "XDG_STATE_HOME", ".local/state")
+
+
+def _xdg_folder(environ: Mapping[str, str], name: str, default: str) -> Path:
+    """Our folder by the XDG rule (a relative value is ignored)."""
+    xdg = environ.get(name, "")
     home = Path(environ.get("HOME") or Path.home())
-    return (Path(xdg) if xdg.startswith("/") else home / ".config") / "codex-oss"
+    return (Path(xdg) if xdg.startswith("/") else home / default) / "codex-oss"
 
 
 def _config(

@@ -112,7 +112,7 @@ class Model:
         elif not self.lossy:
             assert response is not None
         if response is not None and chain is not None:
-            assert response == kept.turn.response
+            assert response == (kept.turn.response, kept.turn.owner)
             assert history_of(chain.turns) == kept.history
             assert read_items(self.connection, [response_id], self.now) == chain.turns[-1:]
 

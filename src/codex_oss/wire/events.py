@@ -52,7 +52,13 @@ class CustomCallStart(Struct, frozen=True, gc=False):
     namespace: str | None = None
 
 
-ItemStart = MessageStart | ReasoningStart | FunctionCallStart | CustomCallStart
+class CompactionStart(Struct, frozen=True, gc=False):
+    """A compaction opens, whole from the begin: half a sealed summary is none. sealed: what travels."""
+
+    sealed: str
+
+
+ItemStart = MessageStart | ReasoningStart | FunctionCallStart | CustomCallStart | CompactionStart
 
 
 class Usage(Struct, frozen=True, gc=False):
@@ -134,9 +140,12 @@ class TurnCompleted(Struct, frozen=True, gc=False):
 
 
 class TurnIncomplete(Struct, frozen=True, gc=False):
-    """Terminal: the model stopped early. A half-written call is never emitted as completed."""
+    """Terminal: the model stopped early. A half-written call is never emitted as completed.
 
-    reason: Literal["max_output_tokens", "content_filter"]
+    cancelled: only the server says so, of a turn that nobody wants any more.
+    """
+
+    reason: Literal["max_output_tokens", "content_filter", "cancelled"]
 
 
 class TurnFailed(Struct, frozen=True, gc=False):

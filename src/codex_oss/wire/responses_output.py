@@ -4,7 +4,7 @@ Counterpart: `wire.responses_stream` numbers and frames what comes from here.
 
 Rules that hold here:
 
-1. An item id is the prefix of its kind (`msg_`, `rs_`, `fc_`, `ctc_`) + the response id + the item's index: the
+1. An item id is the prefix of its kind (`msg_`, `rs_`, `fc_`, `ctc_`, `cmp_`) + the response id + the item's index: the
    same turn replayed gives the same ids. `item_id` is equal in all events of one item.
 2. `opening` and `closing` are in the canonical order; OpenCode 1.18 fails without `output_item.added`.
 3. An item that is not whole closes with status `incomplete`, and a call then without its `*.done` event.
@@ -20,6 +20,7 @@ import msgspec
 
 from codex_oss.wire.events import (
     ArgumentsDelta,
+    CompactionStart,
     CustomCallStart,
     FunctionCallStart,
     ItemStart,
@@ -33,7 +34,13 @@ from codex_oss.wire.loose_json import clean_text
 NamedFields = tuple[bytes, dict[str, Any]]
 """The type of an event and its members, without `type` and `sequence_number`."""
 
-_PREFIXES: Final = {"message": "msg", "reasoning": "rs", "function_call": "fc", "custom_tool_call": "ctc"}
+_PREFIXES: Final = {
+    "message": "msg",
+    "reasoning": "rs",
+    "function_call": "fc",
+    "custom_tool_call": "ctc",
+    "compaction": "cmp",
+}
 
 
 def open_item(response_id: str, index: int, start: ItemStart) -> OutputItem:
@@ -47,6 +54,8 @@ def open_item(response_id: str, index: int, start: ItemStart) -> OutputItem:
             return _CallOutput(response_id, index, "function_call", start)
         case CustomCallStart():
             return _CallOutput(response_id, index, "custom_tool_call", start)
+        case CompactionStart(sealed):
+            return _CompactionOutput(response_id, index, sealed)
         case _:
             assert_never(start)
 
@@ -172,6 +181,20 @@ class _CallOutput(OutputItem):
         if self._kind == "function_call":
             fields["name"] = clean_text(self._start.name)
         return [(done, fields), *ends]
+
+
+class _CompactionOutput(OutputItem):
+    """A sealed summary. It has no deltas, and in the official types no status."""
+
+    __slots__ = ("_sealed",)
+
+    def __init__(self, response_id: str, index: int, sealed: str) -> None:
+        super().__init__(response_id, index, "compaction", b"", None)
+        self.delta_type = type(None)
+        self._sealed = sealed
+
+    def value(self) -> dict[str, Any]:
+        return {"type": "compaction", "id": self.id, "encrypted_content": self._sealed}
 
 
 _CALL_EVENTS: Final = {
