@@ -29,7 +29,7 @@ FAILING: dict[str, Answer] = {
     "say nothing": text("", finish="stop"),
     "be cut": text("The secret", finish="length"),
     "be down": error(503, "overloaded"),
-    "call": tool_call("shell", {"command": "ls"}),
+    "use the shell": tool_call("shell", {"command": "ls"}),
 }
 
 
@@ -124,15 +124,18 @@ def test_a_conversation_as_codex_compacts_it(bridge: BridgeProcess, upstream: Ch
 
 def test_the_route_by_the_sdk(sdk: OpenAI, upstream: ChatUpstream) -> None:
     """The messages of the user and one compaction; the output is the next input."""
-    compacted = sdk.responses.compact(model=MODEL, input=HISTORY, instructions="be exact")  # type: ignore[arg-type]
+    history: Any = HISTORY
+    compacted = sdk.responses.compact(model=MODEL, input=history, instructions="be exact")
     assert (compacted.object, compacted.output[-1].type) == ("response.compaction", "compaction")
     assert [getattr(item, "role", None) for item in compacted.output] == ["developer", "user", None]
     assert compacted.usage.total_tokens == 18
     assert upstream.chats[-1].messages[0]["content"] == "be exact\n\nbe brief"
-    output: Any = [item.to_dict() for item in compacted.output]
-    after = sdk.responses.create(model=MODEL, input=[*output, user("say it")])
+    output: Any = [item.to_dict(warnings=False) for item in compacted.output]
+    next_input: Any = [*output, user("say it")]
+    after = sdk.responses.create(model=MODEL, input=next_input)
     assert after.output_text == "heron"
-    once_more = sdk.responses.compact(model=MODEL, input=[*output, user("and on")])  # type: ignore[list-item]
+    more: Any = [*output, user("and on")]
+    once_more = sdk.responses.compact(model=MODEL, input=more)
     assert [item.type for item in once_more.output] == ["message", "message", "message", "compaction"]
 
 
@@ -177,7 +180,7 @@ def test_over_websocket(bridge: BridgeProcess) -> None:
         ("say nothing", 502, "upstream_protocol_error"),
         ("be cut", 502, "compaction_failed"),
         ("be down", 503, "upstream_unavailable"),
-        ("call", 502, "compaction_failed"),
+        ("use the shell", 502, "compaction_failed"),
     ],
 )
 def test_no_summary_is_a_failure(bridge: BridgeProcess, said: str, status: int, code: str) -> None:
