@@ -41,7 +41,7 @@ Clock = Callable[[], float]
 """Seconds since the epoch."""
 
 MAX_RUNNING: Final = 64
-MAX_LOG_BYTES: Final = 8 * 1024 * 1024
+MAX_LOG_BYTES: Final = 4 * 1024 * 1024
 EVENT_BYTES: Final = 64
 """Counted for each event beside its text."""
 MAX_ENDED: Final = 64

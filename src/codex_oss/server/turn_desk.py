@@ -72,7 +72,9 @@ class TurnDesk:
     def accept(self, request_id: str, surface: Surface, request: TurnRequest) -> AcceptedTurn:
         """Choose the lane of a turn. Raises RequestError for a name that nobody answers to."""
         route, lane = self.bridge.lane_for(request)
-        request = self.fitted(self.opened(request), route.profile)
+        request = self.opened(request)
+        if route.lane == "oss":
+            request = self.fitted(request, route.profile)
         self.metrics.begin(route)
         return AcceptedTurn(request_id, surface, request, route, lane)
 
