@@ -16,6 +16,7 @@ import pytest
 from openai import OpenAI
 from openai.types.responses import ResponseStreamEvent
 from pydantic import TypeAdapter
+from websockets.sync.client import connect
 
 from tests.fakes.bridge_process import LOCAL_KEY, BridgeProcess, running_bridge
 from tests.fakes.chat_upstream import Answer, ChatUpstream, Request, action, cut, error, held, text
@@ -305,3 +306,34 @@ def test_too_many(upstream: ChatUpstream, tmp_path: Path) -> None:
         upstream.release("many")
         assert {seen(bridge, response_id, "completed", "failed")["status"] for response_id in ids} == {"completed"}
         assert begun(bridge, "hi")["status"] == "queued"
+
+
+def test_cancelled_before_it_has_a_slot(upstream: ChatUpstream, tmp_path: Path) -> None:
+    """A turn that only waits ends at once too, and the one before it is not disturbed."""
+    extra = {"MAX_GLOBAL_UPSTREAM_CONCURRENCY": "1"}
+    with running_bridge(tmp_path / "project", upstream=upstream.base_url, **NO_RETRY, **extra) as bridge:
+        first = begun(bridge, "hold slot")["id"]
+        seen(bridge, first, "in_progress")
+        second = begun(bridge, "hi")["id"]
+        assert bridge.request("GET", f"/v1/responses/{second}").json["status"] == "queued"
+        assert bridge.request("POST", f"/v1/responses/{second}/cancel").json["status"] == "cancelled"
+        assert [event["type"].removeprefix("response.") for event in events_of(bridge, second)] == [
+            "created",
+            "queued",
+            "in_progress",
+            "incomplete",
+        ]
+        upstream.release("slot")
+        assert seen(bridge, first, "completed", "failed")["status"] == "completed"
+
+
+def test_not_over_websocket(bridge: BridgeProcess) -> None:
+    """It is refused in words, and the connection goes on."""
+    headers = {"Authorization": f"Bearer {LOCAL_KEY}"}
+    with connect(bridge.base_url.replace("http", "ws") + "/responses", additional_headers=headers) as socket:
+        create = {"type": "response.create", "model": MODEL, "input": "hi"}
+        socket.send(json.dumps({**create, "background": True}))
+        refused = json.loads(socket.recv(timeout=20))
+        assert (refused["type"], refused["status"], refused["error"]["param"]) == ("error", 400, "background")
+        socket.send(json.dumps(create))
+        assert json.loads(socket.recv(timeout=20))["type"] == "response.created"

@@ -290,3 +290,14 @@ def test_bad_requests_by_the_sdk(sdk: OpenAI) -> None:
     with pytest.raises(openai.BadRequestError) as caught:
         sdk.responses.compact(model="mission-a3-kimi", input="x")
     assert caught.value.code == "unsupported_parameter"
+
+
+def test_in_the_background(bridge: BridgeProcess) -> None:
+    """A compaction may run on its own like any turn, and can be continued when it ended."""
+    body = {"model": MODEL, "input": [*HISTORY, TRIGGER], "background": True}
+    response = bridge.post(body).json
+    while response["status"] in ("queued", "in_progress"):
+        response = bridge.request("GET", f"/v1/responses/{response['id']}").json
+    assert [item["type"] for item in response["output"]] == ["compaction"]
+    after = bridge.post({"model": MODEL, "input": "say it", "previous_response_id": response["id"]}).json
+    assert after["output"][0]["content"][0]["text"] == "heron"
