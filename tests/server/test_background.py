@@ -145,11 +145,9 @@ def test_every_event_is_official_and_kept(bridge: BridgeProcess) -> None:
     for after in (0, 3, len(events) - 2, len(events) - 1, len(events) + 5):
         assert events_of(bridge, response_id, after) == events[after + 1 :]
     assert bridge.request("GET", f"/v1/responses/{response_id}").json == events[-1]["response"]
-    for odd in ("-1", "x", "%00", "9" * 40, "١"):
-        path = f"/v1/responses/{response_id}?stream=true&starting_after={odd}"
-        refused = bridge.request("GET", path.encode("ascii", "ignore").decode() if odd == "١" else path)
-        assert refused.status in (200, 400)
-        assert refused.status == 200 or refused.error["param"] == "starting_after"
+    for odd in ("-1", "x", "", "%00", "9" * 40, "%D9%A1"):
+        refused = bridge.request("GET", f"/v1/responses/{response_id}?stream=true&starting_after={odd}")
+        assert (refused.status, refused.error["param"]) == (400, "starting_after")
 
 
 def test_progress_is_seen(bridge: BridgeProcess, upstream: ChatUpstream) -> None:
