@@ -23,7 +23,7 @@ from codex_oss.wire.completions_stream import ChatEncoder
 from codex_oss.wire.responses_request import decode_body
 
 PATHS = ("/v1/chat/completions", "/chat/completions")
-ReadBody = Callable[[Request, int], Awaitable[bytes]]
+ReadBody = Callable[[Request], Awaitable[bytes]]
 
 
 class ChatCompletions:
@@ -42,7 +42,7 @@ class ChatCompletions:
         """Decode a turn, choose its lane, and leave the rest to a TurnResponse."""
         arrival = arrival_of(http, "chat")
         try:
-            obj = decode_body(await self._read_body(http, self._desk.bridge.config.max_body_bytes))
+            obj = decode_body(await self._read_body(http))
             arrival.model = obj.get("model")
             request = decode_chat_turn(
                 obj,

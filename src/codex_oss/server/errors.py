@@ -42,6 +42,8 @@ def error_response(error: BridgeError) -> Response:
         headers["Retry-After"] = str(min(math.ceil(error.retry_after_s), MAX_RETRY_AFTER_S))
     if status == 401:
         headers["WWW-Authenticate"] = "Bearer"
+    if status == 408:
+        headers["Connection"] = "close"  # what is still to come of the body must not be read as a request
     body = {
         "message": f"{error.message} {error.hint}".rstrip(),
         "type": TYPE_BY_STATUS.get(status, "invalid_request_error" if status < 500 else "server_error"),

@@ -169,7 +169,8 @@ class TurnNotes:
             request.window,
         )
         prefix = prefix_of(request)
-        verdict = self.monitor.take(Turn(identity, label, end.started.upstream_model, prefix, end.usage, monotonic_s))
+        turn = Turn(identity, label, end.started.upstream_model, prefix, end.usage, monotonic_s, request.compacts)
+        verdict = self.monitor.take(turn)
         warning = verdict.warning
         if warning is not None:
             where = f"{warning.model}, thread {warning.thread or 'unknown'}"
