@@ -206,8 +206,12 @@ class Application:
 def _untranslated(
     accepted: AcceptedTurn, obj: dict[str, Any], history: list[RawItem] | None
 ) -> tuple[AcceptedTurn, RelayEncoder | None]:
-    """A turn whose model speaks Responses, with the client's own body and the encoder that passes its answer on."""
-    if accepted.route.lane != "oss" or accepted.route.profile.api != "responses":
+    """A turn whose model speaks Responses, with the client's own body and the encoder that passes its answer on.
+
+    One in the background is translated: what is kept of it must be streamed again later.
+    """
+    of_another_lane = accepted.route.lane != "oss" or accepted.request.compacts or accepted.request.background
+    if of_another_lane or accepted.route.profile.api != "responses":
         return accepted, None
     whole = {**obj, "input": turn_items(obj, history or ())}
     request = msgspec.structs.replace(accepted.request, untranslated=whole)
