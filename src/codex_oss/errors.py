@@ -5,6 +5,7 @@
     │                                           HandoffInvalid · ContractInvalid
     ├─ UpstreamError     the peer failed        UpstreamProtocolError · Unavailable · RateLimited
     │                                           UpstreamRefused · ContextWindowExceeded · StreamInterrupted
+    │                                           QuotaExhausted · CircuitOpen
     ├─ StoreError        our disk               LogConflict · LogCorrupt
     └─ LocalProtocolError                       a wrong call by our own code
 
@@ -113,6 +114,20 @@ class RateLimited(UpstreamError):
         self.retry_after_s = retry_after_s
 
 
+class QuotaExhausted(RateLimited):
+    """The plan or quota at the peer is used up; retry_after_s says for how long, None when unknown."""
+
+    code = "quota_exhausted"
+    retryable = False
+
+
+class CircuitOpen(Unavailable):
+    """The peer failed several times in a row and is not asked for a while."""
+
+    code = "circuit_open"
+    retryable = False
+
+
 class UpstreamRefused(UpstreamError):
     """The peer refuses this request or this key (4xx other than 429); repeating it is useless."""
 
@@ -184,7 +199,10 @@ HTTP_STATUS: Final[dict[str, int]] = {
     "method_not_allowed": 405,
     "rate_limited": 429,
     "capacity_exceeded": 429,
+    "quota_exhausted": 429,
+    "circuit_open": 400,
     "context_length_exceeded": 400,
+    "context_loop_stopped": 400,
     "upstream_refused": 400,
     "upstream_unauthorized": 401,
     "upstream_key_missing": 400,
@@ -204,7 +222,10 @@ What only the user can mend is a 4xx: Codex 0.169 asks a 5xx up to 30 times and 
 RESPONSES_CODE: Final[dict[str, str]] = {
     "rate_limited": "rate_limit_exceeded",
     "capacity_exceeded": "rate_limit_exceeded",
+    "quota_exhausted": "insufficient_quota",
+    "circuit_open": "invalid_prompt",
     "context_length_exceeded": "context_length_exceeded",
+    "context_loop_stopped": "invalid_prompt",
     "invalid_request": "invalid_prompt",
     "unsupported_bridge_model": "invalid_prompt",
     "model_not_found": "invalid_prompt",

@@ -21,6 +21,7 @@ from codex_oss.contracts.profiles import PRIMARY_KEY_ENV, ModelProfile, parse_pr
 from codex_oss.errors import ConfigInvalid, StoreError
 from codex_oss.lanes.mission import MissionLane, carries_mission
 from codex_oss.lanes.oss import OssLane
+from codex_oss.policy.breaker import BreakerPolicy, Breakers
 from codex_oss.policy.exposure import Redactor
 from codex_oss.policy.key_trust import may_hold_key
 from codex_oss.policy.retry import RetryPolicy
@@ -73,6 +74,7 @@ class Bridge:
     root: ProjectRoot
     responses: ResponseStore
     redactor: Redactor
+    breakers: Breakers
 
     def route(self, model: str) -> Route:
         """Which lane and profile answer to *model*; see `policy.routing`."""
@@ -146,15 +148,19 @@ def build(settings: Settings, project: Path, environ: Mapping[str, str]) -> Brid
     gate = CapacityGate(config.max_upstream_concurrency)
     lanes: dict[str, Lane] = {}
     responses, redactor = _response_store(config, project), Redactor(_held_secrets(config, profiles, key_of))
-    bridge = Bridge(config, project, profiles, lanes, gate, upstream, key_of, ProjectRoot(project), responses, redactor)
+    breakers = Breakers(BreakerPolicy(config.circuit_breaker_errors, config.circuit_breaker_cooldown_s))
+    root = ProjectRoot(project)
+    bridge = Bridge(config, project, profiles, lanes, gate, upstream, key_of, root, responses, redactor, breakers)
     lanes["oss"] = OssLane(
         resolve=lambda model: bridge.route(model).profile,
         profiles=profiles,
         upstream=upstream,
         gate=gate,
         retry=RetryPolicy(max_retries=config.upstream_retries),
+        breakers=bridge.breakers,
         stream=config.upstream_stream,
-        total_s=config.upstream_total_timeout_s,
+        total_s=min(config.upstream_total_timeout_s, config.turn_deadline_s),
+        redact=lambda text: redactor.redact(text).text,
     )
     lanes["mission"] = _mission_lane(bridge)
     return bridge

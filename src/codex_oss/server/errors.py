@@ -1,21 +1,30 @@
 """Errors as HTTP answers: `{"error": {"message", "type", "code", "param"}}`.
 
-Rules that hold here: the hint is part of the message, because clients show nothing else; an error that is not ours is
-`internal` with generic words, and its details go to the log.
+Rules that hold here:
+
+1. The hint is part of the message, because clients show nothing else.
+2. An error that is not ours is `internal` with generic words, and its details go to the log.
+3. A used-up plan is told to each client so that it stops with a sentence. Observed: Codex 0.169 wants a 429 of type
+   `usage_limit_reached` and shows the time of `resets_at`; OpenCode 1.18 repeats any 429 for ever, but no 400.
 """
 
 from __future__ import annotations
 
 import logging
 import math
-from typing import Any, Final
+import time
+from typing import Any, Final, Literal
 
 import msgspec
+from starlette.datastructures import Headers
 from starlette.responses import Response
+from starlette.types import Scope
 
-from codex_oss.errors import BridgeError, RateLimited, RequestError, fault_of, http_status
+from codex_oss.errors import BridgeError, QuotaExhausted, RateLimited, RequestError, fault_of, http_status
 
 log = logging.getLogger(__name__)
+
+Client = Literal["opencode", "other"]
 
 MAX_RETRY_AFTER_S: Final = 60
 """OpenCode sits silent for as long as `Retry-After` says, so a plan limit of hours is not passed on."""
@@ -34,21 +43,42 @@ def json_response(value: Any, status: int = 200, headers: dict[str, str] | None 
     return Response(msgspec.json.encode(value), status, headers, "application/json")
 
 
-def error_response(error: BridgeError) -> Response:
-    """The answer for an error met before the first byte went out."""
+def client_of(scope: Scope) -> Client:
+    """Which program asks, by its `User-Agent`."""
+    agent = Headers(scope=scope).get("user-agent", "") if "headers" in scope else ""
+    return "opencode" if agent.lower().startswith("opencode/") else "other"
+
+
+def error_response(error: BridgeError, *, client: Client = "other") -> Response:
+    """The answer for an error met before the first byte went out. client: who asked, for what clients differ in."""
+    if isinstance(error, QuotaExhausted):
+        return _quota_response(error, 400 if client == "opencode" else http_status(error.code))
     status = http_status(error.code)
     headers: dict[str, str] = {}
     if isinstance(error, RateLimited) and error.retry_after_s is not None:
         headers["Retry-After"] = str(min(math.ceil(error.retry_after_s), MAX_RETRY_AFTER_S))
     if status == 401:
         headers["WWW-Authenticate"] = "Bearer"
-    body = {
+    kind = TYPE_BY_STATUS.get(status, "invalid_request_error" if status < 500 else "server_error")
+    return json_response({"error": _error_object(error, kind)}, status, headers)
+
+
+def _quota_response(error: QuotaExhausted, status: int) -> Response:
+    """Without `Retry-After`: nobody is to wait for hours with a request in the hand."""
+    body = _error_object(error, "usage_limit_reached")
+    if error.retry_after_s is not None:
+        seconds = math.ceil(error.retry_after_s)
+        body |= {"resets_in_seconds": seconds, "resets_at": int(time.time()) + seconds}
+    return json_response({"error": body}, status)
+
+
+def _error_object(error: BridgeError, kind: str) -> dict[str, Any]:
+    return {
         "message": f"{error.message} {error.hint}".rstrip(),
-        "type": TYPE_BY_STATUS.get(status, "invalid_request_error" if status < 500 else "server_error"),
+        "type": kind,
         "code": error.code,
         "param": error.param if isinstance(error, RequestError) else None,
     }
-    return json_response({"error": body}, status, headers)
 
 
 def internal(error: Exception) -> BridgeError:
