@@ -96,9 +96,9 @@ def settled(circuit: Circuit, outcome: Outcome, now: float, policy: BreakerPolic
         return circuit  # it began before the circuit opened and tells nothing new
     failures = circuit.failures + 1
     if policy.max_errors == 0 or failures < policy.max_errors:
-        return Circuit(failures)
+        return Circuit(failures, cause=circuit.cause)
     longest_s = UNREACHABLE_COOLDOWN_S if outcome == "unreachable" else policy.cooldown_s
-    return Circuit(failures, now + min(policy.cooldown_s, longest_s))
+    return Circuit(failures, now + min(policy.cooldown_s, longest_s), cause=circuit.cause)
 
 
 def outcome_of(error: UpstreamError) -> Outcome:

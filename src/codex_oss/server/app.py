@@ -38,7 +38,7 @@ from codex_oss.contracts.profiles import PRIMARY_KEY_ENV
 from codex_oss.errors import BridgeError, RequestError
 from codex_oss.server.access import Access
 from codex_oss.server.chat_completions import ChatCompletions
-from codex_oss.server.errors import error_response, internal, json_response
+from codex_oss.server.errors import client_of, error_response, internal, json_response
 from codex_oss.server.metrics import CONTENT_TYPE, Metrics
 from codex_oss.server.request_body import read_body
 from codex_oss.server.stored_responses import StoredResponses
@@ -184,9 +184,9 @@ async def _http_error(http: Request, error: Exception) -> Response:
     return response
 
 
-async def _bridge_error(_: Request, error: Exception) -> Response:
+async def _bridge_error(http: Request, error: Exception) -> Response:
     assert isinstance(error, BridgeError)
-    return error_response(internal(error) if error.code == "internal" else error)
+    return error_response(internal(error) if error.code == "internal" else error, client=client_of(http.scope))
 
 
 async def _unexpected(_: Request, error: Exception) -> Response:

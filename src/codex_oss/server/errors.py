@@ -5,7 +5,8 @@ Rules that hold here:
 1. The hint is part of the message, because clients show nothing else.
 2. An error that is not ours is `internal` with generic words, and its details go to the log.
 3. A used-up plan is told to each client so that it stops with a sentence. Observed: Codex 0.169 wants a 429 of type
-   `usage_limit_reached` and shows the time of `resets_at`; OpenCode 1.18 repeats any 429 for ever, but no 400.
+   `usage_limit_reached` and shows the time of `resets_at`; OpenCode 1.18 repeats any 429, but no 400 whose words are
+   final (`policy.final_words`).
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from starlette.responses import Response
 from starlette.types import Scope
 
 from codex_oss.errors import BridgeError, QuotaExhausted, RateLimited, RequestError, fault_of, http_status
+from codex_oss.policy.final_words import final_words
 
 log = logging.getLogger(__name__)
 
@@ -51,16 +53,27 @@ def client_of(scope: Scope) -> Client:
 
 def error_response(error: BridgeError, *, client: Client = "other") -> Response:
     """The answer for an error met before the first byte went out. client: who asked, for what clients differ in."""
-    if isinstance(error, QuotaExhausted):
-        return _quota_response(error, 400 if client == "opencode" else http_status(error.code))
     status = http_status(error.code)
+    if isinstance(error, QuotaExhausted):
+        return _quota_response(error, status) if client == "other" else _final_response(error, 400)
+    if client == "opencode" and status < 500 and status != 429 and error.code != "context_length_exceeded":
+        return _final_response(error, status)
     headers: dict[str, str] = {}
     if isinstance(error, RateLimited) and error.retry_after_s is not None:
         headers["Retry-After"] = str(min(math.ceil(error.retry_after_s), MAX_RETRY_AFTER_S))
     if status == 401:
         headers["WWW-Authenticate"] = "Bearer"
-    kind = TYPE_BY_STATUS.get(status, "invalid_request_error" if status < 500 else "server_error")
-    return json_response({"error": _error_object(error, kind)}, status, headers)
+    return json_response({"error": _error_object(error, _kind(status))}, status, headers)
+
+
+def _final_response(error: BridgeError, status: int) -> Response:
+    body = _error_object(error, _kind(status))
+    headers = {"WWW-Authenticate": "Bearer"} if status == 401 else None
+    return json_response({"error": body | {"message": final_words(body["message"])}}, status, headers)
+
+
+def _kind(status: int) -> str:
+    return TYPE_BY_STATUS.get(status, "invalid_request_error" if status < 500 else "server_error")
 
 
 def _quota_response(error: QuotaExhausted, status: int) -> Response:
@@ -73,8 +86,9 @@ def _quota_response(error: QuotaExhausted, status: int) -> Response:
 
 
 def _error_object(error: BridgeError, kind: str) -> dict[str, Any]:
+    sentence = error.message if error.message[-1:] in ".!?…" or not error.hint else f"{error.message}."
     return {
-        "message": f"{error.message} {error.hint}".rstrip(),
+        "message": f"{sentence} {error.hint}".rstrip(),
         "type": kind,
         "code": error.code,
         "param": error.param if isinstance(error, RequestError) else None,
