@@ -122,10 +122,14 @@ class QuotaExhausted(RateLimited):
 
 
 class CircuitOpen(Unavailable):
-    """The peer failed several times in a row and is not asked for a while."""
+    """The peer failed several times in a row and is not asked for retry_after_s seconds."""
 
     code = "circuit_open"
     retryable = False
+
+    def __init__(self, message: str, *, hint: str = "", code: str = "", retry_after_s: float = 0.0) -> None:
+        super().__init__(message, hint=hint, code=code)
+        self.retry_after_s = retry_after_s
 
 
 class UpstreamRefused(UpstreamError):
@@ -200,7 +204,7 @@ HTTP_STATUS: Final[dict[str, int]] = {
     "rate_limited": 429,
     "capacity_exceeded": 429,
     "quota_exhausted": 429,
-    "circuit_open": 400,
+    "circuit_open": 503,
     "context_length_exceeded": 400,
     "context_loop_stopped": 400,
     "upstream_refused": 400,

@@ -1,4 +1,4 @@
-"""The real clients in front of an upstream that keeps failing: how often they ask, what they show, and that they stop."""
+"""The real clients at an upstream that keeps failing: how often they ask, what they show, and that they stop."""
 
 from __future__ import annotations
 

@@ -19,10 +19,10 @@ from codex_oss.errors import (
 )
 from codex_oss.policy.breaker import (
     FAULTS,
+    LAST_RESORT_S,
     MAX_CIRCUITS,
     PROBE_WAIT_S,
     SOUND,
-    UNREACHABLE_COOLDOWN_S,
     BreakerPolicy,
     Breakers,
     Outcome,
@@ -40,10 +40,10 @@ def _enter(breakers: Breakers, now: float) -> Ticket:
     return entry
 
 
-def _opened(policy: BreakerPolicy = POLICY, outcome: Outcome = "fault") -> Breakers:
+def _opened(policy: BreakerPolicy = POLICY) -> Breakers:
     breakers = Breakers(policy)
     for _ in range(policy.max_errors):
-        breakers.settle(_enter(breakers, 0), outcome, 0, "it broke")
+        breakers.settle(_enter(breakers, 0), "fault", 0, "it broke")
     return breakers
 
 
@@ -86,9 +86,16 @@ def test_a_probe_without_a_result_is_handed_on() -> None:
     assert _enter(breakers, 302).probe
 
 
-def test_an_unreachable_server_is_tried_again_soon() -> None:
-    """Whoever starts his server needs not wait for the whole cooldown."""
-    assert _opened(outcome="unreachable").enter("m", 0) == Refused(UNREACHABLE_COOLDOWN_S, 2, "it broke")
+def test_nobody_else_may_answer() -> None:
+    """Then a probe passes every ten seconds, and at once for a new turn of a session, but one at a time."""
+    breakers = _opened()
+    assert breakers.enter("m", 1, last_resort=True) == Refused(LAST_RESORT_S - 1, 2, "it broke")
+    probe = breakers.enter("m", 1, last_resort=True, fresh=True)
+    assert isinstance(probe, Ticket)
+    assert isinstance(breakers.enter("m", 1, last_resort=True, fresh=True), Refused)
+    breakers.settle(probe, "fault", 2)
+    assert isinstance(breakers.enter("m", 2 + LAST_RESORT_S), Refused)
+    assert isinstance(breakers.enter("m", 2 + LAST_RESORT_S, last_resort=True), Ticket)
 
 
 def test_zero_never_opens() -> None:
@@ -120,14 +127,7 @@ def test_whose_fault_it_is(error: UpstreamError, outcome: Outcome) -> None:
     assert not FAULTS & SOUND
 
 
-def test_a_refused_connection_is_unreachable() -> None:
-    """It is told apart from a server that fails."""
-    error = Unavailable("refused")
-    error.retryable = False
-    assert outcome_of(error) == "unreachable"
-
-
-outcomes = st.sampled_from(["served", "answering", "fault", "unreachable", "unknown"])
+outcomes = st.sampled_from(["served", "answering", "fault", "unknown"])
 
 
 @given(

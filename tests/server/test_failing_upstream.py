@@ -26,6 +26,7 @@ from tests.fakes.chat_upstream import (
     chunk,
     error,
     held,
+    html,
     text,
 )
 
@@ -38,7 +39,7 @@ TOLD = "asked=ocg-kimi-k2.6; answered=ocg-deepseek-v4-pro; reason=fallback_upstr
 @contextmanager
 def _bridge(tmp_path: Path, script: Script, **extra: str) -> Iterator[tuple[BridgeProcess, ChatUpstream]]:
     """A bridge without retries in front of a scripted upstream."""
-    environment = {"UPSTREAM_RETRIES": "0", **extra}
+    environment = {"UPSTREAM_RETRIES": "0", "CIRCUIT_BREAKER_ERRORS": "", **extra}
     with (
         ChatUpstream(script, max_requests=60) as upstream,
         running_bridge(tmp_path / "project", upstream=upstream.base_url, **environment) as bridge,
@@ -121,7 +122,7 @@ NO_FALLBACK = {"FALLBACK_MODEL_MAP_JSON": '{"kimi": []}'}
 
 
 def test_the_breaker_opens_and_closes(tmp_path: Path) -> None:
-    """Two failed turns, then refusals at once that say why and when; after the cooldown a probe, whose answer closes."""
+    """Two failed turns, then refusals at once that say why and when; after the cooldown a probe, which closes."""
     answers = [error(503, "overloaded"), html(), text("hello"), text("again")]
     with _bridge(tmp_path, answers, CIRCUIT_BREAKER_COOLDOWN="1.5", **NO_FALLBACK) as (bridge, upstream):
         assert [bridge.post(TURN).status for _ in range(2)] == [503, 502]
@@ -132,7 +133,8 @@ def test_the_breaker_opens_and_closes(tmp_path: Path) -> None:
         assert bridge.post(TURN).status == 200
         assert bridge.request("GET", "/health").json["circuits"] == {}
     assert back.status == 200
-    assert {answer.status for answer in refused} == {400}
+    assert {answer.status for answer in refused} == {503}
+    assert all(1 <= int(answer.headers["retry-after"]) <= 2 for answer in refused)
     told = refused[0].error
     assert told["code"] == "circuit_open"
     assert told["message"].startswith(
@@ -149,6 +151,20 @@ def _until(look: Callable[[], Any], good: Callable[[Any], Any]) -> Any:
             return seen
         time.sleep(0.05)
     raise AssertionError(f"never became so: {seen!r}")
+
+
+def test_a_new_turn_of_a_session_tries_a_mended_server(tmp_path: Path) -> None:
+    """A client that repeats is stopped at the third request; its user's next turn finds the server mended."""
+    headers = {"User-Agent": "codex_exec/0.169.0", "session-id": "s", "thread-id": "t"}
+    answers = [error(503, "overloaded"), error(503, "overloaded"), text("mended")]
+    with _bridge(tmp_path, answers, **NO_FALLBACK) as (bridge, upstream):
+        turns = [
+            bridge.request("POST", "/v1/responses", json.dumps(TURN).encode(), {**bridge.auth, **headers})
+            for _ in range(4)
+        ]
+    assert [turn.status for turn in turns] == [503, 503, 400, 200]
+    assert turns[2].error["code"] == "circuit_open"
+    assert len(upstream.chats) == 3
 
 
 def test_an_open_circuit_goes_to_the_fallback_at_once(tmp_path: Path) -> None:

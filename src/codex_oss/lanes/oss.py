@@ -209,6 +209,10 @@ class OssLane:
         course.attempt += 1
         if course.ticket is None:
             entry = self._breakers.enter(course.profile.name, now)
+            if isinstance(entry, Refused) and not course.fallbacks and not course.attempts:
+                course.profile, course.asked_error = course.asked, None
+                fresh = bool(course.session) and not course.repeat
+                entry = self._breakers.enter(course.profile.name, now, last_resort=True, fresh=fresh)
             if isinstance(entry, Refused):
                 raise _circuit_open(course.profile, entry)
             course.ticket = entry
@@ -263,6 +267,8 @@ class OssLane:
             return _loop_stopped(course.asked) if self._guard.overflowed(course.session, now) else error
         if error.code in REPEATED_CODES:
             self._guard.failed(course.session, now)
+        elif error.code == "circuit_open":
+            self._guard.stopped(course.session)
         return error
 
     def _broke_off(self, course: _Course, batch: Sequence[TurnEvent], now: float) -> Sequence[TurnEvent]:
@@ -379,7 +385,8 @@ def _circuit_open(profile: ModelProfile, refused: Refused) -> CircuitOpen:
     return CircuitOpen(
         f"{profile.alias!r} is not asked for now: its server failed {times}. "
         f"It will be tried again in {math.ceil(refused.retry_in_s)} s.{last}",
-        hint="Choose another model, or mend the server and start the bridge again.",
+        hint="Choose another model, or mend the server and ask again.",
+        retry_after_s=refused.retry_in_s,
     )
 
 

@@ -14,7 +14,8 @@ Rules that hold here:
    (`SOUND`, and all else) is no sign of a broken server.
 2. A failure is one *try* of a turn: its retries on one model count once, so that a hiccup which they bridge is none.
 3. One probe at a time. Whoever holds a ticket settles it, whatever ended the try; the next one may probe then.
-4. A server that cannot be reached at all costs nobody anything: it is tried again after `UNREACHABLE_COOLDOWN_S`.
+4. The cooldown is for models that others stand in for. When nobody else of the chain may answer (`last_resort`), one
+   probe passes every `LAST_RESORT_S`, and at once for a new turn of a session: its user may have mended the server.
 5. The number of circuits is bounded: names that no table knows make circuits too.
 
 No clock here: now is seconds on a clock that never goes back.
@@ -25,14 +26,14 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
-from codex_oss.errors import Unavailable, UpstreamError
+from codex_oss.errors import UpstreamError
 
-UNREACHABLE_COOLDOWN_S: Final = 10.0
+LAST_RESORT_S: Final = 10.0
 PROBE_WAIT_S: Final = 5.0
 """What is told to whoever comes while a probe is under way."""
 MAX_CIRCUITS: Final = 256
 
-Outcome = Literal["served", "answering", "fault", "unreachable", "unknown"]
+Outcome = Literal["served", "answering", "fault", "unknown"]
 """What came of a try. answering: the first event arrived, the end is open. unknown: neither good nor bad was seen."""
 FAULTS: Final = frozenset({"upstream_unavailable", "upstream_protocol_error", "upstream_error", "stream_interrupted"})
 """Codes of failures that are the server's fault."""
@@ -56,6 +57,7 @@ class Circuit:
     """In a row."""
     open_until: float | None = None
     """None while closed."""
+    opened_at: float = 0.0
     probing: bool = False
     cause: str = ""
     """The sentence of the last failure."""
@@ -97,14 +99,13 @@ def settled(circuit: Circuit, outcome: Outcome, now: float, policy: BreakerPolic
     failures = circuit.failures + 1
     if policy.max_errors == 0 or failures < policy.max_errors:
         return Circuit(failures, cause=circuit.cause)
-    longest_s = UNREACHABLE_COOLDOWN_S if outcome == "unreachable" else policy.cooldown_s
-    return Circuit(failures, now + min(policy.cooldown_s, longest_s), cause=circuit.cause)
+    return Circuit(failures, now + policy.cooldown_s, now, cause=circuit.cause)
 
 
 def outcome_of(error: UpstreamError) -> Outcome:
     """What a failed try says about the server."""
     if error.code in FAULTS:
-        return "unreachable" if isinstance(error, Unavailable) and not error.retryable else "fault"
+        return "fault"
     return "served" if error.code in SOUND else "unknown"
 
 
@@ -115,13 +116,19 @@ class Breakers:
         self.policy = policy
         self._circuits: dict[str, Circuit] = {}
 
-    def enter(self, key: str, now: float) -> Ticket | Refused:
-        """Leave to try the model *key*, or not."""
+    def enter(self, key: str, now: float, *, last_resort: bool = False, fresh: bool = False) -> Ticket | Refused:
+        """Leave to try the model *key*, or not.
+
+        last_resort: nobody else may answer. fresh: it is a new turn of a known session, no repetition.
+        """
         circuit = self._circuits.get(key, CLOSED)
         if circuit.open_until is None:
             return Ticket(key, probe=False)
-        if circuit.probing or now < circuit.open_until:
-            wait_s = max(circuit.open_until - now, PROBE_WAIT_S if circuit.probing else 0.0)
+        due_at = circuit.open_until
+        if last_resort:
+            due_at = now if fresh else min(due_at, circuit.opened_at + LAST_RESORT_S)
+        if circuit.probing or now < due_at:
+            wait_s = max(due_at - now, PROBE_WAIT_S if circuit.probing else 0.0)
             return Refused(wait_s, circuit.failures, circuit.cause)
         self._circuits[key] = replace(circuit, probing=True)
         return Ticket(key, probe=True)

@@ -63,6 +63,10 @@ class SessionGuard:
         """Note that a turn failed in a way that a client may repeat."""
         self._keep(session, replace(self._past.get(session, _Past()), failed_at=now))
 
+    def stopped(self, session: str) -> None:
+        """Note that the client was told to stop: what comes next is its user's."""
+        self._keep(session, replace(self._past.get(session, _Past()), failed_at=None))
+
     def answered(self, session: str, *, with_tools: bool) -> None:
         """Note that a turn was answered. with_tools: it offered tools."""
         past = self._past.get(session)

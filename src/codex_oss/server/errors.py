@@ -21,12 +21,12 @@ from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.types import Scope
 
-from codex_oss.errors import BridgeError, QuotaExhausted, RateLimited, RequestError, fault_of, http_status
+from codex_oss.errors import BridgeError, CircuitOpen, QuotaExhausted, RateLimited, RequestError, fault_of, http_status
 from codex_oss.policy.final_words import final_words
 
 log = logging.getLogger(__name__)
 
-Client = Literal["opencode", "other"]
+Client = Literal["codex", "opencode", "other"]
 
 MAX_RETRY_AFTER_S: Final = 60
 """OpenCode sits silent for as long as `Retry-After` says, so a plan limit of hours is not passed on."""
@@ -47,19 +47,23 @@ def json_response(value: Any, status: int = 200, headers: dict[str, str] | None 
 
 def client_of(scope: Scope) -> Client:
     """Which program asks, by its `User-Agent`."""
-    agent = Headers(scope=scope).get("user-agent", "") if "headers" in scope else ""
-    return "opencode" if agent.lower().startswith("opencode/") else "other"
+    if "headers" not in scope:
+        return "codex"  # a turn on a WebSocket; OpenCode has none
+    agent = Headers(scope=scope).get("user-agent", "").lower()
+    return "opencode" if agent.startswith("opencode/") else "codex" if agent.startswith("codex") else "other"
 
 
 def error_response(error: BridgeError, *, client: Client = "other") -> Response:
     """The answer for an error met before the first byte went out. client: who asked, for what clients differ in."""
     status = http_status(error.code)
     if isinstance(error, QuotaExhausted):
-        return _quota_response(error, status) if client == "other" else _final_response(error, 400)
+        return _final_response(error, 400) if client == "opencode" else _quota_response(error, status)
+    if isinstance(error, CircuitOpen) and client != "other":
+        status = 400  # both would repeat a 503, and show less
     if client == "opencode" and status < 500 and status != 429 and error.code != "context_length_exceeded":
         return _final_response(error, status)
     headers: dict[str, str] = {}
-    if isinstance(error, RateLimited) and error.retry_after_s is not None:
+    if isinstance(error, RateLimited | CircuitOpen) and error.retry_after_s is not None:
         headers["Retry-After"] = str(min(math.ceil(error.retry_after_s), MAX_RETRY_AFTER_S))
     if status == 401:
         headers["WWW-Authenticate"] = "Bearer"
