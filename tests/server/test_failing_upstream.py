@@ -203,13 +203,16 @@ def test_a_used_up_plan_is_told_to_each_client_as_it_stops(tmp_path: Path) -> No
     """429 with the time of the end for Codex, 400 with final words for OpenCode; never a Retry-After of hours."""
     limit = error(429, "HTTP 429: rate limit", retry_after="7200")
     with _bridge(tmp_path, lambda _: limit, **NO_FALLBACK) as (bridge, _):
-        codex = bridge.post(TURN)
+        sent = json.dumps(TURN).encode()
+        codex = bridge.request("POST", "/v1/responses", sent, {**bridge.auth, "User-Agent": "codex_exec/0.169.0"})
+        plain = bridge.post(TURN)
         opencode = bridge.request("POST", "/v1/responses", json.dumps(TURN).encode(), {**bridge.auth, **OPENCODE})
     assert (codex.status, codex.error["type"], codex.error["code"]) == (429, "usage_limit_reached", "quota_exhausted")
     assert codex.error["resets_in_seconds"] == 7200
     assert "again in 120 min" in codex.error["message"] or "2 h 0 min" in codex.error["message"]
     assert opencode.status == 400
     assert b"429" not in opencode.body
+    assert (plain.status, plain.error["type"], plain.headers["retry-after"]) == (429, "rate_limit_error", "60")
     for answer in (codex, opencode):
         assert "retry-after" not in answer.headers
 

@@ -57,7 +57,7 @@ def error_response(error: BridgeError, *, client: Client = "other") -> Response:
     """The answer for an error met before the first byte went out. client: who asked, for what clients differ in."""
     status = http_status(error.code)
     if isinstance(error, QuotaExhausted):
-        return _final_response(error, 400) if client == "opencode" else _quota_response(error, status)
+        return _final_response(error, 400) if client == "opencode" else _quota_response(error, status, client)
     if isinstance(error, CircuitOpen) and client != "other":
         status = 400  # both would repeat a 503, and show less
     if client == "opencode" and status < 500 and status != 429 and error.code != "context_length_exceeded":
@@ -80,13 +80,16 @@ def _kind(status: int) -> str:
     return TYPE_BY_STATUS.get(status, "invalid_request_error" if status < 500 else "server_error")
 
 
-def _quota_response(error: QuotaExhausted, status: int) -> Response:
-    """Without `Retry-After`: nobody is to wait for hours with a request in the hand."""
-    body = _error_object(error, "usage_limit_reached")
+def _quota_response(error: QuotaExhausted, status: int, client: Client) -> Response:
+    """The time of its end in the body; nobody is to wait for hours with a request in the hand."""
+    body = _error_object(error, "usage_limit_reached" if client == "codex" else _kind(status))
+    headers: dict[str, str] = {}
     if error.retry_after_s is not None:
         seconds = math.ceil(error.retry_after_s)
         body |= {"resets_in_seconds": seconds, "resets_at": int(time.time()) + seconds}
-    return json_response({"error": body}, status)
+        if client == "other":
+            headers["Retry-After"] = str(min(seconds, MAX_RETRY_AFTER_S))
+    return json_response({"error": body}, status, headers)
 
 
 def _error_object(error: BridgeError, kind: str) -> dict[str, Any]:
