@@ -194,7 +194,14 @@ HTTP_STATUS: Final[dict[str, int]] = {
     "model_not_found": 404,
     "not_found": 404,
     "response_not_found": 404,
+    "mission_not_found": 404,
+    "mission_closed": 409,
+    "mission_already_running": 409,
+    "log_locked": 409,
+    "cancel_unanswered": 504,
     "unauthorized": 401,
+    "credential_not_vouched": 401,
+    "gpt_credential_missing": 400,
     "forbidden_origin": 403,
     "forbidden_host": 403,
     "upgrade_refused": 426,
@@ -232,6 +239,7 @@ RESPONSES_CODE: Final[dict[str, str]] = {
     "context_loop_stopped": "invalid_prompt",
     "invalid_request": "invalid_prompt",
     "unsupported_bridge_model": "invalid_prompt",
+    "gpt_credential_missing": "invalid_prompt",
     "model_not_found": "invalid_prompt",
     "upstream_refused": "invalid_prompt",
     "upstream_unauthorized": "invalid_prompt",
@@ -259,9 +267,9 @@ def fault_of(error: BaseException) -> str:
     return f"{' from '.join(kinds)}\n{''.join(traceback.format_tb(error.__traceback__))}"
 
 
-def http_status(code: str) -> int:
-    """HTTP status of an error code; 500 for one that the table does not know."""
-    return HTTP_STATUS.get(code, 500)
+def http_status(code: str, *, asked_wrongly: bool = False) -> int:
+    """HTTP status of an error code; for one that the table does not know 500, or 400 when the caller is wrong."""
+    return HTTP_STATUS.get(code, 400 if asked_wrongly else 500)
 
 
 def responses_code(code: str) -> str:

@@ -10,6 +10,8 @@
 | `GET /v1/models`, `/models` | every raw alias and admitted mission alias, in OpenAI's list form and in Codex' |
 | `GET /health`, `/v1/health` | who this bridge is and how it is; needs no key, tells no secret |
 | `GET /metrics` | Prometheus |
+| `/mcp` | the tools of `codex-oss mcp` over HTTP; see `server.mcp_endpoint` |
+| `/api/missions` | the missions of the project; see `server.missions_api` |
 
 Counterparts: `server.access` wraps it, `server.turn_response` runs a turn, `wiring.Bridge` chooses its lane.
 Any other path is a 404 and any other method a 405, both as JSON.
@@ -39,7 +41,10 @@ from codex_oss.errors import BridgeError, RequestError
 from codex_oss.server.access import Access
 from codex_oss.server.chat_completions import ChatCompletions
 from codex_oss.server.errors import client_of, error_response, internal, json_response
+from codex_oss.server.gpt_relay import GptRelay
+from codex_oss.server.mcp_endpoint import McpEndpoint
 from codex_oss.server.metrics import CONTENT_TYPE, Metrics
+from codex_oss.server.missions_api import MissionsApi
 from codex_oss.server.request_body import read_body
 from codex_oss.server.stored_responses import StoredResponses
 from codex_oss.server.turn_desk import TurnDesk
@@ -79,6 +84,7 @@ class Application:
         self._stored = StoredResponses(
             bridge.responses, turns, bridge.config.max_body_bytes, bridge.redactor.redact_value
         )
+        self._mcp = McpEndpoint(bridge)
         self._desk = TurnDesk(bridge, Metrics())
 
     def asgi(self) -> ASGIApp:
@@ -90,13 +96,18 @@ class Application:
             *(Path(path, self.health, methods=["GET"]) for path in ("/v1/health", "/health")),
             *(Path(f"{base}/responses/input_tokens", self.input_tokens, methods=["POST"]) for base in ("/v1", "")),
             *self._stored.routes(),
+            *MissionsApi(self._bridge).routes(),
+            *self._mcp.routes(),
             Path("/metrics", self.metrics, methods=["GET"]),
             *TurnSockets(self._desk, self._turns, self._stored).routes(),
         ]
         handlers: dict[Any, Any] = {HTTPException: _http_error, BridgeError: _bridge_error, Exception: _unexpected}
         app = Starlette(routes=routes, exception_handlers=handlers, lifespan=self._lifespan)
         app.router.redirect_slashes = False
-        return Access(app, self._bridge.config)
+        config, ours = self._bridge.config, self._bridge.held_keys()
+        if config.gpt_strategy == "passthrough":
+            return Access(GptRelay(app, self._desk, self._turns, self._own_models, ours), config, ours)
+        return Access(app, config)
 
     async def create_response(self, http: Request) -> Any:
         """Decode a turn, choose its lane, and leave the rest to a TurnResponse."""
@@ -130,17 +141,20 @@ class Application:
 
     async def models(self, http: Request) -> Response:
         """The list of models, for OpenAI's clients under `data` and for Codex under `models`; 304 if it is known."""
+        listing = self._own_models()
+        digest = hashlib.sha256(msgspec.json.encode(listing["models"])).hexdigest()
+        etag = {"ETag": f'"{digest[:32]}"'}
+        if http.headers.get("if-none-match") == etag["ETag"]:
+            return Response(status_code=304, headers=etag)
+        return json_response(listing, headers=etag)
+
+    def _own_models(self) -> dict[str, Any]:
         created = int(self._identity.started_at)
         models = self._bridge.models()
         data = [
             {"id": name, "object": "model", "created": created, "owned_by": profile.name} for name, profile in models
         ]
-        entries = codex_models(models)
-        digest = hashlib.sha256(msgspec.json.encode(entries)).hexdigest()
-        etag = {"ETag": f'"{digest[:32]}"'}
-        if http.headers.get("if-none-match") == etag["ETag"]:
-            return Response(status_code=304, headers=etag)
-        return json_response({"object": "list", "data": data, "models": entries}, headers=etag)
+        return {"object": "list", "data": data, "models": codex_models(models)}
 
     async def health(self, _: Request) -> Response:
         """Status, identity and what is needed to see why nothing works."""
@@ -171,6 +185,7 @@ class Application:
         try:
             yield
         finally:
+            await self._mcp.aclose()
             await self._bridge.aclose()
 
 

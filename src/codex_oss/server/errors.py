@@ -55,7 +55,7 @@ def client_of(scope: Scope) -> Client:
 
 def error_response(error: BridgeError, *, client: Client = "other") -> Response:
     """The answer for an error met before the first byte went out. client: who asked, for what clients differ in."""
-    status = http_status(error.code)
+    status = http_status(error.code, asked_wrongly=isinstance(error, RequestError))
     if isinstance(error, QuotaExhausted):
         return _final_response(error, 400) if client == "opencode" else _quota_response(error, status, client)
     if isinstance(error, CircuitOpen) and client != "other":

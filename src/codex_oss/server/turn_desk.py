@@ -10,14 +10,15 @@ what was accepted and says how it ended.
 from __future__ import annotations
 
 import logging
+from collections.abc import AsyncIterator, Sequence
 from typing import Final, Literal
 
 from msgspec import Struct
 
-from codex_oss.errors import BridgeError
+from codex_oss.errors import BridgeError, LocalProtocolError
 from codex_oss.policy.routing import Route
 from codex_oss.server.metrics import Metrics
-from codex_oss.wire.events import Lane, TurnStarted, Usage
+from codex_oss.wire.events import Lane, TurnEvent, TurnStarted, Usage
 from codex_oss.wire.items import TurnRequest
 from codex_oss.wiring import Bridge
 
@@ -70,6 +71,12 @@ class TurnDesk:
         self.metrics.begin(route)
         return AcceptedTurn(request_id, surface, request, route, lane)
 
+    def accept_relayed(self, request_id: str, surface: Surface, request: TurnRequest) -> AcceptedTurn:
+        """The same for a turn that is relayed: there is no lane, and of the request only the model is known."""
+        route = self.bridge.route(request.model)
+        self.metrics.begin(route)
+        return AcceptedTurn(request_id, surface, request, route, _no_lane)
+
     def refused(self, error: BridgeError) -> None:
         """A request that never became a turn."""
         log.info("refused before a lane was chosen: %s", error.code)
@@ -86,3 +93,8 @@ class TurnDesk:
             *(turn.request_id, request.response_id, turn.route.lane, request.model),
             *(end.outcome, end.total_s, end.error_code),
         )
+
+
+async def _no_lane(_: TurnRequest) -> AsyncIterator[Sequence[TurnEvent]]:
+    raise LocalProtocolError("A relayed turn has no lane.")
+    yield  # pragma: no cover (makes it an iterator)

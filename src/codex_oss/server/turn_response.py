@@ -50,22 +50,39 @@ TIDY_S: Final = 1.0
 SHUTDOWN: Final = BridgeError("The bridge is shutting down.", hint="Start it again.", code="upstream_unavailable")
 
 
+class OpenTurn(Protocol):
+    """What a shutdown and the stored responses ask of a turn under way."""
+
+    keep: Keep | None
+    ended: asyncio.Event
+
+    @property
+    def response_id(self) -> str:
+        """`resp_…`."""
+
+    def response(self) -> dict[str, Any]:
+        """The response object as it stands."""
+
+    def interrupt(self) -> None:
+        """End it, because the bridge stops."""
+
+
 class OpenTurns:
     """The turns under way, so that a shutdown can let them end and then ends them."""
 
     def __init__(self) -> None:
-        self._turns: set[TurnResponse] = set()
+        self._turns: set[OpenTurn] = set()
         self.stopping = False
         """True from the begin of the shutdown; connections that live on begin no turn any more."""
 
     def __len__(self) -> int:
         return len(self._turns)
 
-    def add(self, turn: TurnResponse) -> None:
+    def add(self, turn: OpenTurn) -> None:
         """A turn began."""
         self._turns.add(turn)
 
-    def discard(self, turn: TurnResponse) -> None:
+    def discard(self, turn: OpenTurn) -> None:
         """A turn ended."""
         self._turns.discard(turn)
 
@@ -150,7 +167,7 @@ class TurnResponse:
         self._begun_at = time.monotonic()
         self._turns.add(self)
         self._task = asyncio.create_task(self._run(scope, receive, send))
-        gone = asyncio.create_task(_disconnected(receive))
+        gone = asyncio.create_task(disconnected(receive))
         try:
             await asyncio.wait((self._task, gone), return_when=asyncio.FIRST_COMPLETED)
             if self._encoder.terminal:
@@ -284,7 +301,8 @@ _OUTCOMES: Final[dict[str, Outcome]] = {
 }
 
 
-async def _disconnected(receive: Receive) -> None:
+async def disconnected(receive: Receive) -> None:
+    """Return when the client is gone."""
     with suppress(OSError):
         while (await receive())["type"] != "http.disconnect":
             pass

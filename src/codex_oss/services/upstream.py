@@ -51,7 +51,7 @@ class Deadlines:
 class UpstreamAnswer:
     """A 200 whose body is still to be read. content_type: lower case, without parameters, empty when absent."""
 
-    def __init__(self, response: aiohttp.ClientResponse, watch: _Watch, foreign: tuple[type[Exception], ...]) -> None:
+    def __init__(self, response: aiohttp.ClientResponse, watch: Watch, foreign: tuple[type[Exception], ...]) -> None:
         header = response.headers.get("Content-Type", "")
         self.content_type = header.partition(";")[0].strip().lower()
         self._response = response
@@ -128,7 +128,7 @@ class UpstreamClient:
         await self.start()
         assert self._session is not None
         deadlines = self._deadlines.within(total_s)
-        watch = _Watch(deadlines)
+        watch = Watch(deadlines)
         response = await self._send(profile, body, headers, deadlines)
         try:
             watch.guard(response)
@@ -171,7 +171,7 @@ class UpstreamClient:
             )
         if not self._may_hold_key(profile.base_url):
             raise UpstreamRefused(
-                f"{name} is not sent to {_place(profile.base_url)}: only this project's files name that address.",
+                f"{name} is not sent to {place_of(profile.base_url)}: only this project's files name that address.",
                 hint="If you trust it, set UPSTREAM_BASE, or place the profile in ~/.config/codex-oss/models.toml.",
                 code="upstream_key_withheld",
             )
@@ -182,11 +182,11 @@ class UpstreamClient:
     ) -> aiohttp.ClientResponse:
         assert self._session is not None
         url = f"{profile.base_url}/chat/completions"
-        place = _place(profile.base_url)
+        place = place_of(profile.base_url)
         try:
             async with asyncio.timeout(min(deadlines.first_byte_s, deadlines.total_s)):
                 return await self._session.post(
-                    url, data=body, headers=headers, allow_redirects=False, proxy=_proxy_for(url)
+                    url, data=body, headers=headers, allow_redirects=False, proxy=proxy_for(url)
                 )
         except self._aiohttp.ClientSSLError as exc:
             raise _final(f"The TLS connection to {place} failed.", f"Check the certificate of {place}.") from exc
@@ -208,13 +208,13 @@ class UpstreamClient:
             response.status,
             excerpt[:ERROR_BODY_BYTES],
             profile=profile,
-            place=_place(profile.base_url),
+            place=place_of(profile.base_url),
             retry_after=response.headers.get("Retry-After", ""),
             secret=self._key_of(profile.key_env) if profile.key_env else "",
         )
 
 
-class _Watch:
+class Watch:
     """The deadlines of one answer. When one passes, the response is closed, which wakes its reader.
 
     Silence counts only while a read waits: a client that takes its time must not look like a silent upstream.
@@ -274,13 +274,13 @@ class _Watch:
         return quiet_ends_at, sentence
 
 
-def _place(base_url: str) -> str:
+def place_of(base_url: str) -> str:
     """`host:port` for messages."""
     parts = urlsplit(base_url)
     return f"{parts.hostname}:{parts.port or (443 if parts.scheme == 'https' else 80)}"
 
 
-def _proxy_for(url: str) -> str | None:
+def proxy_for(url: str) -> str | None:
     """The proxy that the environment names for *url*; loopback always goes direct."""
     from urllib.request import getproxies, proxy_bypass
 
