@@ -90,6 +90,15 @@ def test_a_fallback_is_told_on_the_socket(tmp_path: Path) -> None:
     assert first["response"]["metadata"] == {"codex_oss_route": TOLD}
 
 
+def test_a_gpt_alias_is_told(tmp_path: Path) -> None:
+    """A GPT name placed on an open model is a deviation like any other."""
+    with _bridge(tmp_path, _only(DEEPSEEK), GPT_MODEL_STRATEGY="oss") as (bridge, _):
+        answer = bridge.post({**TURN, "model": "gpt-5.5"})
+    told = "asked=gpt-5.5; answered=ocg-deepseek-v4-pro; reason=gpt_alias"
+    assert answer.headers["x-codex-oss-route"] == told
+    assert answer.json["metadata"] == {"codex_oss_route": told}
+
+
 def test_no_deviation_no_words(tmp_path: Path) -> None:
     """The model that was asked for answers: no header, no metadata, whatever the client puts under our key."""
     with _bridge(tmp_path, _only(KIMI)) as (bridge, _):
