@@ -4,8 +4,8 @@
     ├─ RequestError      the caller is wrong    InvalidRequest · UnknownModel · Unauthorized · ConfigInvalid
     │                                           HandoffInvalid · ContractInvalid
     ├─ UpstreamError     the peer failed        UpstreamProtocolError · Unavailable · RateLimited
-    │                                           UpstreamRefused · ContextWindowExceeded · StreamInterrupted
-    │                                           QuotaExhausted · CircuitOpen
+    │                                           UpstreamRefused · ContextWindowExceeded · AnswerInvalid ·
+    │                                           StreamInterrupted · QuotaExhausted · CircuitOpen
     ├─ StoreError        our disk               LogConflict · LogCorrupt
     └─ LocalProtocolError                       a wrong call by our own code
 
@@ -146,6 +146,13 @@ class ContextWindowExceeded(UpstreamError):
     retryable = False
 
 
+class AnswerInvalid(UpstreamError):
+    """The model, asked twice, did not answer in the form that the request demands (schema, tool choice)."""
+
+    code = "answer_invalid"
+    retryable = False
+
+
 class StreamInterrupted(UpstreamError):
     """The stream ended before its closing event."""
 
@@ -218,6 +225,7 @@ HTTP_STATUS: Final[dict[str, int]] = {
     "upstream_unauthorized": 401,
     "upstream_key_missing": 400,
     "upstream_key_withheld": 403,
+    "answer_invalid": 422,
     "upstream_error": 503,
     "upstream_protocol_error": 502,
     "upstream_unavailable": 503,
@@ -245,6 +253,7 @@ RESPONSES_CODE: Final[dict[str, str]] = {
     "upstream_unauthorized": "invalid_prompt",
     "upstream_key_missing": "invalid_prompt",
     "upstream_key_withheld": "invalid_prompt",
+    "answer_invalid": "invalid_prompt",
 }
 """`response.error.code` for a failure inside a stream; anything absent is `server_error`.
 

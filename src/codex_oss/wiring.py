@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib import resources
@@ -22,8 +22,10 @@ from codex_oss.config import DEFAULT_LOCAL_KEY, DEFAULT_UPSTREAM_BASE, Config, C
 from codex_oss.contracts.profiles import PRIMARY_KEY_ENV, ModelProfile, find_profile, parse_profiles
 from codex_oss.errors import ConfigInvalid, InvalidRequest, RequestError, StoreError
 from codex_oss.lanes.aliased import aliased
+from codex_oss.lanes.checked import CheckedLane
 from codex_oss.lanes.mission import MissionLane, carries_mission
 from codex_oss.lanes.oss import OssLane
+from codex_oss.lanes.with_files import WithFiles
 from codex_oss.policy.breaker import BreakerPolicy, Breakers
 from codex_oss.policy.exposure import Redactor
 from codex_oss.policy.key_trust import may_hold_key
@@ -38,6 +40,7 @@ from codex_oss.services.local_key import open_key, read_key, user_state_folder
 from codex_oss.services.mission_control import MissionControl
 from codex_oss.services.mission_runner import MissionRunner
 from codex_oss.services.mission_store import MissionStore
+from codex_oss.services.pdf_text import PdfTexts
 from codex_oss.services.project_files import ProjectRoot
 from codex_oss.services.relay import RelayClient
 from codex_oss.services.response_rows import Bounds
@@ -45,7 +48,7 @@ from codex_oss.services.response_store import ResponseStore
 from codex_oss.services.state_files import read_plain
 from codex_oss.services.tool_host import ToolHost
 from codex_oss.services.upstream import Deadlines, UpstreamClient
-from codex_oss.wire.events import Lane
+from codex_oss.wire.events import Lane, TurnEvent
 from codex_oss.wire.items import TurnRequest
 
 PRIMARY_KEY_NAMES = (PRIMARY_KEY_ENV, "UPSTREAM_API_KEY")
@@ -183,7 +186,7 @@ def build(settings: Settings, project: Path, environ: Mapping[str, str]) -> Brid
     breakers = Breakers(BreakerPolicy(config.circuit_breaker_errors, config.circuit_breaker_cooldown_s))
     relay = RelayClient(_patient(deadlines))
     route, root = _router(settings), ProjectRoot(project)
-    oss = OssLane(
+    raw = OssLane(
         resolve=lambda model: route(model).profile,
         profiles=profiles,
         upstream=upstream,
@@ -194,7 +197,16 @@ def build(settings: Settings, project: Path, environ: Mapping[str, str]) -> Brid
         total_s=min(config.upstream_total_timeout_s, config.turn_deadline_s),
         redact=lambda text: redactor.redact(text).text,
     )
-    missions = _missions(config, project, environ, root, redactor, oss, route)
+    checked = CheckedLane(
+        WithFiles(raw, PdfTexts().text_of), able=lambda model: route(model).profile.quirks.structured_output
+    )
+
+    def oss(request: TurnRequest) -> AsyncIterator[Sequence[TurnEvent]]:
+        """A server that speaks Responses itself gets files and demands as they are, and answers for them."""
+        return (raw if route(request.model).profile.api == "responses" else checked)(request)
+
+    # A mission judges the answers of its model by itself.
+    missions = _missions(config, project, environ, root, redactor, raw, route)
     mission = MissionLane(
         missions,
         tier_of=lambda model: route(model).tier,

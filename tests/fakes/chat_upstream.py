@@ -1,4 +1,5 @@
-"""A loopback Chat Completions server that replays scripts and is as rude as the real ones.
+"""A loopback model server that replays scripts and is as rude as the real ones. What it says in Chat Completions is
+built here, what it says in Responses in `fakes.responses_upstream`.
 
 Use it from any test, sync or async (it runs in a thread of its own), or from another process:
 
@@ -396,7 +397,7 @@ class ChatUpstream:
     def _answer_to(self, request: Request) -> Answer:
         if request.method == "GET" and request.path.endswith("/models"):
             return body(json.dumps({"object": "list", "data": [{"id": MODEL, "object": "model"}]}))
-        if request.method != "POST" or not request.path.endswith("/chat/completions"):
+        if request.method != "POST" or not request.path.endswith(("/chat/completions", "/responses")):
             return error(404, f"no such route: {request.method} {request.path}")
         if len(self.requests) > self._max_requests:
             return error(500, f"the client looped: more than {self._max_requests} requests")

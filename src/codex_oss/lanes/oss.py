@@ -1,8 +1,8 @@
-"""The lane of raw open models: one turn becomes one Chat Completions request and its answer becomes turn events.
+"""The lane of raw open models: one turn becomes one upstream request and its answer becomes turn events.
 
-Counterparts: `wire.chat_request` and `wire.chat_stream` translate, `services.upstream` carries, `policy.retry` decides
-what a failure means, `policy.breaker` whether a model is asked at all, `policy.deviation` words who answers instead,
-`policy.session_guard` remembers what clients repeat.
+Counterparts: `wire.codecs` translates (or not) as the model's profile says, `services.upstream` carries,
+`policy.retry` decides what a failure means, `policy.breaker` whether a model is asked at all, `policy.deviation` words
+who answers instead, `policy.session_guard` remembers what clients repeat.
 
     request ─► circuit closed? ─► slot of the gate ─► post ─► read ─► decode ─► batch … ─► terminal
                     ▲                                   │ failed before the first event
@@ -43,8 +43,7 @@ from codex_oss.policy.deviation import INITIAL, RETRIED, fallback_reason, word_d
 from codex_oss.policy.retry import GiveUp, RetryPolicy, TryAgain, may_replace, next_attempt
 from codex_oss.policy.session_guard import SessionGuard, session_key
 from codex_oss.services.capacity import CapacityGate
-from codex_oss.wire.chat_request import encode_chat_request
-from codex_oss.wire.chat_stream import ChatDecoder
+from codex_oss.wire.codecs import CODECS, AnswerDecoder
 from codex_oss.wire.events import LimitsReported, TurnEvent, TurnFailed, TurnStarted, UsageReported
 from codex_oss.wire.items import TurnRequest
 
@@ -88,9 +87,12 @@ class ChatUpstream(Protocol):
     """Whoever carries bytes to a model server; `services.upstream.UpstreamClient`."""
 
     def post(
-        self, profile: ModelProfile, body: bytes, *, stream: bool, total_s: float | None = None
+        self, profile: ModelProfile, body: bytes, *, stream: bool, path: str, total_s: float | None = None
     ) -> AbstractAsyncContextManager[ChatAnswer]:
-        """Send one chat request, which may take *total_s*; leaving the context closes the connection."""
+        """Send one request to *path* below the base URL; leaving the context closes the connection.
+
+        total_s: what is left of the turn's time.
+        """
 
 
 @dataclass(slots=True)
@@ -295,11 +297,11 @@ class OssLane:
         self, request: TurnRequest, profile: ModelProfile, ends_at: float
     ) -> AsyncGenerator[Sequence[TurnEvent], None]:
         """One request to one model: whole batches, the first of which begins with `TurnStarted`."""
-        body, names = encode_chat_request(request, profile, stream=self._stream)
-        decoder = ChatDecoder(names, profile, request_bytes=len(body))
+        codec = CODECS[profile.api]
+        body, decoder = codec.begin(request, profile, self._stream)
         left_s = ends_at - asyncio.get_running_loop().time()
         async with (
-            self._upstream.post(profile, body, stream=self._stream, total_s=left_s) as answer,
+            self._upstream.post(profile, body, stream=self._stream, path=codec.path, total_s=left_s) as answer,
             aclosing(answer.chunks()) as chunks,
             aclosing(_decoded(chunks, answer.content_type, decoder, profile)) as decoded,
         ):
@@ -320,7 +322,7 @@ class OssLane:
 
 
 async def _decoded(
-    body: AsyncIterator[bytes], content_type: str, decoder: ChatDecoder, profile: ModelProfile
+    body: AsyncIterator[bytes], content_type: str, decoder: AnswerDecoder, profile: ModelProfile
 ) -> AsyncGenerator[list[TurnEvent], None]:
     """The events of an answer, one non-empty list a read, whatever its Content-Type claims.
 

@@ -47,14 +47,16 @@ from codex_oss.server.metrics import CONTENT_TYPE, Metrics
 from codex_oss.server.missions_api import MissionsApi
 from codex_oss.server.request_body import read_body
 from codex_oss.server.stored_responses import StoredResponses
-from codex_oss.server.turn_desk import TurnDesk
+from codex_oss.server.turn_desk import AcceptedTurn, TurnDesk
 from codex_oss.server.turn_response import OpenTurns, TurnResponse
 from codex_oss.server.turn_socket import TurnSockets
 from codex_oss.wire.chat_request import encode_chat_request
 from codex_oss.wire.chat_stream import BYTES_PER_TOKEN
 from codex_oss.wire.codex_models import codex_models
 from codex_oss.wire.items import TurnRequest
-from codex_oss.wire.responses_request import decode_body, decode_turn
+from codex_oss.wire.relay_stream import RelayEncoder
+from codex_oss.wire.responses_request import decode_body, decode_turn, turn_items
+from codex_oss.wire.stored_items import RawItem
 from codex_oss.wiring import Bridge
 
 log = logging.getLogger(__name__)
@@ -112,22 +114,23 @@ class Application:
     async def create_response(self, http: Request) -> Any:
         """Decode a turn, choose its lane, and leave the rest to a TurnResponse."""
         try:
-            request, obj = await self._decoded(http)
+            request, obj, history = await self._decoded(http)
             accepted = self._desk.accept(http.state.request_id, "responses", request)
+            accepted, encoder = _untranslated(accepted, obj, history)
         except BridgeError as exc:
             self._desk.refused(exc)
             raise
         keep = self._stored.keeper(request, obj, accepted.route.lane)
-        return TurnResponse(accepted, self._turns, self._desk.ended, keep)
+        return TurnResponse(accepted, self._turns, self._desk.ended, keep, encoder)
 
     async def input_tokens(self, http: Request) -> Response:
         """How many tokens a turn would send, roughly: the upstream's tokenizer is not here."""
-        request, _ = await self._decoded(http)
+        request, _, _ = await self._decoded(http)
         body, _ = encode_chat_request(request, self._bridge.route(request.model).profile, stream=False)
         return json_response({"object": "response.input_tokens", "input_tokens": len(body) // BYTES_PER_TOKEN})
 
-    async def _decoded(self, http: Request) -> tuple[TurnRequest, dict[str, Any]]:
-        """The turn that a body asks for, and its JSON object, both completed from what is stored."""
+    async def _decoded(self, http: Request) -> tuple[TurnRequest, dict[str, Any], list[RawItem] | None]:
+        """The turn that a body asks for, its JSON object, both completed from what is stored, and the history."""
         body = await read_body(http, self._bridge.config.max_body_bytes)
         obj, history = await self._stored.complete(decode_body(body))
         request = decode_turn(
@@ -137,7 +140,7 @@ class Application:
             headers={name.lower(): value for name, value in http.headers.items()},
             history=history,
         )
-        return request, obj
+        return request, obj, history
 
     async def models(self, http: Request) -> Response:
         """The list of models, for OpenAI's clients under `data` and for Codex under `models`; 304 if it is known."""
@@ -187,6 +190,17 @@ class Application:
         finally:
             await self._mcp.aclose()
             await self._bridge.aclose()
+
+
+def _untranslated(
+    accepted: AcceptedTurn, obj: dict[str, Any], history: list[RawItem] | None
+) -> tuple[AcceptedTurn, RelayEncoder | None]:
+    """A turn whose model speaks Responses, with the client's own body and the encoder that passes its answer on."""
+    if accepted.route.lane != "oss" or accepted.route.profile.api != "responses":
+        return accepted, None
+    whole = {**obj, "input": turn_items(obj, history or ())}
+    request = msgspec.structs.replace(accepted.request, untranslated=whole)
+    return msgspec.structs.replace(accepted, request=request), RelayEncoder(request, now=time.time)
 
 
 async def _http_error(http: Request, error: Exception) -> Response:

@@ -19,7 +19,7 @@ from codex_oss.errors import BridgeError, LocalProtocolError
 from codex_oss.policy.routing import Route
 from codex_oss.server.metrics import Metrics
 from codex_oss.wire.events import Lane, TurnEvent, TurnStarted, Usage
-from codex_oss.wire.items import TurnRequest
+from codex_oss.wire.items import OpaqueItem, TurnRequest
 from codex_oss.wiring import Bridge
 
 log = logging.getLogger(__name__)
@@ -69,6 +69,7 @@ class TurnDesk:
         """Choose the lane of a turn. Raises RequestError for a name that nobody answers to."""
         route, lane = self.bridge.lane_for(request)
         self.metrics.begin(route)
+        _note_left_out(request)
         return AcceptedTurn(request_id, surface, request, route, lane)
 
     def accept_relayed(self, request_id: str, surface: Surface, request: TurnRequest) -> AcceptedTurn:
@@ -98,3 +99,15 @@ class TurnDesk:
 async def _no_lane(_: TurnRequest) -> AsyncIterator[Sequence[TurnEvent]]:
     raise LocalProtocolError("A relayed turn has no lane.")
     yield  # pragma: no cover (makes it an iterator)
+
+
+def _note_left_out(request: TurnRequest) -> None:
+    """Say once a turn what no open model can be given: hosted tools, and items that nobody here can read."""
+    items = sorted({item.type for item in request.items if isinstance(item, OpaqueItem)})
+    if request.dropped_tools or items:
+        log.info(
+            "%s: left out: tools [%s], items [%s]",
+            request.response_id,
+            ", ".join(request.dropped_tools),
+            ", ".join(items),
+        )

@@ -88,8 +88,8 @@ class OpenTurns:
 
     def response_of(self, response_id: str) -> dict[str, Any] | None:
         """The response of this id as it stands; None for one that is not under way or not to be stored."""
-        found = (turn for turn in self._turns if turn.response_id == response_id)
-        return next((turn.response() for turn in found if turn.keep is not None), None)
+        kept = (turn.response() for turn in self._turns if turn.keep is not None)
+        return next((response for response in kept if response["id"] == response_id), None)
 
     async def drain(self, patience_s: float, grace_s: float) -> None:
         """Wait up to *patience_s* for all turns, then interrupt the rest and give their last events *grace_s*."""

@@ -1,6 +1,6 @@
 """The HTTP client towards model servers: send bytes, get an async iterator of bytes.
 
-Counterparts: `lanes.oss` uses it, `wire.chat` makes and reads the bytes. Rules that hold here:
+Counterparts: `lanes.oss` uses it, `wire.codecs` makes and reads the bytes. Rules that hold here:
 
 1. aiohttp stays inside this file and is imported when the client starts, not when this file is (164 ms).
 2. One read is one chunk: nothing is collected, split or decoded on the way.
@@ -116,9 +116,16 @@ class UpstreamClient:
 
     @contextlib.asynccontextmanager
     async def post(
-        self, profile: ModelProfile, body: bytes, *, stream: bool, total_s: float | None = None
+        self,
+        profile: ModelProfile,
+        body: bytes,
+        *,
+        stream: bool,
+        path: str = "/chat/completions",
+        total_s: float | None = None,
     ) -> AsyncIterator[UpstreamAnswer]:
-        """Send *body* to the chat endpoint of *profile* and yield its 200 answer.
+        """Send *body* to *path* below the base URL of *profile* and yield its 200 answer.
+
 
         total_s: what is left of the turn's time; a shorter deadline of this client stands.
         Raises UpstreamRefused `upstream_key_missing` before anything is sent when the key is unset; Unavailable,
@@ -129,7 +136,7 @@ class UpstreamClient:
         assert self._session is not None
         deadlines = self._deadlines.within(total_s)
         watch = Watch(deadlines)
-        response = await self._send(profile, body, headers, deadlines)
+        response = await self._send(profile, f"{profile.base_url}{path}", body, headers, deadlines)
         try:
             watch.guard(response)
             if response.status != 200:
@@ -178,10 +185,9 @@ class UpstreamClient:
         return key
 
     async def _send(
-        self, profile: ModelProfile, body: bytes, headers: Mapping[str, str], deadlines: Deadlines
+        self, profile: ModelProfile, url: str, body: bytes, headers: Mapping[str, str], deadlines: Deadlines
     ) -> aiohttp.ClientResponse:
         assert self._session is not None
-        url = f"{profile.base_url}/chat/completions"
         place = place_of(profile.base_url)
         try:
             async with asyncio.timeout(min(deadlines.first_byte_s, deadlines.total_s)):

@@ -46,6 +46,11 @@ class SseDecoder:
             return [data[6:-2]]
         return self._feed_any(data)
 
+    @property
+    def between_frames(self) -> bool:
+        """True when every byte so far belongs to a frame that is over: the next read begins one."""
+        return not (self._buffer or self._after_cr)
+
     def _feed_any(self, data: bytes) -> list[bytes]:
         data = self._with_lf_only(data)
         if self._at_start:
