@@ -40,6 +40,8 @@ class Config:
     allowed_origins: tuple[str, ...] = ()
     """Web origins that may call the bridge; empty means none, so that a web page gets nothing."""
     max_body_bytes: int = 32 * 1024 * 1024
+    body_idle_timeout_s: float = 30.0
+    """A request body may be silent for this long while it arrives."""
     websockets: bool = True
     """Answer WebSocket connections at `/v1/responses`; otherwise they are refused and clients go on with HTTP."""
     upstream_base: str | None = None
@@ -279,6 +281,7 @@ SETTINGS: Final[tuple[Setting, ...]] = (
     Setting("allow_remote", (), _flag, "allow an address that is not loopback"),
     Setting("allowed_origins", (), _texts, "web origins that may call the bridge"),
     Setting("max_body_bytes", (), _whole(1024, 1 << 30), "largest request body"),
+    Setting("body_idle_timeout_s", (), _seconds(0.1, 3600), "longest silence inside a request body"),
     Setting("websockets", (), _flag, "answer WebSocket connections, too"),
     Setting("upstream_base", ("UPSTREAM_BASE",), _url, "base URL for profiles the project does not place itself"),
     Setting("upstream_key", ("OPENCODE_GO_API_KEY", "UPSTREAM_API_KEY"), _secret, "key of the default upstream"),

@@ -196,6 +196,8 @@ class LocalProtocolError(BridgeError):
 HTTP_STATUS: Final[dict[str, int]] = {
     "invalid_request": 400,
     "unsupported_bridge_model": 400,
+    "unsupported_parameter": 400,
+    "compaction_unreadable": 400,
     "previous_response_not_found": 400,
     "config_invalid": 500,
     "model_not_found": 404,
@@ -230,6 +232,8 @@ HTTP_STATUS: Final[dict[str, int]] = {
     "upstream_protocol_error": 502,
     "upstream_unavailable": 503,
     "stream_interrupted": 502,
+    "request_timeout": 408,
+    "compaction_failed": 502,
     "store_error": 500,
     "internal": 500,
 }
@@ -248,6 +252,8 @@ RESPONSES_CODE: Final[dict[str, str]] = {
     "invalid_request": "invalid_prompt",
     "unsupported_bridge_model": "invalid_prompt",
     "gpt_credential_missing": "invalid_prompt",
+    "unsupported_parameter": "invalid_prompt",
+    "compaction_unreadable": "invalid_prompt",
     "model_not_found": "invalid_prompt",
     "upstream_refused": "invalid_prompt",
     "upstream_unauthorized": "invalid_prompt",

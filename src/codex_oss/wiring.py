@@ -10,6 +10,7 @@ line in `build`. Files that are read, the strongest first (`XDG_CONFIG_HOME` def
 from __future__ import annotations
 
 import logging
+import time
 import tomllib
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -23,6 +24,7 @@ from codex_oss.contracts.profiles import PRIMARY_KEY_ENV, ModelProfile, find_pro
 from codex_oss.errors import ConfigInvalid, InvalidRequest, RequestError, StoreError
 from codex_oss.lanes.aliased import aliased
 from codex_oss.lanes.checked import CheckedLane
+from codex_oss.lanes.compaction import CompactionLane
 from codex_oss.lanes.mission import MissionLane, carries_mission
 from codex_oss.lanes.oss import OssLane
 from codex_oss.lanes.with_files import WithFiles
@@ -45,6 +47,7 @@ from codex_oss.services.project_files import ProjectRoot
 from codex_oss.services.relay import RelayClient
 from codex_oss.services.response_rows import Bounds
 from codex_oss.services.response_store import ResponseStore
+from codex_oss.services.sealing import Sealed, Sealer
 from codex_oss.services.state_files import read_plain
 from codex_oss.services.tool_host import ToolHost
 from codex_oss.services.upstream import Deadlines, UpstreamClient
@@ -93,6 +96,7 @@ class Bridge:
     responses: ResponseStore
     redactor: Redactor
     breakers: Breakers
+    sealer: Sealer
     relay: RelayClient
     missions: MissionControl
     route: Callable[[str], Route]
@@ -101,7 +105,7 @@ class Bridge:
     def lane_for(self, request: TurnRequest) -> tuple[Route, Lane]:
         """The route of a request and the lane that serves it. Raises RequestError for a name nobody answers to.
 
-        A turn to a raw name that carries a mission belongs to the mission lane too.
+        A turn to a raw name that carries a mission belongs to the mission lane too, unless it asks for a compaction.
         """
         route = self.route(request.model)
         if route.lane == "passthrough":
@@ -112,6 +116,15 @@ class Bridge:
                 code="gpt_credential_missing",
                 param="model",
             )
+        if request.compacts:
+            if route.lane == "mission":
+                raise InvalidRequest(
+                    "A mission model does not compact: each mission begins anew from its contract.",
+                    hint="Ask a raw model (ocg-*) for the summary.",
+                    code="unsupported_parameter",
+                    param="model",
+                )
+            return route, self.lanes["compaction"]
         if route.lane == "oss" and carries_mission(request):
             route = replace(route, lane="mission")
         lane = self.lanes[route.lane]
@@ -183,8 +196,8 @@ def build(settings: Settings, project: Path, environ: Mapping[str, str]) -> Brid
     upstream = UpstreamClient(key_of, deadlines, may_hold_key=lambda url: may_hold_key(url, settings.trusted_bases))
     gate = CapacityGate(config.max_upstream_concurrency)
     responses, redactor = _response_store(config, project), Redactor(_held_secrets(config, profiles, key_of))
+    relay, sealer = RelayClient(_patient(deadlines)), Sealer(user_state_folder(environ))
     breakers = Breakers(BreakerPolicy(config.circuit_breaker_errors, config.circuit_breaker_cooldown_s))
-    relay = RelayClient(_patient(deadlines))
     route, root = _router(settings), ProjectRoot(project)
     raw = OssLane(
         resolve=lambda model: route(model).profile,
@@ -197,9 +210,8 @@ def build(settings: Settings, project: Path, environ: Mapping[str, str]) -> Brid
         total_s=min(config.upstream_total_timeout_s, config.turn_deadline_s),
         redact=lambda text: redactor.redact(text).text,
     )
-    checked = CheckedLane(
-        WithFiles(raw, PdfTexts().text_of), able=lambda model: route(model).profile.quirks.structured_output
-    )
+    with_files = WithFiles(raw, PdfTexts().text_of)
+    checked = CheckedLane(with_files, able=lambda model: route(model).profile.quirks.structured_output)
 
     def oss(request: TurnRequest) -> AsyncIterator[Sequence[TurnEvent]]:
         """A server that speaks Responses itself gets files and demands as they are, and answers for them."""
@@ -213,9 +225,25 @@ def build(settings: Settings, project: Path, environ: Mapping[str, str]) -> Brid
         stream_remarks=config.visible_trace_stream and config.visible_trace != "off",
         cancel_on_leave=config.mission_on_disconnect == "cancel",
     )
-    lanes: dict[str, Lane] = {"oss": oss, "mission": mission}
-    services = (root, responses, redactor, breakers, relay, missions)
-    return Bridge(config, project, profiles, lanes, gate, upstream, key_of, *services, route)
+    compaction = CompactionLane(with_files, lambda text, model: sealer.seal(Sealed(text, model, int(time.time()))))
+    lanes: dict[str, Lane] = {"oss": oss, "mission": mission, "compaction": compaction}
+    return Bridge(
+        config=config,
+        project=project,
+        profiles=profiles,
+        lanes=lanes,
+        gate=gate,
+        upstream=upstream,
+        key_of=key_of,
+        root=root,
+        responses=responses,
+        redactor=redactor,
+        breakers=breakers,
+        sealer=sealer,
+        relay=relay,
+        missions=missions,
+        route=route,
+    )
 
 
 def _router(settings: Settings) -> Callable[[str], Route]:

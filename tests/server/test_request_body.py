@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import socket
 import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,10 +13,11 @@ import pytest
 import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
+from starlette.requests import Request as HttpRequest
 
 from codex_oss.errors import InvalidRequest, RequestError
-from codex_oss.server.request_body import MAX_WINDOW_BYTES, decompress_zstd
-from tests.fakes.bridge_process import Answer, BridgeProcess, running_bridge
+from codex_oss.server.request_body import MAX_WINDOW_BYTES, decompress_zstd, read_body
+from tests.fakes.bridge_process import LOCAL_KEY, Answer, BridgeProcess, running_bridge
 from tests.fakes.chat_upstream import ChatUpstream, text
 
 TURN = json.dumps({"model": "ocg-kimi-k2.6", "input": "hi"}).encode()
@@ -118,6 +121,51 @@ def bridge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BridgeProcess]:
         running_bridge(project, upstream=upstream.base_url) as running,
     ):
         yield running
+
+
+def begin(bridge: BridgeProcess, path: str, sent: bytes, declared: int) -> socket.socket:
+    """A request of which only a part is sent."""
+    client = socket.create_connection(("127.0.0.1", bridge.port), timeout=20)
+    head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {LOCAL_KEY}\r\n"
+    client.sendall(f"{head}Content-Length: {declared}\r\n\r\n".encode() + sent)
+    return client
+
+
+@pytest.mark.parametrize("path", ["/v1/responses", "/v1/chat/completions", "/v1/responses/compact"])
+@pytest.mark.parametrize("sent", [b"", TURN[:5], TURN])
+def test_a_body_that_stops_arriving(tmp_path: Path, path: str, sent: bytes) -> None:
+    """The client is told, the connection is closed, and what is sent late is no request."""
+    project = tmp_path / "project"
+    (project / ".codex-oss").mkdir(parents=True)
+    (project / ".codex-oss" / "config.toml").write_text("body_idle_timeout_s = 0.2\n")
+    with running_bridge(project, upstream="http://127.0.0.1:9/v1") as bridge:
+        client = begin(bridge, path, sent, len(TURN) + 60)
+        answer = b""
+        while piece := client.recv(65536):
+            answer += piece
+        client.close()
+        head, _, told = answer.partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 408 ")
+        assert b"connection: close" in head.lower()
+        assert json.loads(told)["error"]["code"] == "request_timeout"
+        assert bridge.request("GET", "/health", headers={}).status == 200
+
+
+async def test_a_body_that_drips() -> None:
+    """Never silent for long, it is given up in the end."""
+    sent = 0
+
+    async def receive() -> dict[str, object]:
+        nonlocal sent
+        sent += 1
+        await asyncio.sleep(0.01)
+        return {"type": "http.request", "body": b" ", "more_body": True}
+
+    http = HttpRequest({"type": "http", "method": "POST", "path": "/", "headers": []}, receive)
+    with pytest.raises(RequestError) as caught:
+        await read_body(http, CAP, 0.05)
+    assert caught.value.code == "request_timeout"
+    assert sent > 1
 
 
 def ask(bridge: BridgeProcess, body: bytes, encoding: str = "zstd") -> Answer:

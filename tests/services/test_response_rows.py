@@ -6,10 +6,14 @@ import sqlite3
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
 from codex_oss.services.response_rows import (
+    APPLICATION_ID,
+    BEFORE_RUNNING,
+    SCHEMA,
     Bounds,
     StoredTurn,
     delete,
@@ -72,6 +76,24 @@ class Model:
         history = [*before, *new.items, *new.response["output"]]
         self.kept.append(Kept(new, history, self.now + self.bounds.ttl_s))
 
+    def run(self, size: int) -> None:
+        """Put a turn while it runs, and then its end with a longer answer; a second end changes nothing."""
+        number = len(self.kept)
+        new = turn(number, None, size)
+        begun = {**new.response, "status": "in_progress", "output": []}
+        running = msgspec.structs.replace(new, response=begun, owner="me")
+        if put(self.connection, row_of(running), self.now, self.bounds):
+            return
+        if (stored := read_response(self.connection, new.response_id, self.now)) is not None:
+            assert stored == (begun, "me")
+        if put(self.connection, row_of(new), self.now, self.bounds):
+            delete(self.connection, new.response_id, self.now)
+            return
+        if read_response(self.connection, new.response_id, self.now) is not None:
+            late = msgspec.structs.replace(new, response={**new.response, "status": "failed"})
+            assert put(self.connection, row_of(late), self.now, self.bounds) == "it is kept already"
+        self.kept.append(Kept(new, [*new.items, *new.response["output"]], self.now + self.bounds.ttl_s))
+
     def delete(self, number: int) -> None:
         """Delete a turn; the answer says whether it was readable."""
         if number < len(self.kept):
@@ -92,6 +114,7 @@ class Model:
         assert responses == one("SELECT count(*) FROM turns WHERE visible").fetchone()[0]
         assert size == one("SELECT coalesce(sum(content_bytes + envelope_bytes), 0) FROM turns").fetchone()[0]
         assert one("SELECT count(*) FROM envelopes").fetchone()[0] == responses
+        assert one("SELECT 1 FROM running WHERE seq NOT IN (SELECT seq FROM turns)").fetchall() == []
         assert one("SELECT count(*) FROM contents").fetchone() == one("SELECT count(*) FROM turns").fetchone()
         assert one("SELECT 1 FROM turns WHERE visible = 0 AND children = 0").fetchall() == []
         orphans = "SELECT 1 FROM turns WHERE parent NOT NULL AND parent NOT IN (SELECT seq FROM turns)"
@@ -112,7 +135,7 @@ class Model:
         elif not self.lossy:
             assert response is not None
         if response is not None and chain is not None:
-            assert response == kept.turn.response
+            assert response == (kept.turn.response, kept.turn.owner)
             assert history_of(chain.turns) == kept.history
             assert read_items(self.connection, [response_id], self.now) == chain.turns[-1:]
 
@@ -121,6 +144,7 @@ TOO_LARGE = "it is larger than the whole store may be"
 OPERATIONS = st.lists(
     st.one_of(
         st.tuples(st.just("put"), st.integers(-1, 12), st.integers(0, 3000)),
+        st.tuples(st.just("run"), st.just(0), st.integers(0, 3000)),
         st.tuples(st.just("delete"), st.integers(0, 12), st.just(0)),
         st.tuples(st.just("wait"), st.integers(1, 60), st.just(0)),
     ),
@@ -134,6 +158,8 @@ def play(bounds: Bounds, operations: list[tuple[str, int, int]], *, lossy: bool)
     for name, number, size in operations:
         if name == "put":
             model.put(number, size)
+        elif name == "run":
+            model.run(size)
         elif name == "delete":
             model.delete(number)
         else:
@@ -155,6 +181,28 @@ def test_any_sequence_keeps_the_bounds(
 ) -> None:
     """Whatever happens, count and bytes hold after each step, and what can be read at all is whole."""
     play(Bounds(ttl_s=100.0, max_responses=max_responses, max_bytes=max_bytes), operations, lossy=True)
+
+
+def test_a_file_from_before_background_turns() -> None:
+    """The table that it lacks is added, and what it holds stays."""
+    connection = sqlite3.connect(":memory:", isolation_level=None)
+    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    for statement in BEFORE_RUNNING:
+        connection.execute(statement)
+    connection.execute("INSERT INTO totals VALUES (0, 0)")
+    assert put_old(connection) == ""
+    set_up(connection)
+    set_up(connection)
+    assert read_response(connection, "resp_1", 0.0) == (turn(1).response, "")
+    connection.close()
+
+
+def put_old(connection: sqlite3.Connection) -> str:
+    """Put a turn as the former version did, which knew nothing of the last table."""
+    connection.execute(SCHEMA[-1])
+    told = put(connection, row_of(turn(1)), 0.0, PLENTY)
+    connection.execute("DROP TABLE running")
+    return told
 
 
 def test_the_oldest_go_first() -> None:

@@ -15,6 +15,7 @@ from codex_oss.errors import InvalidRequest
 from codex_oss.wire.chat_messages import IMAGE_NOTE, NO_OUTPUT_NOTE, ORPHAN_NOTE
 from codex_oss.wire.chat_request import EFFORTS, encode_chat_request, nearest_effort
 from codex_oss.wire.items import (
+    CompactionItem,
     CustomTool,
     CustomToolCall,
     FilePart,
@@ -251,10 +252,13 @@ def test_other_files_are_refused(part: FilePart) -> None:
     assert caught.value.param == "input[1]"
 
 
-def test_a_sealed_compaction_is_refused() -> None:
-    """Going on without the summary would be a wrong conversation."""
+def test_a_compaction_is_the_users_word() -> None:
+    """Opened, it stands as user text in its place; going on without what it holds would be a wrong conversation."""
+    said = messages(text("developer", "be brief"), CompactionItem("sealed", "we did x"), text("user", "go on"))
+    assert [message["role"] for message in said] == ["system", "user", "user"]
+    assert said[1]["content"].endswith("<conversation_summary>\nwe did x\n</conversation_summary>")
     with pytest.raises(InvalidRequest, match="sealed"):
-        messages(OpaqueItem("compaction", {"encrypted_content": "x"}))
+        messages(CompactionItem("sealed"))
 
 
 def test_tools_in_chat_form() -> None:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from codex_oss.errors import InvalidRequest, RequestError
 from codex_oss.wire.items import (
+    CompactionItem,
     CustomTool,
     CustomToolCall,
     FilePart,
@@ -356,9 +357,26 @@ REFUSED: list[tuple[dict[str, Any], str | None]] = [
     ),
     ({"model": "m", "input": "x", "max_output_tokens": True}, "max_output_tokens"),
     ({"model": "m", "input": "x", "stream": "yes"}, "stream"),
-    ({"model": "m", "input": "x", "background": True}, "background"),
-    ({"model": "m", "input": "x", "prompt": {"id": "pmpt_1"}}, "prompt"),
-    ({"model": "m", "input": "x", "conversation": "conv_1"}, "conversation"),
+    ({"model": "m", "input": "x", "background": True, "store": False}, "background"),
+    ({"model": "m", "input": "x", "truncation": "middle"}, "truncation"),
+    ({"model": "m", "input": "x", "metadata": {"k" * 65: ""}}, "metadata"),
+    ({"model": "m", "input": "x", "metadata": {"k": "v" * 513}}, "metadata"),
+    ({"model": "m", "input": "x", "metadata": {"k": 1}}, "metadata"),
+    ({"model": "m", "input": "x", "safety_identifier": "s" * 65}, "safety_identifier"),
+    ({"model": "m", "input": "x", "prompt_cache_key": "k" * 65}, "prompt_cache_key"),
+    ({"model": "m", "input": "x", "prompt_cache_options": "on"}, "prompt_cache_options"),
+    ({"model": "m", "input": "x", "prompt_cache_retention": 24}, "prompt_cache_retention"),
+    ({"model": "m", "input": "x", "include": [7]}, "include[0]"),
+    ({"model": "m", "input": "x", "max_tool_calls": 0}, "max_tool_calls"),
+    ({"model": "m", "input": "x", "service_tier": 1}, "service_tier"),
+    (
+        {"model": "m", "input": "x", "stream_options": {"include_obfuscation": 1}},
+        "stream_options.include_obfuscation",
+    ),
+    ({"model": "m", "input": [{"type": "compaction_trigger"}, {"role": "user", "content": "x"}]}, "input[0]"),
+    ({"model": "m", "input": [{"type": "compaction_trigger"}], "instructions": "x"}, "input"),
+    ({"model": "m", "input": [{"type": "compaction"}]}, "input[0].encrypted_content"),
+    ({"model": "m", "input": [{"type": "configuration_update", "reasoning": 1}]}, "input[0].reasoning"),
     ({"model": "m", "input": "x", "text": {"format": {"type": "json_schema", "name": "n"}}}, "text.format.schema"),
     ({"model": "m", "input": "x", "metadata": {str(i): "" for i in range(17)}}, "metadata"),
 ]
@@ -371,6 +389,81 @@ def test_refusals_name_their_field(body: dict[str, Any], param: str) -> None:
         decode(body)
     assert (caught.value.param, caught.value.code) == (param, "invalid_request")
     assert param in caught.value.message
+
+
+ABSENT: list[tuple[dict[str, Any], str]] = [
+    ({"conversation": "conv_1"}, "conversation"),
+    ({"conversation": {"id": "conv_1"}}, "conversation"),
+    ({"prompt": {"id": "pmpt_1"}}, "prompt"),
+    ({"context_management": [{"type": "compaction", "compact_threshold": 1000}]}, "context_management"),
+    ({"generate": False}, "generate"),
+    ({"top_logprobs": 3}, "top_logprobs"),
+    ({"include": ["reasoning.encrypted_content", "message.output_text.logprobs"]}, "include[1]"),
+]
+
+
+@pytest.mark.parametrize(("fields", "param"), ABSENT, ids=[param for _, param in ABSENT])
+def test_what_does_not_exist_here_has_its_own_code(fields: dict[str, Any], param: str) -> None:
+    """A field that is understood and cannot be served is refused, never ignored."""
+    with pytest.raises(InvalidRequest) as caught:
+        decode({"model": "m", "input": "x", **fields})
+    assert (caught.value.param, caught.value.code) == (param, "unsupported_parameter")
+
+
+def test_wishes_that_cost_nothing_are_accepted() -> None:
+    """What both clients send, what the types list, and fields that nobody lists."""
+    request = decode(
+        {
+            "model": "m",
+            "input": "x",
+            "conversation": None,
+            "context_management": [],
+            "include": ["reasoning.encrypted_content", "one.of.tomorrow"],
+            "prompt_cache_retention": "24h",
+            "prompt_cache_options": {"mode": "implicit", "ttl": "30m"},
+            "stream_options": {"include_obfuscation": True},
+            "service_tier": "priority",
+            "max_tool_calls": 3,
+            "top_logprobs": 0,
+            "generate": True,
+            "metadata": {"k" * 64: "v" * 512},
+            "safety_identifier": "s" * 64,
+            "client_metadata": {"any": "thing"},
+            "of_tomorrow": {"x": [1]},
+        }
+    )
+    assert request.echo["metadata"] == {"k" * 64: "v" * 512}
+    assert (request.echo["max_tool_calls"], request.echo["safety_identifier"]) == (3, "s" * 64)
+    assert "service_tier" not in request.echo
+
+
+def test_a_conversation_changes_its_configuration() -> None:
+    """`configuration_update` items change effort and format, the last one most, and are no part of what was said."""
+    schema = {"type": "json_schema", "name": "n", "schema": {"type": "object"}}
+    request = decode(
+        {
+            "model": "m",
+            "reasoning": {"effort": "low", "summary": "auto"},
+            "input": [
+                {"type": "configuration_update", "reasoning": {"effort": "high"}},
+                {"role": "user", "content": "x"},
+                {"type": "configuration_update", "text": {"format": schema}},
+                {"type": "configuration_update", "reasoning": {"effort": "medium"}},
+            ],
+        }
+    )
+    assert request.reasoning_effort == "medium"
+    assert request.echo["reasoning"] == {"effort": "medium", "summary": "auto"}
+    assert request.text_format.kind == "json_schema"
+    assert [type(item).__name__ for item in request.items] == ["Message"]
+
+
+def test_a_trigger_at_the_end_asks_for_a_compaction() -> None:
+    """It is taken out of the items; a sealed item stays sealed."""
+    sealed = {"type": "compaction", "encrypted_content": "cxs1.x", "id": "cmp_1"}
+    request = decode({"model": "m", "input": [sealed, {"type": "compaction_trigger"}]})
+    assert request.compacts
+    assert request.items == (CompactionItem("cxs1.x", id="cmp_1"),)
 
 
 def test_a_body_must_be_an_object() -> None:

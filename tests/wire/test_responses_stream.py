@@ -16,6 +16,7 @@ from pydantic import TypeAdapter
 from codex_oss.errors import LocalProtocolError
 from codex_oss.wire.events import (
     ArgumentsDelta,
+    CompactionStart,
     CustomCallStart,
     FunctionCallStart,
     ItemDone,
@@ -35,7 +36,7 @@ from codex_oss.wire.events import (
     UsageReported,
 )
 from codex_oss.wire.items import Sampling, TurnRequest
-from codex_oss.wire.responses_stream import ResponseEncoder
+from codex_oss.wire.responses_stream import ResponseEncoder, sse_frame
 from tests.wire.scripts import REQUEST, any_event, frames, turns, types
 
 OFFICIAL: TypeAdapter[Any] = TypeAdapter(ResponseStreamEvent)
@@ -105,6 +106,50 @@ def test_every_turn_is_a_legal_stream(events: list[TurnEvent], data: st.DataObje
     assert encoder.finish() == encoder.fail("internal", "x") == encoder.encode([]) == b""
     check_stream(frames(sent))
     assert json.loads(json.dumps(encoder.response())) == frames(sent)[-2]["response"]
+
+
+@given(turns(), st.data())
+def test_a_queued_turn_and_its_cancelling(events: list[TurnEvent], data: st.DataObject) -> None:
+    """A turn that waits says so first; cancelled anywhere it is a whole stream, and its status says why it ended."""
+    events = events[: data.draw(st.integers(0, len(events) - 1))]
+    encoder = ResponseEncoder(REQUEST)
+    sent = encoder.queue()
+    assert encoder.response()["status"] == "queued"
+    sent += encoder.encode(events)
+    sent += encoder.encode([TurnIncomplete("cancelled")])
+    got = frames(sent)
+    assert types(got)[:3] == ["created", "queued", "in_progress"]
+    assert [event["response"]["status"] for event in got[:3]] == ["queued", "queued", "in_progress"]
+    assert got[-2]["type"] == "response.incomplete"
+    final = got[-2]["response"]
+    assert (final["status"], final["incomplete_details"], final["completed_at"]) == ("cancelled", None, None)
+    assert [event["sequence_number"] for event in got[:-1]] == list(range(len(got) - 1))
+    for event in got[:-1]:
+        OFFICIAL.validate_python(event)
+    assert final == json.loads(json.dumps(encoder.response()))
+
+
+@given(turns())
+def test_lines_are_frames_without_their_frame(events: list[TurnEvent]) -> None:
+    """Each event of the framing `lines` becomes exactly its SSE frame."""
+    whole = ResponseEncoder(REQUEST).encode(events)
+    lines = ResponseEncoder(REQUEST, framing="lines").encode(events)
+    assert b"".join(map(sse_frame, lines.split(b"\n")[:-1])) + b"data: [DONE]\n\n" == whole
+
+
+def test_a_compaction_is_one_item() -> None:
+    """It opens and closes whole, has the official form, and takes no deltas."""
+    encoder = ResponseEncoder(REQUEST)
+    sent = encoder.encode([ItemStarted(0, CompactionStart("sealed")), ItemDone(0), TurnCompleted()])
+    got = frames(sent)
+    for event in got[:-1]:
+        OFFICIAL.validate_python(event)
+    item = {"type": "compaction", "id": "cmp_abc_0", "encrypted_content": "sealed"}
+    assert [event["item"] for event in got if "item" in event] == [item, item]
+    assert got[-2]["response"]["output"] == [item]
+    other = ResponseEncoder(REQUEST)
+    with pytest.raises(LocalProtocolError):
+        other.encode([ItemStarted(0, CompactionStart("sealed")), TextDelta(0, "x")])
 
 
 @given(st.lists(st.lists(any_event, max_size=4), max_size=8))

@@ -18,6 +18,7 @@ from codex_oss.wire.stored_items import (
     page_of,
     referred_ids,
     response_id_of,
+    retained,
     with_items,
 )
 
@@ -32,7 +33,7 @@ ITEMS: list[dict[str, Any]] = [
 def test_listed_items_have_ids_types_and_parts() -> None:
     """An id that the client gave stays; the others are made from the response, the same each time."""
     listed = listed_items("resp_ab", ITEMS)
-    assert [item["id"] for item in listed] == ["msg_ab_i0", "msg_own", "fco_ab_i2", "item_ab_i3"]
+    assert [item["id"] for item in listed] == ["msg_ab_i0", "msg_own", "fco_ab_i2", "cmp_ab_i3"]
     assert listed[0]["content"] == [{"type": "input_text", "text": "hi"}]
     assert listed[1]["content"] == [{"type": "output_text", "text": "there", "annotations": []}]
     assert listed[0]["type"] == "message"
@@ -112,3 +113,25 @@ def test_references() -> None:
     assert referred_ids(items) == ["a", "b", "z"]
     found = {"a": {"type": "x"}, "b": {"type": "y"}}
     assert with_items(items, found) == [{"type": "x"}, {"type": "y"}, items[2], 7, {"id": "z"}]
+
+
+def test_a_compaction_stands_for_what_was_before() -> None:
+    """Behind a turn that compacted: who told what, the sealed summary, and nothing of the older answers."""
+    system = {"role": "developer", "content": "be brief"}
+    asked = {"role": "user", "content": "one"}
+    call = {"type": "function_call", "call_id": "c", "name": "n", "arguments": "{}"}
+    tools = {"type": "additional_tools", "role": "developer", "tools": []}
+    sealed = {"type": "compaction", "id": "cmp_1", "encrypted_content": "x"}
+    first = TurnItems("resp_1", [system, tools, asked], [{"type": "reasoning"}, call])
+    second = TurnItems("resp_2", [{"type": "compaction_trigger"}], [sealed])
+    assert history_of([first, second]) == [system, tools, asked, sealed]
+    third = TurnItems("resp_3", [{"role": "user", "content": "two"}], [])
+    assert history_of([first, second, third])[-2:] == [sealed, third.items[0]]
+
+
+def test_of_many_user_messages_the_newest_are_retained() -> None:
+    """Within the bound, in their order; instructions whatever their size."""
+    said = [{"role": "user", "content": f"{number}" * 100} for number in range(9)]
+    told = {"role": "system", "content": "s" * 5000}
+    assert retained([told, *said], 400) == [told, *said[-3:]]
+    assert retained([*said, {"role": "assistant", "content": "a"}]) == said

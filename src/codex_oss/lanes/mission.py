@@ -28,7 +28,7 @@ from codex_oss.missions.record import RunRecord, evolve, new_record
 from codex_oss.services.mission_control import MissionControl
 from codex_oss.services.mission_runner import Admission
 from codex_oss.wire.events import TurnCompleted, TurnEvent, TurnStarted, Usage, UsageReported
-from codex_oss.wire.items import Item, Message, Role, TextPart, TurnRequest
+from codex_oss.wire.items import CompactionItem, Item, Message, Role, TextPart, TurnRequest
 
 AGENT_NOTICE: Final = "<subagent_notification>"
 """How a message begins in which Codex 0.169 tells a parent what its agent said."""
@@ -94,10 +94,11 @@ def find_handoff(request: TurnRequest, *, mission_alias: bool) -> Handoff:
     """The mission that this turn hands over.
 
     Clients send the whole history each time. Only what the user said after the last answer counts, so that the turn
-    after a mission does not run it again. What a spawned agent told is not the user's word: the report of one that was
-    refused names the tags, and would otherwise open a mission in its parent.
+    after a mission does not run it again; a compaction stands for the answers before it. What a spawned agent told is
+    not the user's word: the report of one that was refused names the tags, and would otherwise open a mission in its
+    parent.
     """
-    last_answer = max((i for i, item in enumerate(request.items) if _is_message(item, ("assistant",))), default=-1)
+    last_answer = max((i for i, item in enumerate(request.items) if _is_answer(item)), default=-1)
     said = texts_of(request.items[last_answer + 1 :], ("user",))
     said = [text for text in said if not text.lstrip().startswith(AGENT_NOTICE)]
     system = [request.instructions, *texts_of(request.items, ("system", "developer"))]
@@ -111,6 +112,10 @@ def texts_of(items: Sequence[Item], roles: tuple[Role, ...]) -> list[str]:
         for item in items
         if isinstance(item, Message) and item.role in roles
     ]
+
+
+def _is_answer(item: Item) -> bool:
+    return isinstance(item, CompactionItem) or _is_message(item, ("assistant",))
 
 
 def _is_message(item: Item, roles: tuple[Role, ...]) -> bool:

@@ -2,7 +2,8 @@
 
 | route | answer |
 | --- | --- |
-| `POST /v1/responses`, `/responses` | a turn, as SSE or as one JSON object |
+| `POST /v1/responses`, `/responses` | a turn, as SSE or as one JSON object; or begun in the background |
+| `POST /v1/responses/compact` | a conversation as one sealed summary; see `server.compaction` |
 | `POST /v1/responses/input_tokens` | an estimate of what a turn would send |
 | `POST /v1/chat/completions`, `/chat/completions` | the same for chat clients; see `server.chat_completions` |
 | `GET /v1/responses` with `Upgrade: websocket` | turns over WebSocket; see `server.turn_socket` |
@@ -26,6 +27,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -39,7 +41,9 @@ from starlette.types import ASGIApp
 from codex_oss.contracts.profiles import PRIMARY_KEY_ENV
 from codex_oss.errors import BridgeError, RequestError
 from codex_oss.server.access import Access
+from codex_oss.server.background import BackgroundTurns
 from codex_oss.server.chat_completions import ChatCompletions
+from codex_oss.server.compaction import Compactions
 from codex_oss.server.errors import client_of, error_response, internal, json_response
 from codex_oss.server.gpt_relay import GptRelay
 from codex_oss.server.mcp_endpoint import McpEndpoint
@@ -83,22 +87,26 @@ class Application:
         self._bridge = bridge
         self._identity = identity
         self._turns = turns
-        self._stored = StoredResponses(
-            bridge.responses, turns, bridge.config.max_body_bytes, bridge.redactor.redact_value
-        )
+        config = bridge.config
         self._mcp = McpEndpoint(bridge)
         self._desk = TurnDesk(bridge, Metrics())
+        self._background = BackgroundTurns(turns, self._desk.ended, time.time)
+        self._stored = StoredResponses(
+            bridge.responses, turns, self._background, config.max_body_bytes, bridge.redactor.redact_value
+        )
+        self._read_body = partial(read_body, max_bytes=config.max_body_bytes, idle_s=config.body_idle_timeout_s)
 
     def asgi(self) -> ASGIApp:
         """The whole application, access checks included."""
         routes = [
             *(Path(path, self.create_response, methods=["POST"]) for path in ("/v1/responses", "/responses")),
-            *ChatCompletions(self._desk, self._turns, read_body).routes(),
+            *ChatCompletions(self._desk, self._turns, self._read_body).routes(),
+            *Compactions(self._desk, self._turns, self._stored, self._read_body).routes(),
             *(Path(path, self.models, methods=["GET"]) for path in ("/v1/models", "/models")),
             *(Path(path, self.health, methods=["GET"]) for path in ("/v1/health", "/health")),
             *(Path(f"{base}/responses/input_tokens", self.input_tokens, methods=["POST"]) for base in ("/v1", "")),
             *self._stored.routes(),
-            *MissionsApi(self._bridge).routes(),
+            *MissionsApi(self._bridge, self._read_body).routes(),
             *self._mcp.routes(),
             Path("/metrics", self.metrics, methods=["GET"]),
             *TurnSockets(self._desk, self._turns, self._stored).routes(),
@@ -115,23 +123,28 @@ class Application:
         """Decode a turn, choose its lane, and leave the rest to a TurnResponse."""
         try:
             request, obj, history = await self._decoded(http)
+            if request.background:
+                self._background.check_room()
             accepted = self._desk.accept(http.state.request_id, "responses", request)
             accepted, encoder = _untranslated(accepted, obj, history)
         except BridgeError as exc:
             self._desk.refused(exc)
             raise
         keep = self._stored.keeper(request, obj, accepted.route.lane)
+        if request.background and keep is not None:
+            return await self._background.begin(accepted, keep)
         return TurnResponse(accepted, self._turns, self._desk.ended, keep, encoder)
 
     async def input_tokens(self, http: Request) -> Response:
         """How many tokens a turn would send, roughly: the upstream's tokenizer is not here."""
         request, _, _ = await self._decoded(http)
-        body, _ = encode_chat_request(request, self._bridge.route(request.model).profile, stream=False)
+        profile = self._bridge.route(request.model).profile
+        body, _ = encode_chat_request(self._desk.fitted(self._desk.opened(request), profile), profile, stream=False)
         return json_response({"object": "response.input_tokens", "input_tokens": len(body) // BYTES_PER_TOKEN})
 
     async def _decoded(self, http: Request) -> tuple[TurnRequest, dict[str, Any], list[RawItem] | None]:
         """The turn that a body asks for, its JSON object, both completed from what is stored, and the history."""
-        body = await read_body(http, self._bridge.config.max_body_bytes)
+        body = await self._read_body(http)
         obj, history = await self._stored.complete(decode_body(body))
         request = decode_turn(
             obj,

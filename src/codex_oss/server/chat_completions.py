@@ -22,7 +22,7 @@ from codex_oss.wire.completions_stream import ChatEncoder
 from codex_oss.wire.responses_request import decode_body
 
 PATHS = ("/v1/chat/completions", "/chat/completions")
-ReadBody = Callable[[Request, int], Awaitable[bytes]]
+ReadBody = Callable[[Request], Awaitable[bytes]]
 
 
 class ChatCompletions:
@@ -40,7 +40,7 @@ class ChatCompletions:
     async def create(self, http: Request) -> Any:
         """Decode a turn, choose its lane, and leave the rest to a TurnResponse."""
         try:
-            obj = decode_body(await self._read_body(http, self._desk.bridge.config.max_body_bytes))
+            obj = decode_body(await self._read_body(http))
             request = decode_chat_turn(
                 obj,
                 response_id=f"resp_{secrets.token_hex(16)}",

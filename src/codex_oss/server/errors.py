@@ -67,6 +67,8 @@ def error_response(error: BridgeError, *, client: Client = "other") -> Response:
         headers["Retry-After"] = str(min(math.ceil(error.retry_after_s), MAX_RETRY_AFTER_S))
     if status == 401:
         headers["WWW-Authenticate"] = "Bearer"
+    if status == 408:
+        headers["Connection"] = "close"  # what is still to come of the body must not be read as a request
     return json_response({"error": _error_object(error, _kind(status))}, status, headers)
 
 

@@ -107,7 +107,7 @@ class GptRelay:
         """Who answers a turn, and what they receive."""
         http = Request(scope, receive)
         max_bytes = self._bridge.config.max_body_bytes
-        body = await receive_body(http, max_bytes)
+        body = await receive_body(http, max_bytes, self._bridge.config.body_idle_timeout_s)
         model = peek_model(plain_body(http, body, max_bytes))
         if credential is not None and self._bridge.relays(model):
             return self._relayed(scope, endpoint, credential, model, body), receive

@@ -21,7 +21,7 @@ Rules that hold here:
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Any, Final
 
 from starlette.requests import Request
@@ -33,7 +33,6 @@ from codex_oss.errors import BridgeError, InvalidRequest
 from codex_oss.missions.projections import final_report, project_summary
 from codex_oss.missions.record import RunRecord, fold
 from codex_oss.server.errors import json_response
-from codex_oss.server.request_body import read_body
 from codex_oss.services.log_tail import Tailed, follow_log
 from codex_oss.services.mission_jobs import MissionJob
 from codex_oss.services.mission_runner import Admission
@@ -48,9 +47,9 @@ ROOT: Final = "/api/missions"
 class MissionsApi:
     """The handlers, bound to one bridge."""
 
-    def __init__(self, bridge: Bridge) -> None:
-        self._bridge = bridge
+    def __init__(self, bridge: Bridge, read_body: Callable[[Request], Awaitable[bytes]]) -> None:
         self._missions = bridge.missions
+        self._read_body = read_body
 
     def routes(self) -> list[Path]:
         """The routes of the table above."""
@@ -70,7 +69,7 @@ class MissionsApi:
 
     async def begin(self, http: Request) -> Response:
         """Begin a mission that nobody needs to watch."""
-        obj = decode_body(await read_body(http, self._bridge.config.max_body_bytes))
+        obj = decode_body(await self._read_body(http))
         raw = _handoff_in(obj)
         tier = str(raw.get("tier", "A3")).lower()
         model = optional_text_at(obj, "model", "") or f"mission-{tier}-{DEFAULT_PROFILE}"

@@ -33,6 +33,8 @@ from codex_oss.wiring import Bridge
 MAX_DRAIN_S: Final = 3.3
 INTERRUPT_GRACE_S: Final = 0.3
 LAST_RESORT_S: Final = 4.8
+PING_INTERVAL_S: Final = 60.0
+PING_PATIENCE_S: Final = 900.0
 MAX_HEAD_BYTES: Final = 64 * 1024
 SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
@@ -87,8 +89,10 @@ class BridgeServer(uvicorn.Server):
                 loop="uvloop",
                 ws=cast("type[asyncio.Protocol]", open_socket),
                 ws_max_size=bridge.config.max_body_bytes,
-                # A client that waits for its tool may not read, and so not answer a ping, for minutes.
-                ws_ping_interval=None,
+                # Who does not answer a ping is gone, but slowly: a client that waits for its tool may not read for
+                # minutes. The kernel tells at once of a process of this machine that died.
+                ws_ping_interval=PING_INTERVAL_S,
+                ws_ping_timeout=PING_PATIENCE_S,
                 # On loopback it costs more for each token than it saves.
                 ws_per_message_deflate=False,
                 lifespan="on",

@@ -8,11 +8,14 @@ Rules that hold here:
 1. `max_bytes` bounds what is received *and* what it decompresses to; of a body that grows past it never more than that
    is held.
 2. A zstd body may be several frames, with or without a content size; its last frame must be whole.
-3. A zstd window is at most 8 MiB, the most that a sender may ask for (RFC 9659).
+3. A body that is silent for `idle_s` is given up, and so is one that drips for TOTAL_SHARE times that; the connection
+   ends with the answer, since what may still come on it is no request.
+4. A zstd window is at most 8 MiB, the most that a sender may ask for (RFC 9659).
 """
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from contextlib import suppress
 from typing import Final
@@ -23,17 +26,18 @@ from codex_oss.errors import InvalidRequest, RequestError
 
 MAX_WINDOW_BYTES: Final = 8 * 1024 * 1024
 PIECE_BYTES: Final = 64 * 1024
+TOTAL_SHARE: Final = 10
 PLAIN: Final = ("", "identity")
 
 
-async def read_body(http: Request, max_bytes: int) -> bytes:
-    """The whole request body, decompressed.
+async def read_body(http: Request, max_bytes: int, idle_s: float) -> bytes:
+    """The whole request body, decompressed. idle_s: longest silence inside it.
 
-    Raises RequestError for one that is too large, and InvalidRequest for one that is cut off, damaged, or in an
-    encoding other than zstd.
+    Raises RequestError for one that is too large or stops arriving, and InvalidRequest for one that is cut off,
+    damaged, or in an encoding other than zstd.
     """
     encoding = _encoding(http)
-    body = await receive_body(http, max_bytes)
+    body = await receive_body(http, max_bytes, idle_s)
     return body if encoding in PLAIN else decompress_zstd(body, max_bytes)
 
 
@@ -81,21 +85,42 @@ def decompress_zstd(data: bytes, max_bytes: int) -> bytes:
     return bytes(held)
 
 
-async def receive_body(http: Request, max_bytes: int) -> bytes:
-    """The whole body, compressed or not. Raises RequestError for a large one, InvalidRequest for a cut one."""
+async def receive_body(http: Request, max_bytes: int, idle_s: float) -> bytes:
+    """The whole body, compressed or not. Raises RequestError for a large one or one that stops, InvalidRequest for a
+    cut one.
+    """
+    try:
+        return await _received(http, max_bytes, idle_s)
+    except TimeoutError:
+        raise _stopped(idle_s) from None
+
+
+async def _received(http: Request, max_bytes: int, idle_s: float) -> bytes:
     declared = http.headers.get("content-length", "")
     if declared.isdecimal() and declared.isascii() and int(declared[:20]) > max_bytes:
         raise _too_large(max_bytes)
     parts: list[bytes] = []
     size = 0
+    now = asyncio.get_running_loop().time
+    end_at = now() + idle_s * TOTAL_SHARE
     with suppress(ClientDisconnect):
-        async for part in http.stream():
-            size += len(part)
-            if size > max_bytes:
-                raise _too_large(max_bytes)
-            parts.append(part)
+        async with asyncio.timeout(idle_s) as patience:
+            async for part in http.stream():
+                size += len(part)
+                if size > max_bytes:
+                    raise _too_large(max_bytes)
+                parts.append(part)
+                patience.reschedule(min(now() + idle_s, end_at))
         return b"".join(parts)
     raise InvalidRequest("The request body was cut off.")
+
+
+def _stopped(idle_s: float) -> RequestError:
+    return RequestError(
+        f"The request body stopped arriving: nothing for {idle_s:g} s, or too little for {idle_s * TOTAL_SHARE:g} s.",
+        hint="Send it again, whole.",
+        code="request_timeout",
+    )
 
 
 def _unusable() -> InvalidRequest:

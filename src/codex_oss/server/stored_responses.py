@@ -2,13 +2,15 @@
 
 | route | answer |
 | --- | --- |
-| `GET /v1/responses/{id}` | the response object as it was sent |
-| `DELETE /v1/responses/{id}` | it can no longer be retrieved or continued |
+| `GET /v1/responses/{id}` | the response object as it was sent, or as it stands |
+| `GET /v1/responses/{id}?stream=true&starting_after=N` | the events of a background response behind number N |
+| `DELETE /v1/responses/{id}` | it can no longer be retrieved or continued; a background one ends first |
 | `GET /v1/responses/{id}/input_items` | what it was made from, with everything before it, in pages |
-| `POST /v1/responses/{id}/cancel` | one that ended, as it is; one that runs is refused: it is no background one |
+| `POST /v1/responses/{id}/cancel` | a background one, ended now; one that ended, as it is; others are refused |
 
-Counterparts: `services.response_store` keeps, `wire.stored_items` makes the items, `server.app` asks before a turn,
-`server.turn_response` hands the response over before its last event goes out.
+Counterparts: `server.background` holds what runs on its own; `services.response_store` keeps, `wire.stored_items` makes
+the items, `server.app` asks before a turn, `server.turn_response` hands the response over before its last event goes
+out.
 
 Rules that hold here:
 
@@ -28,6 +30,7 @@ from starlette.responses import Response
 from starlette.routing import Route as Path
 
 from codex_oss.errors import InvalidRequest, RequestError, StoreError
+from codex_oss.server.background import BackgroundTurns, EventStream, events_gone, stream_from
 from codex_oss.server.errors import json_response
 from codex_oss.server.turn_response import Keep, OpenTurns
 from codex_oss.services.response_rows import StoredTurn
@@ -48,6 +51,7 @@ from codex_oss.wire.stored_items import (
 )
 
 CONTINUABLE: Final = ("completed", "incomplete")
+RUNNING: Final = ("queued", "in_progress")
 MAX_REFERRED: Final = 1000
 """Responses whose items one request may refer to."""
 
@@ -58,9 +62,17 @@ class StoredResponses:
     max_bytes: the longest conversation that is read back. redact: a JSON value without its secrets.
     """
 
-    def __init__(self, store: ResponseStore, turns: OpenTurns, max_bytes: int, redact: Callable[[Any], Any]) -> None:
+    def __init__(
+        self,
+        store: ResponseStore,
+        turns: OpenTurns,
+        background: BackgroundTurns,
+        max_bytes: int,
+        redact: Callable[[Any], Any],
+    ) -> None:
         self._store = store
         self._turns = turns
+        self._background = background
         self._max_bytes = max_bytes
         self._redact = redact
 
@@ -109,7 +121,9 @@ class StoredResponses:
         items = clean(new_items(obj))
 
         async def keep(response: dict[str, Any]) -> None:
-            await store.keep(StoredTurn(response["id"], request.previous_response_id, items, clean(response)))
+            owner = store.mark if response["status"] in RUNNING else ""
+            turn = StoredTurn(response["id"], request.previous_response_id, items, clean(response), owner)
+            await store.keep(turn)
 
         return keep
 
@@ -120,6 +134,8 @@ class StoredResponses:
             raise previous_not_found(previous, exc.message) from exc
         if chain is None:
             raise previous_not_found(previous)
+        if chain.status in RUNNING:
+            raise previous_not_found(previous, "It has not ended.")
         if chain.status not in CONTINUABLE:
             raise previous_not_found(previous, f"It is {chain.status}; continue the response before it.")
         if not chain.turns:
@@ -147,15 +163,22 @@ class StoredResponses:
 
     # -------------------------------------------------------------------------------------------------- the routes
 
-    async def retrieve(self, http: Request) -> Response:
-        """The response object."""
-        if http.query_params.get("stream", "false").lower() not in ("false", "0", ""):
-            raise InvalidRequest("A stored response cannot be streamed again; leave `stream` out.", param="stream")
-        return json_response(await self._response(http))
+    async def retrieve(self, http: Request) -> Any:
+        """The response object, or its events."""
+        first = stream_from(http)
+        if first is not None and (turn := self._background.find(http.path_params["response_id"])):
+            return EventStream(turn.log, first)
+        response = await self._response(http)
+        if first is not None:
+            raise events_gone()
+        return json_response(response)
 
     async def delete(self, http: Request) -> Response:
         """Make it irretrievable."""
         response_id = http.path_params["response_id"]
+        if turn := self._background.running(response_id):
+            await turn.cancel()
+        self._background.forget(response_id)
         if not await self._store.delete(response_id):
             raise _not_found(response_id)
         return json_response({"id": response_id, "object": "response", "deleted": True})
@@ -173,9 +196,11 @@ class StoredResponses:
         )
 
     async def cancel(self, http: Request) -> Response:
-        """What ended stays as it is; what runs is not in the background."""
+        """A background response ends; what ended stays as it is; what has a client is left to it."""
+        if turn := self._background.running(http.path_params["response_id"]):
+            await turn.cancel()
         response = await self._response(http)
-        if response["status"] == "in_progress":
+        if response["status"] in RUNNING:
             raise InvalidRequest(
                 "Only a background response can be cancelled.", param="response_id", hint="Close its connection."
             )
@@ -183,7 +208,11 @@ class StoredResponses:
 
     async def _response(self, http: Request) -> dict[str, Any]:
         response_id = http.path_params["response_id"]
-        response = await self._store.response(response_id) or self._turns.response_of(response_id)
+        if turn := self._background.running(response_id):
+            return turn.encoder.response()
+        response = self._turns.response_of(response_id) or await self._store.response(response_id)
+        if response is None and (turn := self._background.find(response_id)):
+            return turn.encoder.response()  # the disk did not take it
         if response is None:
             raise _not_found(response_id)
         return response

@@ -4,7 +4,9 @@ Counterparts: `server.app`, `server.chat_completions` and `server.turn_socket` a
 what was accepted and says how it ended.
 
     decoded request ─► accept ─► AcceptedTurn ─► TurnResponse ─► TurnEnd ─► ended ─► metrics, log
-                          └─ no lane answers: counted as refused, raised
+                          └─ no lane answers, or a sealed summary does not open: raised
+
+What a lane gets is open and fits: sealed summaries are opened and `truncation: auto` is done here, for all lanes.
 """
 
 from __future__ import annotations
@@ -13,13 +15,16 @@ import logging
 from collections.abc import AsyncIterator, Sequence
 from typing import Final, Literal
 
+import msgspec
 from msgspec import Struct
 
+from codex_oss.contracts.profiles import ModelProfile
 from codex_oss.errors import BridgeError, LocalProtocolError
 from codex_oss.policy.routing import Route
+from codex_oss.policy.truncation import truncated
 from codex_oss.server.metrics import Metrics
 from codex_oss.wire.events import Lane, TurnEvent, TurnStarted, Usage
-from codex_oss.wire.items import OpaqueItem, TurnRequest
+from codex_oss.wire.items import CompactionItem, Item, OpaqueItem, TurnRequest
 from codex_oss.wiring import Bridge
 
 log = logging.getLogger(__name__)
@@ -68,6 +73,9 @@ class TurnDesk:
     def accept(self, request_id: str, surface: Surface, request: TurnRequest) -> AcceptedTurn:
         """Choose the lane of a turn. Raises RequestError for a name that nobody answers to."""
         route, lane = self.bridge.lane_for(request)
+        request = self.opened(request)
+        if route.lane == "oss":
+            request = self.fitted(request, route.profile)
         self.metrics.begin(route)
         _note_left_out(request)
         return AcceptedTurn(request_id, surface, request, route, lane)
@@ -77,6 +85,26 @@ class TurnDesk:
         route = self.bridge.route(request.model)
         self.metrics.begin(route)
         return AcceptedTurn(request_id, surface, request, route, _no_lane)
+
+    def opened(self, request: TurnRequest) -> TurnRequest:
+        """The request with its sealed summaries opened. Raises InvalidRequest `compaction_unreadable`."""
+        if not any(isinstance(item, CompactionItem) for item in request.items):
+            return request
+        return msgspec.structs.replace(request, items=tuple(map(self._open, request.items)))
+
+    def fitted(self, request: TurnRequest, profile: ModelProfile) -> TurnRequest:
+        """The request without the oldest items that its model could not read, when the client allowed that."""
+        if not request.truncates:
+            return request
+        fitting = truncated(request, profile)
+        if left_out := len(request.items) - len(fitting.items):
+            log.info("%s: truncation auto left out the %d oldest items", request.response_id, left_out)
+        return fitting
+
+    def _open(self, item: Item) -> Item:
+        if not isinstance(item, CompactionItem):
+            return item
+        return msgspec.structs.replace(item, summary=self.bridge.sealer.open(item.sealed).text)
 
     def refused(self, error: BridgeError) -> None:
         """A request that never became a turn."""

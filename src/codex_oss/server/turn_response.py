@@ -12,7 +12,10 @@ Rules that hold here:
 2. After the head every end of the lane, whatever its cause, is one terminal event (the encoder sees to it).
 3. A client that leaves cancels the lane at once. After the terminal event it no longer can: the lane gets a moment
    to tidy up.
-4. A response is kept before its terminal event goes out: whoever read that event can continue the response.
+4. A response is kept before its terminal event goes out: whoever read that event can continue the response. One whose
+   client left ends as cancelled, and is kept as that.
+5. A background turn (`server.background`) runs through here too, towards a log of its events instead of a client: it
+   has begun before its lane did, so no failure of it is an HTTP status.
 """
 
 from __future__ import annotations
@@ -87,7 +90,7 @@ class OpenTurns:
         self._turns.discard(turn)
 
     def response_of(self, response_id: str) -> dict[str, Any] | None:
-        """The response of this id as it stands; None for one that is not under way or not to be stored."""
+        """The response of this id as it stands; None for one that is not under way here or not to be stored."""
         kept = (turn.response() for turn in self._turns if turn.keep is not None)
         return next((response for response in kept if response["id"] == response_id), None)
 
@@ -135,7 +138,7 @@ class TurnEncoder(Protocol):
 class TurnResponse:
     """One turn. on_end is called once. keep: where it is stored.
 
-    encoder: the form of the answer; that of the Responses API unless given.
+    encoder: the form of the answer; that of the Responses API unless given. begun: whoever asked has an answer already.
     """
 
     def __init__(
@@ -145,6 +148,8 @@ class TurnResponse:
         on_end: OnEnd,
         keep: Keep | None = None,
         encoder: TurnEncoder | None = None,
+        *,
+        begun: bool = False,
     ) -> None:
         self.ended = asyncio.Event()
         self.response_id = accepted.request.response_id
@@ -157,7 +162,7 @@ class TurnResponse:
         self._started: TurnStarted | None = None
         self._begun_at = 0.0
         self._first_batch_s: float | None = None
-        self._begun = False
+        self._begun = begun
         self._refused: BridgeError | None = None
         self._interrupted = False
         self._task: asyncio.Task[None] | None = None
@@ -179,11 +184,12 @@ class TurnResponse:
             for failure in ends:
                 if isinstance(failure, Exception):
                     log.error("%s: could not end properly: %s", self._request.response_id, fault_of(failure))
-            self._turns.discard(self)
-            self.ended.set()
             self._on_end(self._end_of_turn())
-            if self.keep is not None and self._begun and not self._refused and not self._encoder.terminal:
-                await self.keep({**self.response(), "status": "cancelled"})
+            try:
+                await self._cancelled(send)
+            finally:
+                self._turns.discard(self)
+                self.ended.set()
 
     def response(self) -> dict[str, Any]:
         """The response object as it stands."""
@@ -194,6 +200,15 @@ class TurnResponse:
         if self._task is not None and not self._encoder.terminal and not self._interrupted:
             self._interrupted = True
             self._task.cancel()
+
+    async def _cancelled(self, send: Send) -> None:
+        """Keep what is left of a turn that nobody waits for any more."""
+        if self.keep is None or not self._begun or self._refused or self._encoder.terminal:
+            return
+        frames = self._encoder.encode([TurnIncomplete("cancelled")])
+        await self._keep_response()
+        if self._request.background:
+            await self._write(send, frames, last=True)
 
     async def _run(self, scope: Scope, receive: Receive, send: Send) -> None:
         error: BridgeError
@@ -258,7 +273,7 @@ class TurnResponse:
         await error_response(error, client=client_of(scope))(scope, receive, send)
 
     async def _write(self, send: Send, frames: bytes, *, last: bool = False) -> None:
-        if not self._begun:
+        if self._first_batch_s is None:
             self._begin()
             headers = [*SSE_HEADERS, *((name.encode(), value.encode()) for name, value in self._route_header().items())]
             await send({"type": "http.response.start", "status": 200, "headers": headers})

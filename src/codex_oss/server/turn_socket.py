@@ -46,7 +46,7 @@ from codex_oss.wire.events import TurnCompleted, TurnEvent, TurnFailed, TurnStar
 from codex_oss.wire.items import TurnRequest
 from codex_oss.wire.responses_request import decode_body, decode_turn
 from codex_oss.wire.responses_stream import ResponseEncoder
-from codex_oss.wire.stored_items import RawItem, TurnItems, history_of, new_items
+from codex_oss.wire.stored_items import RawItem, TurnItems, continued, new_items
 
 log = logging.getLogger(__name__)
 
@@ -70,10 +70,8 @@ class Latest:
 
     response_id: str
     model: str
-    items: tuple[dict[str, Any], ...]
-    """Its input and then its output, raw."""
-    size: int
-    """Bytes that came in for it and for all before it."""
+    items: bytes
+    """Its input and then its output as JSON: a connection may be idle for long, and values weigh several times that."""
     stored: bool
 
 
@@ -138,12 +136,14 @@ class TurnSocket:
     async def _take_turns(self, end_at: float) -> None:
         while (create := await self._next(end_at)) is not None and not self._gone.is_set():
             obj, size = create
+            del create
             self._waiting_bytes -= size
             if self._sockets.turns.stopping:
                 await self._refuse(SHUTDOWN)
                 await self._close(RESTART, "")
                 return
             await self._answer(obj, size)
+            del obj  # nothing of a conversation but `Latest` is held while the connection is idle
 
     async def _next(self, end_at: float) -> tuple[dict[str, Any], int] | None:
         """The create that is due; None when there will be none, because the client left or the time is over."""
@@ -195,8 +195,9 @@ class TurnSocket:
         """Run one turn and keep what the next one may continue."""
         previous = obj.get("previous_response_id")
         latest = self._latest if self._latest is not None and previous == self._latest.response_id else None
+        warms_up = obj.pop("generate", True) is False
         try:
-            obj, history, size = await self._completed(obj, latest, size)
+            obj, history = await self._completed(obj, latest, size)
             request = self._decode(obj, history)
             accepted = self._sockets.desk.accept(self._request_id, "websocket", request)
         except BridgeError as exc:
@@ -205,22 +206,20 @@ class TurnSocket:
                 self._latest = None
             await self._refuse(exc)
             return
-        if obj.get("generate") is False:
+        if warms_up:
             accepted = msgspec.structs.replace(accepted, lane=_warm_up)
-        keep = self._keeper(accepted, obj, () if latest is None or latest.stored else latest.items)
+        keep = self._keeper(accepted, obj, () if latest is None or latest.stored else history or ())
         encoder = await self._run(accepted, keep)
         self._latest = None
         if encoder.outcome is not None and not isinstance(encoder.outcome, TurnFailed):
             output = encoder.response()["output"]
-            new = history_of([TurnItems(request.response_id, new_items(obj), output)])
-            grown = size + len(msgspec.json.encode(output))
-            items = (*(history or ()), *new)
-            self._latest = Latest(request.response_id, request.model, items, grown, request.store)
+            items = continued(history or (), TurnItems(request.response_id, new_items(obj), output))
+            self._latest = Latest(request.response_id, request.model, msgspec.json.encode(items), request.store)
 
     async def _completed(
         self, obj: dict[str, Any], latest: Latest | None, size: int
-    ) -> tuple[dict[str, Any], Sequence[RawItem] | None, int]:
-        """The create with what is kept here or stored, the history that it continues, and the bytes of both."""
+    ) -> tuple[dict[str, Any], Sequence[RawItem] | None]:
+        """The create with what is kept here or stored, and the history that it continues; within the bound of both."""
         complete = self._sockets.stored.complete
         history: Sequence[RawItem] | None
         if latest is None:
@@ -229,19 +228,21 @@ class TurnSocket:
         else:
             obj, _ = await complete({**obj, "previous_response_id": None})
             obj = {**obj, "previous_response_id": latest.response_id, "model": obj.get("model") or latest.model}
-            history = latest.items
-            size += latest.size
+            history = msgspec.json.decode(latest.items, type=list[dict[str, Any]])
+            size += len(latest.items)
         if size > self._max_bytes:
             raise RequestError(
                 f"The conversation is larger than {self._max_bytes} bytes.",
                 hint="Raise max_body_bytes in .codex-oss/config.toml, or shorten the conversation.",
                 code="request_too_large",
             )
-        return obj, history, size
+        return obj, history
 
     def _decode(self, obj: dict[str, Any], history: Sequence[RawItem] | None) -> TurnRequest:
         if obj.get("stream_id") is not None:
             raise InvalidRequest("Lanes are not supported: one response at a time.", param="stream_id")
+        if obj.get("background"):
+            raise InvalidRequest("`background` is not possible over WebSocket: ask by POST.", param="background")
         return decode_turn(
             {**obj, "stream": True},
             response_id=f"resp_{secrets.token_hex(16)}",

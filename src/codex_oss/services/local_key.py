@@ -1,6 +1,7 @@
 """Keys that never leave this machine: made once, in the user's state folder, private to the user.
 
-Counterparts: `services.event_log` puts a MAC on each event with one; whoever else needs a local secret names another.
+Counterparts: `services.event_log` puts a MAC on each event with `record`, `services.sealing` seals summaries with
+`seal`.
 
     $XDG_STATE_HOME/codex-oss/<name>.key      32 random bytes as hex and a line feed, mode 0600
 
@@ -24,7 +25,7 @@ from pathlib import Path
 from typing import Final
 
 from codex_oss.errors import StoreError
-from codex_oss.services.state_files import ensure_private_dir, open_plain
+from codex_oss.services.state_files import ensure_private_dir, open_plain, sync_folder
 
 KEY_BYTES: Final = 32
 MAX_KEY_FILE_BYTES: Final = 1024
@@ -82,9 +83,14 @@ def _make(path: Path) -> None:
                 os.link(temporary, path)  # unlike a rename, this cannot replace a key
         finally:
             os.unlink(temporary)
+        sync_folder(path.parent)
     except OSError as exc:
         raise StoreError(f"The key {path} cannot be made: {exc.strerror}.", code="key_unusable") from exc
 
 
 def _unusable(path: Path, why: str) -> StoreError:
-    return StoreError(f"The key {path} is not usable: {why}.", code="key_unusable")
+    return StoreError(
+        f"The key {path} is not usable: {why}.",
+        hint="Mend it, or move it away: what was made with it can then no longer be verified or opened.",
+        code="key_unusable",
+    )

@@ -90,6 +90,23 @@ def process_runs(pid: int) -> bool:
     return pid >= 2 and _exists(pid)
 
 
+def process_mark(pid: int) -> str:
+    """A name that no other process has or had on this machine: boot, pid and start; empty when it does not run."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        stat = Path(f"/proc/{pid}/stat").read_bytes()
+    except OSError:
+        return ""
+    state, *fields = stat.rpartition(b")")[2].split()
+    return "" if state == b"Z" else f"{boot}:{pid}:{fields[18].decode()}"
+
+
+def mark_runs(mark: str) -> bool:
+    """Whether the process of this mark runs still."""
+    pid = mark.split(":")[1] if mark.count(":") == 2 else ""
+    return pid.isascii() and pid.isdecimal() and process_mark(int(pid)) == mark
+
+
 def command_line(pid: int) -> tuple[str, ...]:
     """The arguments a process was started with; empty where the system does not tell."""
     try:

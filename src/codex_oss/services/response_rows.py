@@ -5,6 +5,7 @@ Counterparts: `services.response_store` owns the thread and the file's troubles;
     turns       who continues whom, how long it may be retrieved, how many bytes it holds
     contents    what a turn added: its new input items and its output items
     envelopes   the response object without its output; gone when the response may no longer be retrieved
+    running     which process works on a turn that has not ended; see `Row.owner`
     totals      one row: how many responses may be retrieved, how many bytes all turns hold
 
 Rules that hold here:
@@ -15,7 +16,8 @@ Rules that hold here:
    last of them. So a stored turn always has its whole history.
 3. All bounds hold after each `put`, in the same transaction: expired ones go, then the oldest beyond the count are
    hidden, then the oldest turns that nobody continues are removed until the bytes fit. That may be the new one.
-4. A parent is older than its child (`seq` rises), so no chain is a circle, whatever the file holds.
+4. A turn may be put twice: once while it runs, and once with its end. Whatever ended is never changed.
+5. A parent is older than its child (`seq` rises), so no chain is a circle, whatever the file holds.
 """
 
 from __future__ import annotations
@@ -48,7 +50,10 @@ SCHEMA: Final = (
     "CREATE INDEX leaves ON turns (seq) WHERE children = 0",
     "CREATE INDEX retrievable ON turns (seq) WHERE visible = 1",
     "CREATE INDEX expiring ON turns (expires_at) WHERE visible = 1",
+    "CREATE TABLE running (seq INTEGER PRIMARY KEY, owner TEXT NOT NULL)",
 )
+BEFORE_RUNNING: Final = SCHEMA[:-1]
+"""Files of 2026-11 and before lack the last table; it is added to them."""
 _CHAIN: Final = """
     WITH RECURSIVE chain (seq, id, parent) AS (
         SELECT seq, id, parent FROM turns WHERE seq = ?
@@ -77,6 +82,8 @@ class StoredTurn(Struct, frozen=True):
     parent_id: str | None
     items: Sequence[RawItem]
     response: dict[str, Any]
+    owner: str = ""
+    """The mark of the process that works on it (`process_handle.process_mark`); empty when it ended."""
 
 
 class Row(Struct, frozen=True):
@@ -89,6 +96,7 @@ class Row(Struct, frozen=True):
     items: bytes
     output: bytes
     envelope: bytes
+    owner: str = ""
 
 
 class Chain(Struct, frozen=True):
@@ -104,9 +112,11 @@ class Chain(Struct, frozen=True):
 def set_up(connection: sqlite3.Connection) -> None:
     """Make a fresh file ours, or see that it is. Raises Foreign; sqlite3.DatabaseError for a file that is none."""
     connection.execute("PRAGMA trusted_schema = OFF")
-    if _schema(connection) == []:
+    if _schema(connection) in ([], list(BEFORE_RUNNING)):
         with writing(connection):
-            if _schema(connection) == []:
+            if _schema(connection) == list(BEFORE_RUNNING):
+                connection.execute(SCHEMA[-1])
+            elif _schema(connection) == []:
                 if connection.execute("PRAGMA application_id").fetchone()[0] not in (0, APPLICATION_ID):
                     raise Foreign("it belongs to another program")
                 connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
@@ -153,6 +163,7 @@ def row_of(turn: StoredTurn) -> Row:
         msgspec.json.encode(turn.items),
         msgspec.json.encode(turn.response["output"]),
         msgspec.json.encode(envelope),
+        turn.owner,
     )
 
 
@@ -162,8 +173,11 @@ def put(connection: sqlite3.Connection, row: Row, now: float, bounds: Bounds) ->
     if content_bytes + len(row.envelope) > bounds.max_bytes:
         return "it is larger than the whole store may be"
     with writing(connection):
-        if connection.execute("SELECT 1 FROM turns WHERE id = ?", (row.response_id,)).fetchone():
+        known = connection.execute("SELECT seq FROM turns WHERE id = ?", (row.response_id,)).fetchone()
+        if known and not _end(connection, known[0], row, now, bounds):
             return "it is kept already"
+        if known:
+            return ""
         parent = _parent(connection, row.parent_id)
         if parent is None:
             return "the response that it continues is gone"
@@ -175,10 +189,34 @@ def put(connection: sqlite3.Connection, row: Row, now: float, bounds: Bounds) ->
         ).lastrowid
         connection.execute("INSERT INTO contents VALUES (?, ?, ?)", (seq, row.items, row.output))
         connection.execute("INSERT INTO envelopes VALUES (?, ?)", (seq, row.envelope))
+        if row.owner:
+            connection.execute("INSERT INTO running VALUES (?, ?)", (seq, row.owner))
         connection.execute("UPDATE turns SET children = children + 1 WHERE seq = ?", (parent_seq,))
         _count(connection, responses=1, size=content_bytes + len(row.envelope))
         _keep_bounds(connection, now, bounds)
     return ""
+
+
+def _end(connection: sqlite3.Connection, seq: int, row: Row, now: float, bounds: Bounds) -> bool:
+    """Put the end of a turn that ran; False for one that ended already. Nobody continues a turn that runs."""
+    if not connection.execute("DELETE FROM running WHERE seq = ?", (seq,)).rowcount:
+        return False
+    before, envelope_bytes = connection.execute(
+        "SELECT content_bytes, envelope_bytes FROM turns WHERE seq = ?", (seq,)
+    ).fetchone()
+    content_bytes = len(row.items) + len(row.output) + ROW_BYTES
+    connection.execute(
+        "UPDATE turns SET status = ?, expires_at = ?, content_bytes = ?, envelope_bytes = ?, "
+        "chain_bytes = chain_bytes + ? WHERE seq = ?",
+        (row.status, now + bounds.ttl_s, content_bytes, len(row.envelope), content_bytes - before, seq),
+    )
+    connection.execute("UPDATE contents SET output = ? WHERE seq = ?", (row.output, seq))
+    connection.execute("UPDATE envelopes SET response = ? WHERE seq = ?", (row.envelope, seq))
+    if row.owner:
+        connection.execute("INSERT INTO running VALUES (?, ?)", (seq, row.owner))
+    _count(connection, responses=0, size=content_bytes - before + len(row.envelope) - envelope_bytes)
+    _keep_bounds(connection, now, bounds)
+    return True
 
 
 def _parent(connection: sqlite3.Connection, response_id: str | None) -> tuple[int | None, int] | None:
@@ -202,18 +240,21 @@ def delete(connection: sqlite3.Connection, response_id: str, now: float) -> bool
     return True
 
 
-def read_response(connection: sqlite3.Connection, response_id: str, now: float) -> dict[str, Any] | None:
-    """The response object as its client got it; None for one that is not stored."""
+def read_response(connection: sqlite3.Connection, response_id: str, now: float) -> tuple[dict[str, Any], str] | None:
+    """The response object as its client got it, and who works on it still; None for one that is not stored."""
     row = _visible(connection, response_id, now)
     found = (
         row
         and connection.execute(
-            "SELECT response, output FROM envelopes JOIN contents USING (seq) WHERE seq = ?", (row[0],)
+            "SELECT response, output, ifnull(owner, '') FROM envelopes JOIN contents USING (seq) "
+            "LEFT JOIN running USING (seq) WHERE seq = ?",
+            (row[0],),
         ).fetchone()
     )
     if not found:
         return None
-    return {**msgspec.json.decode(found[0], type=dict[str, Any]), "output": msgspec.json.decode(found[1])}
+    value = {**msgspec.json.decode(found[0], type=dict[str, Any]), "output": msgspec.json.decode(found[1])}
+    return value, found[2]
 
 
 def read_chain(connection: sqlite3.Connection, response_id: str, now: float, max_bytes: int) -> Chain | None:
@@ -291,7 +332,7 @@ def _remove(connection: sqlite3.Connection, seq: int | None) -> None:
         parent, visible, size = connection.execute(
             "SELECT parent, visible, content_bytes + envelope_bytes FROM turns WHERE seq = ?", (seq,)
         ).fetchone()
-        for table in ("turns", "contents", "envelopes"):
+        for table in ("turns", "contents", "envelopes", "running"):
             connection.execute(f"DELETE FROM {table} WHERE seq = ?", (seq,))  # noqa: S608 (the names stand above)
         _count(connection, responses=-visible, size=-size)
         connection.execute("UPDATE turns SET children = children - 1 WHERE seq = ?", (parent,))

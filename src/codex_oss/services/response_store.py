@@ -12,8 +12,10 @@ Rules that hold here:
    process loses it), or after PATIENCE_S: a slow disk delays the end of a turn by that much at most.
 3. What the file does is never the client's problem: a damaged one is moved aside with one line in the log, one that
    cannot be used is left alone for *pause_s*. Only reading from a file that cannot be read is a StoreError.
-4. Only a file that is ours by its place or by its mark is moved aside; a path that names somebody else's is refused.
-5. What clients sent lies there as it came, secrets of theirs included: file 0600, folder 0700, zeroed when deleted.
+4. A turn that runs is stored with the mark of its process. Read when that process is gone, or is this one (which asks
+   its own turns first), it failed: nobody will end it any more.
+5. Only a file that is ours by its place or by its mark is moved aside; a path that names somebody else's is refused.
+6. What clients sent lies there as it came, secrets of theirs included: file 0600, folder 0700, zeroed when deleted.
 """
 
 from __future__ import annotations
@@ -35,6 +37,7 @@ from msgspec import Struct
 
 from codex_oss.errors import StoreError
 from codex_oss.services import response_rows as rows
+from codex_oss.services.process_handle import mark_runs, process_mark
 from codex_oss.services.response_rows import Bounds, Chain, StoredTurn
 from codex_oss.services.state_files import ensure_private_dir
 from codex_oss.wire.stored_items import TurnItems
@@ -49,6 +52,11 @@ BUSY_S: Final = 1.0
 PAUSE_S: Final = 10.0
 MAX_WAITING: Final = 512
 """Jobs that may wait for the thread; beyond them turns are not kept, and reads are refused."""
+ABANDONED: Final = {
+    "code": "server_error",
+    "message": "The bridge ended, or lost its disk, before this response was whole.",
+}
+"""The error of a response that nobody works on any more."""
 _OPEN_FLAGS: Final = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 _MARK_AT: Final = 68
 _DAMAGED: Final = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
@@ -81,6 +89,8 @@ class ResponseStore:
     ) -> None:
         self._path = path
         self._bounds = bounds
+        self.mark = process_mark(os.getpid()) or f"pid {os.getpid()}"
+        """Owner of the turns that run here."""
         self._ours = ours
         self._clock = clock
         self._pause_s = pause_s
@@ -109,7 +119,7 @@ class ResponseStore:
 
     async def response(self, response_id: str) -> dict[str, Any] | None:
         """The response object as its client got it; None for one that is not stored. Errors: StoreError."""
-        return await self._ask(lambda c: rows.read_response(c, response_id, self._clock()))
+        return await self._ask(lambda c: self._ended(rows.read_response(c, response_id, self._clock())))
 
     async def chain(self, response_id: str, max_bytes: int) -> Chain | None:
         """A turn and everything before it; None for one that is not stored. Errors: StoreError.
@@ -158,6 +168,14 @@ class ResponseStore:
         return self._thread.submit(bounded)
 
     # ---------------------------------------------------------------------------------------------- in the thread
+
+    def _ended(self, read: tuple[dict[str, Any], str] | None) -> dict[str, Any] | None:
+        if read is None:
+            return None
+        response, owner = read
+        if not owner or (owner != self.mark and mark_runs(owner)):
+            return response
+        return {**response, "status": "failed", "error": ABANDONED}
 
     def _put(self, turn: StoredTurn) -> None:
         try:

@@ -34,7 +34,7 @@ def write_atomic(path: Path, data: bytes, mode: int = 0o600, *, durable: bool = 
                 os.fsync(fd)
         os.replace(name, path)
         if durable:
-            _sync_folder(path.parent)
+            sync_folder(path.parent)
     except OSError as exc:
         raise StoreError(f"{path} cannot be written: {exc.strerror}.") from exc
     finally:
@@ -85,7 +85,8 @@ def ensure_private_dir(path: Path) -> None:
         raise StoreError(f"{path} cannot be made a private folder: {exc.strerror}.") from exc
 
 
-def _sync_folder(path: Path) -> None:
+def sync_folder(path: Path) -> None:
+    """Make new names in a folder last. Errors: OSError."""
     fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(fd)

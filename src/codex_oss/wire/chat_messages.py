@@ -4,6 +4,7 @@ Counterparts: `wire.chat_request` calls this; `wire.responses_items` made the it
 
     instructions, leading system and developer items   ─► one system message
     later system and developer items                   ─► user message with a tag
+    a compaction                                       ─► user message with the summary in a tag
     assistant text, reasoning, calls in a row          ─► one assistant message {content, tool_calls}
     the outputs of its calls, wherever they stand       ─► tool messages directly behind it, in the order of the calls
 
@@ -15,6 +16,7 @@ Rules that hold here:
    becomes a user message. Upstreams refuse anything else, and interrupted turns produce both.
 3. Nothing a user sent vanishes silently: what the model cannot see is replaced by a note or refused.
 4. Another provider's `encrypted_content` is never forwarded.
+5. A summary is user text: what a model wrote of a conversation has no more authority than the conversation had.
 """
 
 from __future__ import annotations
@@ -29,6 +31,7 @@ from codex_oss.errors import InvalidRequest
 from codex_oss.wire.chat_tools import ToolNames, custom_arguments
 from codex_oss.wire.file_text import UnreadableFile, file_as_text, text_of_file
 from codex_oss.wire.items import (
+    CompactionItem,
     CustomToolCall,
     FilePart,
     FunctionCall,
@@ -42,17 +45,12 @@ from codex_oss.wire.items import (
     TextPart,
     ToolOutput,
 )
+from codex_oss.wire.summary_text import summary_text
 
 NO_OUTPUT_NOTE: Final = "[no output was recorded for this call]"
 ORPHAN_NOTE: Final = "[output of a tool call that is not part of this conversation]"
 IMAGE_NOTE: Final = "[an image was sent here; this model cannot see images]"
 IMAGE_BELOW_NOTE: Final = "[the image of this output follows in the next user message]"
-
-_REFUSED: Final = {
-    "compaction": "holds a summary that another provider sealed",
-    "compaction_trigger": "asks for a sealed summary, which this bridge does not make",
-}
-"""Items without which the conversation would be wrong, so that leaving them out is worse than refusing."""
 
 ChatMessage = dict[str, Any]
 
@@ -63,7 +61,7 @@ def encode_messages(
     """Return the messages of a chat request.
 
     system_note: text for the end of the system message (what the upstream cannot be told otherwise).
-    Raises InvalidRequest for a file that is not text and for a sealed compaction.
+    Raises InvalidRequest for a file that is not text and for a compaction that nobody opened.
     """
     leading = _count_leading_system(items)
     texts = [instructions, *(_plain_text(item.parts) for item in items[:leading] if isinstance(item, Message))]
@@ -121,9 +119,12 @@ class _Conversation:
                 else:
                     self.close_group()
                     self._add_user((TextPart(ORPHAN_NOTE), *parts), position)
-            case OpaqueItem(type=kind):
-                if kind in _REFUSED:
-                    raise InvalidRequest(f"`input[{position}]` {_REFUSED[kind]}.", param=f"input[{position}]")
+            case CompactionItem(summary=summary):
+                text = summary_text(summary, position)
+                self.close_group()
+                self.messages.append({"role": "user", "content": text})
+            case OpaqueItem():
+                pass
             case _:
                 assert_never(item)
 

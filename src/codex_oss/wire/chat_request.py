@@ -31,7 +31,7 @@ _ENCODER: Final = msgspec.json.Encoder()
 def encode_chat_request(request: TurnRequest, profile: ModelProfile, *, stream: bool = True) -> tuple[bytes, ToolNames]:
     """Return the JSON body and the names that decode its answer.
 
-    Raises InvalidRequest for content that no chat upstream can take (binary files, sealed compactions).
+    Raises InvalidRequest for content that no chat upstream can take (binary files, compactions that nobody opened).
     """
     used = (item.call_id for item in request.items if isinstance(item, FunctionCall | CustomToolCall))
     names = ToolNames(request.tools, response_id=request.response_id, used_call_ids=used)

@@ -39,6 +39,7 @@ from codex_oss.errors import LocalProtocolError, http_status
 from codex_oss.wire.completions_output import CallOutput, TextOutput, encode_chat_usage
 from codex_oss.wire.events import (
     ArgumentsDelta,
+    CompactionStart,
     CustomCallStart,
     FunctionCallStart,
     ItemDone,
@@ -65,7 +66,7 @@ from codex_oss.wire.responses_stream import DONE_FRAME
 
 SEPARATOR: Final = "\n\n"
 """Between two messages of one turn: the remarks of a mission stay apart."""
-FINISH_REASON: Final = {"max_output_tokens": "length", "content_filter": "content_filter"}
+FINISH_REASON: Final = {"max_output_tokens": "length", "content_filter": "content_filter", "cancelled": "stop"}
 """`finish_reason` by the reason of a `TurnIncomplete`."""
 ERROR_TYPE: Final = {401: "authentication_error", 403: "permission_error", 404: "not_found", 429: "rate_limit_error"}
 """`error.type` by what the HTTP status would have been; else `invalid_request_error` below 500, or `server_error`."""
@@ -212,6 +213,8 @@ class ChatEncoder:
                 self._open[index] = call = CallOutput(FunctionCallStart(call_id, name))
                 call.waiting.append(_encode(arguments).decode())
                 self._queue.append(call)
+            case CompactionStart():
+                raise LocalProtocolError("A chat answer cannot hold a compaction.")
 
     def _close_item(self, index: int) -> None:
         item = self._open.pop(index, None)

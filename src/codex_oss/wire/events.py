@@ -60,8 +60,14 @@ class ToolSearchStart(Struct, frozen=True):
     name: str = "tool_search"
 
 
+class CompactionStart(Struct, frozen=True, gc=False):
+    """A compaction opens, whole from the begin: half a sealed summary is none. sealed: what travels."""
+
+    sealed: str
+
+
 CallStart = FunctionCallStart | CustomCallStart | ToolSearchStart
-ItemStart = MessageStart | ReasoningStart | CallStart
+ItemStart = MessageStart | ReasoningStart | CallStart | CompactionStart
 
 
 class Usage(Struct, frozen=True, gc=False):
@@ -161,9 +167,12 @@ class TurnCompleted(Struct, frozen=True, gc=False):
 
 
 class TurnIncomplete(Struct, frozen=True, gc=False):
-    """Terminal: the model stopped early. A half-written call is never emitted as completed."""
+    """Terminal: the model stopped early. A half-written call is never emitted as completed.
 
-    reason: Literal["max_output_tokens", "content_filter"]
+    cancelled: only the server says so, of a turn that nobody wants any more.
+    """
+
+    reason: Literal["max_output_tokens", "content_filter", "cancelled"]
 
 
 class TurnFailed(Struct, frozen=True, gc=False):

@@ -21,6 +21,11 @@ def invalid(where: str, message: str, hint: str = "") -> InvalidRequest:
     return InvalidRequest(f"`{where}` {message}.", param=where, hint=hint)
 
 
+def unsupported(where: str, message: str, hint: str = "") -> InvalidRequest:
+    """Build the error for a field that is understood, and asks for something that does not exist here."""
+    return InvalidRequest(f"`{where}` {message}.", param=where, hint=hint, code="unsupported_parameter")
+
+
 def as_object(value: Any, where: str) -> dict[str, Any]:
     """Return *value* as an object; InvalidRequest when it is something else."""
     if not isinstance(value, dict):

@@ -98,6 +98,17 @@ class ReasoningItem(Struct, frozen=True, tag="reasoning", gc=False):
     id: str = ""
 
 
+class CompactionItem(Struct, frozen=True, tag="compaction", gc=False):
+    """The older turns of a conversation as a summary that this bridge sealed.
+
+    sealed: as it travels. summary: what it holds; empty until the server opened it (`services.sealing`).
+    """
+
+    sealed: str
+    summary: str = ""
+    id: str = ""
+
+
 class OpaqueItem(Struct, frozen=True):
     """An item kept as it came because this bridge has no translation for it."""
 
@@ -105,7 +116,7 @@ class OpaqueItem(Struct, frozen=True):
     raw: dict[str, Any]
 
 
-Item = Message | FunctionCall | CustomToolCall | ToolOutput | ReasoningItem | OpaqueItem
+Item = Message | FunctionCall | CustomToolCall | ToolOutput | ReasoningItem | CompactionItem | OpaqueItem
 
 
 class FunctionTool(Struct, frozen=True, tag="function"):
@@ -196,6 +207,12 @@ class TurnRequest(Struct, frozen=True):
     text_format: TextFormat = TextFormat()
     stream: bool = False
     store: bool = True
+    background: bool = False
+    """It runs on when its client leaves, and is looked at later."""
+    compacts: bool = False
+    """The input ended in a `compaction_trigger`: the answer is the conversation so far as one sealed summary."""
+    truncates: bool = False
+    """`truncation: auto`: the oldest items may be left out when the model cannot read them all."""
     previous_response_id: str | None = None
     prompt_cache_key: str | None = None
     session_id: str = ""

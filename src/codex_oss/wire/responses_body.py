@@ -22,6 +22,7 @@ import msgspec
 from codex_oss.contracts.profiles import ModelProfile
 from codex_oss.wire.chat_tools import ToolNames
 from codex_oss.wire.items import (
+    CompactionItem,
     CustomTool,
     CustomToolCall,
     FilePart,
@@ -44,6 +45,7 @@ from codex_oss.wire.items import (
 )
 from codex_oss.wire.loose_json import clean_value
 from codex_oss.wire.seals import unmarked
+from codex_oss.wire.summary_text import summary_text
 
 SEALED: Final = "reasoning.encrypted_content"
 """The `include` without which a response that is not stored loses its reasoning."""
@@ -202,6 +204,8 @@ def _item(item: Item, place: int, profile: str) -> dict[str, Any]:
             return {"type": kind, "call_id": call_id, "output": _output(parts)}
         case ReasoningItem():
             return _reasoning(item, place, profile)
+        case CompactionItem(summary=summary):
+            return _message(Message("user", (TextPart(summary_text(summary, place)),)), place)
         case OpaqueItem(_, raw):
             return raw
         case _:

@@ -21,6 +21,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final, get_args
 
+from msgspec import Struct
+
 from codex_oss.wire.fields import (
     as_object,
     invalid,
@@ -31,6 +33,7 @@ from codex_oss.wire.fields import (
     text_at,
 )
 from codex_oss.wire.items import (
+    CompactionItem,
     CustomToolCall,
     FilePart,
     FunctionCall,
@@ -50,36 +53,48 @@ from codex_oss.wire.tool_items import TOOL_ITEMS
 _ROLES: Final[tuple[Role, ...]] = get_args(Role)
 
 
-def decode_items(value: Any) -> tuple[tuple[Item, ...], list[tuple[dict[str, Any], str]]]:
-    """Decode the `input` field.
+class DecodedInput(Struct, frozen=True):
+    """The `input` field: what was said, and apart from it the items that only say how to answer, with their paths."""
 
-    value: a string (one user message) or the list of items.
-    Returns the items in order, and apart from them the objects that bring tools with their paths: `additional_tools`,
-    which are no part of the conversation, and `tool_search_output`, which are.
-    """
+    items: tuple[Item, ...] = ()
+    declarations: list[tuple[dict[str, Any], str]] = []
+    """What brings tools: `additional_tools`, no part of the conversation, and `tool_search_output`, which is one."""
+    updates: list[tuple[dict[str, Any], str]] = []
+    """`configuration_update` items."""
+    compacts: bool = False
+    """Its last item is a `compaction_trigger`."""
+
+
+def decode_input(value: Any) -> DecodedInput:
+    """Decode the `input` field. value: a string (one user message) or the list of items."""
     if value is None:
-        return (), []
+        return DecodedInput()
     if isinstance(value, str):
-        return (Message("user", (TextPart(value),)),), []
+        return DecodedInput((Message("user", (TextPart(value),)),))
     if not isinstance(value, list):
         raise invalid("input", f"must be a string or a list of items, not {kind_of(value)}")
     items: list[Item] = []
-    declarations: list[tuple[dict[str, Any], str]] = []
+    apart: dict[str, list[tuple[dict[str, Any], str]]] = {"additional_tools": [], "configuration_update": []}
+    compacts = False
     for position, raw in enumerate(value):
         where = f"input[{position}]"
         obj = as_object(raw, where)
         kind = text_at(obj, "type", where, "message" if "role" in obj else "")
-        if kind == "additional_tools":
-            declarations.append((obj, where))
+        if kind in apart:
+            apart[kind].append((obj, where))
+        elif kind == "compaction_trigger":
+            if position != len(value) - 1:
+                raise invalid(where, "must be the last item: it asks to compact what stands before it")
+            compacts = True
         elif not kind:
             raise invalid(f"{where}.type", "is required for an item without a role")
         elif kind in TOOL_ITEMS:
             if kind == "tool_search_output":
-                declarations.append((obj, where))
+                apart["additional_tools"].append((obj, where))
             items += TOOL_ITEMS[kind](obj, where)
-        elif kind != "configuration_update":
+        else:
             items.append(_DECODERS.get(kind, _opaque)(obj, where))
-    return tuple(items), declarations
+    return DecodedInput(tuple(items), apart["additional_tools"], apart["configuration_update"], compacts)
 
 
 def _message(obj: dict[str, Any], where: str) -> Message:
@@ -129,6 +144,10 @@ def _reasoning(obj: dict[str, Any], where: str) -> ReasoningItem:
     )
 
 
+def _compaction(obj: dict[str, Any], where: str) -> CompactionItem:
+    return CompactionItem(required_text_at(obj, "encrypted_content", where), id=_id(obj))
+
+
 def _agent_message(obj: dict[str, Any], where: str) -> Message:
     return Message("user", _parts(obj.get("content"), f"{where}.content"), None, _id(obj))
 
@@ -148,6 +167,7 @@ _DECODERS: Final[dict[str, Callable[[dict[str, Any], str], Item]]] = {
     "function_call_output": _function_output,
     "custom_tool_call_output": _custom_output,
     "reasoning": _reasoning,
+    "compaction": _compaction,
     "agent_message": _agent_message,
     "item_reference": _item_reference,
 }

@@ -119,8 +119,9 @@ def _constant_fields(request: TurnRequest) -> dict[str, Any]:
         "max_output_tokens": request.max_output_tokens,
         "max_tool_calls": echo.get("max_tool_calls"),
         "store": request.store,
-        "background": False,
-        "service_tier": echo.get("service_tier", "default"),
+        "background": request.background,
+        # What it was served with, whatever was asked for: no chat upstream has tiers.
+        "service_tier": "default",
         "metadata": echo.get("metadata", {}),
         "safety_identifier": echo.get("safety_identifier"),
         "prompt_cache_key": request.prompt_cache_key,

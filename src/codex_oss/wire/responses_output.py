@@ -4,7 +4,7 @@ Counterpart: `wire.responses_stream` numbers and frames what comes from here.
 
 Rules that hold here:
 
-1. An item id is the prefix of its kind (`msg_`, `rs_`, `fc_`, `ctc_`) + the response id + the item's index: the
+1. An item id is the prefix of its kind (`msg_`, `rs_`, `fc_`, `ctc_`, `cmp_`) + the response id + the item's index: the
    same turn replayed gives the same ids. `item_id` is equal in all events of one item.
 2. `opening` and `closing` are in the canonical order; OpenCode 1.18 fails without `output_item.added`.
 3. An item that is not whole closes with status `incomplete`, and a call then without its `*.done` event.
@@ -20,6 +20,7 @@ import msgspec
 
 from codex_oss.wire.events import (
     ArgumentsDelta,
+    CompactionStart,
     CustomCallStart,
     FunctionCallStart,
     ItemStart,
@@ -40,6 +41,7 @@ _PREFIXES: Final = {
     "function_call": "fc",
     "custom_tool_call": "ctc",
     "tool_search_call": "tsc",
+    "compaction": "cmp",
 }
 
 
@@ -56,6 +58,8 @@ def open_item(response_id: str, index: int, start: ItemStart) -> OutputItem:
             return _CallOutput(response_id, index, "custom_tool_call", start)
         case ToolSearchStart():
             return _ToolSearchOutput(response_id, index, start)
+        case CompactionStart(sealed):
+            return _CompactionOutput(response_id, index, sealed)
         case _:
             assert_never(start)
 
@@ -206,6 +210,20 @@ class _ToolSearchOutput(OutputItem):
             "execution": "client",
             "arguments": self._start.arguments,
         }
+
+
+class _CompactionOutput(OutputItem):
+    """A sealed summary. It has no deltas, and in the official types no status."""
+
+    __slots__ = ("_sealed",)
+
+    def __init__(self, response_id: str, index: int, sealed: str) -> None:
+        super().__init__(response_id, index, "compaction", b"", None)
+        self.delta_type = type(None)
+        self._sealed = sealed
+
+    def value(self) -> dict[str, Any]:
+        return {"type": "compaction", "id": self.id, "encrypted_content": self._sealed}
 
 
 _CALL_EVENTS: Final = {

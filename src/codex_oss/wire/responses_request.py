@@ -9,8 +9,9 @@ Rules that hold here:
 1. Unknown fields are accepted silently: both clients send fields that no published schema lists.
 2. A known field of a wrong type is `InvalidRequest` with its path as `param`. Nothing else is ever raised,
    whatever the bytes are.
-3. Nothing is looked up here: what `previous_response_id` names arrives as `history`. `conversation` and
-   `background` are refused.
+3. Nothing is looked up here: what `previous_response_id` names arrives as `history`, and a sealed summary stays sealed.
+4. A `configuration_update` item counts for the whole turn, the last one most: it stands in the history of all later
+   turns, and no chat upstream can change its settings half-way.
 Source: Open Responses 2026-04-24; captures of Codex CLI 0.169 and OpenCode 1.18.
 """
 
@@ -26,7 +27,6 @@ from codex_oss.wire.fields import (
     kind_of,
     list_at,
     number_at,
-    object_at,
     optional_text_at,
     required_text_at,
     text_at,
@@ -34,11 +34,10 @@ from codex_oss.wire.fields import (
 )
 from codex_oss.wire.items import Sampling, TurnRequest
 from codex_oss.wire.loose_json import decode_loose
-from codex_oss.wire.responses_items import decode_items
+from codex_oss.wire.responses_fields import check_fields, truncates
+from codex_oss.wire.responses_items import decode_input
 from codex_oss.wire.responses_settings import decode_settings
 from codex_oss.wire.responses_tools import decode_tool_choice, decode_tools
-
-MAX_METADATA_PAIRS: Final = 16
 
 
 def decode_request(body: bytes, *, response_id: str, created_at: int, headers: Mapping[str, str]) -> TurnRequest:
@@ -75,19 +74,23 @@ def decode_turn(
     history: the raw items of the turn that `previous_response_id` names, its input and then its output (see
     `turn_items`); None when nothing is kept under that id.
     """
-    _refuse_stored_state(obj, history)
+    if obj.get("previous_response_id") is not None and history is None:
+        raise previous_not_found(str(obj["previous_response_id"]))
+    check_fields(obj)
     model = required_text_at(obj, "model", "")
-    whole = turn_items(obj, history or ())
-    items, declarations = decode_items(whole)
+    read = decode_input(turn_items(obj, history or ()))
     instructions = text_at(obj, "instructions", "")
-    if not items and not instructions:
+    if not read.items and (read.compacts or not instructions):
         raise invalid("input", "is required and must not be empty")
-    tools, dropped = decode_tools(obj, declarations)
-    effort, text_format = decode_settings(obj, whole)
+    store, background = flag_at(obj, "store", "", True), flag_at(obj, "background", "", False)
+    if background and not store:
+        raise invalid("background", "needs `store`: its answer could not be looked at later", "Leave `store` out.")
+    tools, dropped = decode_tools(obj, read.declarations)
+    effort, text_format = decode_settings(obj, read.updates)
     return TurnRequest(
         response_id=response_id,
         model=model,
-        items=items,
+        items=read.items,
         created_at=created_at,
         instructions=instructions,
         tools=tools,
@@ -99,7 +102,10 @@ def decode_turn(
         reasoning_effort=effort,
         text_format=text_format,
         stream=flag_at(obj, "stream", "", False),
-        store=flag_at(obj, "store", "", True),
+        store=store,
+        background=background,
+        compacts=read.compacts,
+        truncates=truncates(obj),
         previous_response_id=optional_text_at(obj, "previous_response_id", ""),
         prompt_cache_key=optional_text_at(obj, "prompt_cache_key", ""),
         session_id=headers.get("session-id") or headers.get("session_id") or headers.get("x-session-id") or "",
@@ -119,17 +125,6 @@ def turn_items(obj: dict[str, Any], history: Sequence[dict[str, Any]]) -> Any:
     if isinstance(new, str):
         new = [{"type": "message", "role": "user", "content": new}]
     return [*history, *(new or [])] if isinstance(new, list) or new is None else new
-
-
-def _refuse_stored_state(obj: dict[str, Any], history: Sequence[dict[str, Any]] | None) -> None:
-    if obj.get("previous_response_id") is not None and history is None:
-        raise previous_not_found(str(obj["previous_response_id"]))
-    if obj.get("conversation") is not None:
-        raise invalid("conversation", "is not kept by this bridge", "Send the whole conversation in `input`.")
-    if obj.get("prompt") is not None:
-        raise invalid("prompt", "names a template that is not kept by this bridge", "Send its text in `instructions`.")
-    if flag_at(obj, "background", "", False):
-        raise invalid("background", "is not supported", "Ask with `stream` instead.")
 
 
 def previous_not_found(response_id: str, hint: str = "") -> InvalidRequest:
@@ -154,13 +149,6 @@ def decode_sampling(obj: dict[str, Any]) -> Sampling:
 
 def _echo(obj: dict[str, Any]) -> dict[str, Any]:
     """Collect what the response object repeats as it came; keys that are missing or null are left to defaults."""
-    metadata = object_at(obj, "metadata", "")
-    if metadata is not None and len(metadata) > MAX_METADATA_PAIRS:
-        raise invalid("metadata", f"holds more than {MAX_METADATA_PAIRS} pairs")
-    whole_at(obj, "max_tool_calls", 1)
-    whole_at(obj, "top_logprobs", 0, 20)
-    for key in ("truncation", "service_tier", "safety_identifier", "user"):
-        text_at(obj, key, "")
     echo = {key: obj[key] for key in ECHOED if obj.get(key) is not None}
     if "tools" in echo:
         echo["tools"] = [_echoed_tool(tool) for tool in list_at(obj, "tools", "")]
@@ -174,7 +162,6 @@ ECHOED: Final = (
     "reasoning",
     "metadata",
     "truncation",
-    "service_tier",
     "max_tool_calls",
     "top_logprobs",
     "safety_identifier",

@@ -7,18 +7,20 @@ Source: the `openai` package 3.52, `ResponseConfigurationUpdateItem`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from typing import Any, Literal
 
 from codex_oss.wire.fields import flag_at, invalid, object_at, optional_text_at, required_text_at, text_at
 from codex_oss.wire.items import TextFormat
 
 
-def decode_settings(obj: dict[str, Any], items: Any) -> tuple[str | None, TextFormat]:
-    """Return effort (None when nobody named one) and format. items: the whole `input`, as it came."""
+def decode_settings(
+    obj: dict[str, Any], updates: Iterable[tuple[dict[str, Any], str]]
+) -> tuple[str | None, TextFormat]:
+    """Return effort (None when nobody named one) and format. updates: the `configuration_update` items, their paths."""
     effort: str | None = None
     form = TextFormat()
-    for holder, where in _holders(obj, items):
+    for holder, where in ((obj, ""), *updates):
         reasoning = object_at(holder, "reasoning", where)
         if reasoning is not None:
             effort = optional_text_at(reasoning, "effort", _place(where, "reasoning"))
@@ -26,13 +28,6 @@ def decode_settings(obj: dict[str, Any], items: Any) -> tuple[str | None, TextFo
         if text is not None and text.get("format") is not None:
             form = _text_format(text, _place(where, "text"))
     return effort, form
-
-
-def _holders(obj: dict[str, Any], items: Any) -> Iterator[tuple[dict[str, Any], str]]:
-    yield obj, ""
-    for position, item in enumerate(items if isinstance(items, list) else ()):
-        if isinstance(item, dict) and item.get("type") == "configuration_update":
-            yield item, f"input[{position}]"
 
 
 def _place(where: str, key: str) -> str:

@@ -8,6 +8,8 @@ Counterparts: lanes produce the events (`wire.events`), `server` writes the byte
     ItemDone           *.done of the text, *_part.done, output_item.done with the whole item
     TurnCompleted …    open items are closed, response.completed | .incomplete | (error, response.failed), [DONE]
 
+    queue()            response.created, response.queued; then TurnStarted gives response.in_progress alone
+
 Rules that hold here:
 
 1. Exactly one terminal event, then (SSE only) `data: [DONE]`; after it `finish` and `fail` give nothing. Somebody must
@@ -17,8 +19,10 @@ Rules that hold here:
 3. Cut short, an item has status `incomplete` and a call gets no `*.done` event with whole arguments. A cut JSON
    object never parses, so a client that ignores the status cannot run it by mistake.
 4. An illegal order is a bug of the lane: `LocalProtocolError`. Frames made before it are kept for the next call.
-5. A failed turn is `error` (nested form) *followed by* `response.failed`: Codex 0.169 ignores the first alone.
-6. The delta path builds no dict: prefix of the open item + encoded string + number.
+5. A cancelled turn ends as `response.incomplete` with status `cancelled`: the vocabulary has no event of its own, and
+   clients do not try this one again.
+6. A failed turn is `error` (nested form) *followed by* `response.failed`: Codex 0.169 ignores the first alone.
+7. The delta path builds no dict: prefix of the open item + encoded string + number.
 Source: Open Responses 2026-04-24 for names and required fields; what clients need was observed with Codex 0.169
 and OpenCode 1.18.
 """
@@ -80,6 +84,7 @@ class ResponseEncoder:
         self._object = ResponseObject(request)
         self._response_id = request.response_id
         self._now = now
+        self._queued = False
         self._started = False
         self._items: list[OutputItem] = []
         self._open: dict[int, OutputItem] = {}
@@ -104,6 +109,14 @@ class ResponseEncoder:
     def usage(self) -> Usage | None:
         """The usage reported last; None when the lane reported none."""
         return self._usage
+
+    def queue(self) -> bytes:
+        """Say that the turn was taken and waits; before anything else. Returns the first frames."""
+        self._queued = True
+        response = self._object.encoded(changing_fields("queued", []))
+        for name in (b"response.created", b"response.queued"):
+            self._emit_raw(name, b'"response":' + response)
+        return self._frames()
 
     def encode(self, events: Sequence[TurnEvent]) -> bytes:
         """Return the frames of one batch; b"" when it shows nothing.
@@ -131,7 +144,8 @@ class ResponseEncoder:
 
     def response(self) -> dict[str, Any]:
         """Return the response object as it stands, with all keys; for `stream: false` call it after the end."""
-        return self._object.value(self._final or changing_fields("in_progress", self._output()))
+        status = "queued" if self._queued and not self._started else "in_progress"
+        return self._object.value(self._final or changing_fields(status, self._output()))
 
     def _take(self, event: TurnEvent) -> None:
         if isinstance(event, TurnCompleted | TurnIncomplete | TurnFailed):
@@ -163,7 +177,7 @@ class ResponseEncoder:
     def _start(self) -> None:
         self._started = True
         response = self._object.encoded(changing_fields("in_progress", []))
-        for name in (b"response.created", b"response.in_progress"):
+        for name in (b"response.in_progress",) if self._queued else (b"response.created", b"response.in_progress"):
             self._emit_raw(name, b'"response":' + response)
 
     def _open_item(self, index: int, item: OutputItem) -> None:
@@ -215,6 +229,9 @@ class ResponseEncoder:
             case TurnCompleted():
                 name = b"response.completed"
                 final = changing_fields("completed", output, usage=usage, completed_at=at)
+            case TurnIncomplete("cancelled"):
+                name = b"response.incomplete"
+                final = changing_fields("cancelled", output, usage=usage)
             case TurnIncomplete(reason):
                 name = b"response.incomplete"
                 final = changing_fields("incomplete", output, usage=usage, completed_at=at, incomplete_reason=reason)
@@ -251,6 +268,16 @@ class ResponseEncoder:
         frames = b"".join([b"event: %b\ndata: %b\n\n" % pair for pair in self._pending])
         self._pending.clear()
         return frames if self._terminal is None else frames + DONE_FRAME
+
+
+def sse_frame(line: bytes) -> bytes:
+    """Return one event of the framing `lines`, without its line end, as an SSE frame."""
+    name = line[len(_TYPE) : line.index(b'"', len(_TYPE))]
+    return b"event: %b\ndata: %b\n\n" % (name, line)
+
+
+_TYPE: Final = b'{"type":"'
+"""How every event begins."""
 
 
 def error_fields(error: dict[str, str]) -> dict[str, Any]:

@@ -8,7 +8,9 @@ Rules that hold here:
 1. An item of the input keeps the id that its client gave; one without gets the prefix of its kind + the response id
    + `i` and its index. It is made anew each time, so it is stable without being stored.
 2. Our ids name their response (`response_id_of`), so that a reference is found without an index of items.
-3. A call that was cut short is not part of a continuation: no client ran it, and its arguments do not parse.
+3. A compaction stands for what was answered and called before it. What told the model how to work stays in front of
+   it, and of what users said the newest (`retained`).
+4. A call that was cut short is not part of a continuation: no client ran it, and its arguments do not parse.
 Source: OpenAI API reference "List input items", 2026; the `openai` package 3.52 (`ResponseItemList`).
 """
 
@@ -18,6 +20,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
+import msgspec
 from msgspec import Struct
 
 from codex_oss.errors import InvalidRequest
@@ -35,8 +38,14 @@ _PREFIXES: Final = {
     "custom_tool_call_output": "ctco",
     "tool_search_call": "tsc",
     "tool_search_output": "tso",
+    "compaction": "cmp",
 }
 _OUR_ID: Final = re.compile(r"[a-z]+_([0-9a-zA-Z]+)_i?[0-9]+")
+INSTRUCTING: Final = ("system", "developer")
+SETTING: Final = ("additional_tools", "configuration_update")
+"""Items that say how to answer, and are no part of what was said."""
+RETAINED_BYTES: Final = 80_000
+"""About 20,000 tokens."""
 _CALLS: Final = ("function_call", "custom_tool_call", "tool_search_call")
 
 
@@ -60,9 +69,37 @@ def history_of(chain: Iterable[TurnItems]) -> list[RawItem]:
     """What a continuation has before its own input. chain: the turns, the first one first."""
     history: list[RawItem] = []
     for turn in chain:
-        history += turn.items
-        history += (item for item in turn.output if not _is_cut_call(item))
+        history = continued(history, turn)
     return history
+
+
+def continued(history: Sequence[RawItem], turn: TurnItems) -> list[RawItem]:
+    """What stands before the turn that continues *turn*. history: what stood before it."""
+    items = [*history, *turn.items]
+    if any(item.get("type") == "compaction" for item in turn.output):
+        items = retained(items)
+    return items + [item for item in turn.output if not _is_cut_call(item)]
+
+
+def retained(items: Iterable[RawItem], max_bytes: int = RETAINED_BYTES) -> list[RawItem]:
+    """The items that stay in front of a compaction: the messages of everybody but the assistant.
+
+    Of the user's only the newest that fit into *max_bytes* together; the summary has the others.
+    """
+    kept: list[RawItem] = []
+    for item in reversed(list(items)):
+        if _is_message(item, ("user",)):
+            max_bytes -= len(msgspec.json.encode(item))
+            if max_bytes < 0:
+                continue
+            kept.append(item)
+        elif _is_message(item, INSTRUCTING) or item.get("type") in SETTING:
+            kept.append(item)
+    return kept[::-1]
+
+
+def _is_message(item: RawItem, roles: tuple[str, ...]) -> bool:
+    return (item.get("type") or "message") == "message" and item.get("role") in roles
 
 
 def _is_cut_call(item: RawItem) -> bool:
