@@ -44,7 +44,7 @@ from codex_oss.server.access import Access
 from codex_oss.server.background import BackgroundTurns
 from codex_oss.server.chat_completions import ChatCompletions
 from codex_oss.server.compaction import Compactions
-from codex_oss.server.errors import error_response, internal, json_response
+from codex_oss.server.errors import client_of, error_response, internal, json_response
 from codex_oss.server.gpt_relay import GptRelay
 from codex_oss.server.mcp_endpoint import McpEndpoint
 from codex_oss.server.metrics import CONTENT_TYPE, Metrics
@@ -185,6 +185,8 @@ class Application:
             "lanes": sorted(bridge.lanes),
             "gpt_model_strategy": bridge.config.gpt_strategy,
             "in_flight": len(self._turns),
+            "capacity": bridge.gate.facts(),
+            "circuits": bridge.breakers.facts(time.monotonic()),
             "state_db": msgspec.to_builtins(bridge.responses.facts),
         }
         return json_response(facts)
@@ -228,9 +230,9 @@ async def _http_error(http: Request, error: Exception) -> Response:
     return response
 
 
-async def _bridge_error(_: Request, error: Exception) -> Response:
+async def _bridge_error(http: Request, error: Exception) -> Response:
     assert isinstance(error, BridgeError)
-    return error_response(internal(error) if error.code == "internal" else error)
+    return error_response(internal(error) if error.code == "internal" else error, client=client_of(http.scope))
 
 
 async def _unexpected(_: Request, error: Exception) -> Response:
