@@ -53,6 +53,10 @@ class Config:
     upstream_idle_timeout_s: float = 30.0
     upstream_retries: int = 2
     upstream_stream: bool = True
+    turn_deadline_s: float = 86_400.0
+    """Longest raw turn, waiting and retries included; `upstream_total_timeout_s` bounds it too."""
+    circuit_breaker_errors: int = 2
+    circuit_breaker_cooldown_s: float = 300.0
     max_upstream_concurrency: int = 5
     model_map: Mapping[str, str] = field(default_factory=dict)
     """Further raw names: `ocg-…` to the upstream id."""
@@ -304,6 +308,24 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         "longest silence inside an upstream stream",
     ),
     Setting("upstream_retries", ("UPSTREAM_RETRIES",), _whole(0, 10), "retries before the first event"),
+    Setting(
+        "turn_deadline_s",
+        ("OSS_TURN_DEADLINE_SECONDS",),
+        _seconds(0.1, 86400),
+        "longest raw turn, waiting and retries included (never above upstream_total_timeout_s)",
+    ),
+    Setting(
+        "circuit_breaker_errors",
+        ("CIRCUIT_BREAKER_ERRORS",),
+        _whole(0, 1000),
+        "turns in a row that a model's server must fail to be left alone; 0 is never",
+    ),
+    Setting(
+        "circuit_breaker_cooldown_s",
+        ("CIRCUIT_BREAKER_COOLDOWN",),
+        _seconds(0, 86400),
+        "how long it is left alone",
+    ),
     Setting("upstream_stream", ("UPSTREAM_STREAM",), _flag, "ask the upstream to stream"),
     Setting(
         "max_upstream_concurrency",

@@ -5,7 +5,7 @@
     │                                           HandoffInvalid · ContractInvalid
     ├─ UpstreamError     the peer failed        UpstreamProtocolError · Unavailable · RateLimited
     │                                           UpstreamRefused · ContextWindowExceeded · AnswerInvalid ·
-    │                                           StreamInterrupted
+    │                                           StreamInterrupted · QuotaExhausted · CircuitOpen
     ├─ StoreError        our disk               LogConflict · LogCorrupt
     └─ LocalProtocolError                       a wrong call by our own code
 
@@ -114,6 +114,24 @@ class RateLimited(UpstreamError):
         self.retry_after_s = retry_after_s
 
 
+class QuotaExhausted(RateLimited):
+    """The plan or quota at the peer is used up; retry_after_s says for how long, None when unknown."""
+
+    code = "quota_exhausted"
+    retryable = False
+
+
+class CircuitOpen(Unavailable):
+    """The peer failed several times in a row and is not asked for retry_after_s seconds."""
+
+    code = "circuit_open"
+    retryable = False
+
+    def __init__(self, message: str, *, hint: str = "", code: str = "", retry_after_s: float = 0.0) -> None:
+        super().__init__(message, hint=hint, code=code)
+        self.retry_after_s = retry_after_s
+
+
 class UpstreamRefused(UpstreamError):
     """The peer refuses this request or this key (4xx other than 429); repeating it is useless."""
 
@@ -201,7 +219,10 @@ HTTP_STATUS: Final[dict[str, int]] = {
     "method_not_allowed": 405,
     "rate_limited": 429,
     "capacity_exceeded": 429,
+    "quota_exhausted": 429,
+    "circuit_open": 503,
     "context_length_exceeded": 400,
+    "context_loop_stopped": 400,
     "upstream_refused": 400,
     "upstream_unauthorized": 401,
     "upstream_key_missing": 400,
@@ -224,7 +245,10 @@ What only the user can mend is a 4xx: Codex 0.169 asks a 5xx up to 30 times and 
 RESPONSES_CODE: Final[dict[str, str]] = {
     "rate_limited": "rate_limit_exceeded",
     "capacity_exceeded": "rate_limit_exceeded",
+    "quota_exhausted": "insufficient_quota",
+    "circuit_open": "invalid_prompt",
     "context_length_exceeded": "context_length_exceeded",
+    "context_loop_stopped": "invalid_prompt",
     "invalid_request": "invalid_prompt",
     "unsupported_bridge_model": "invalid_prompt",
     "gpt_credential_missing": "invalid_prompt",

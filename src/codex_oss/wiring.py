@@ -28,6 +28,7 @@ from codex_oss.lanes.compaction import CompactionLane
 from codex_oss.lanes.mission import MissionLane, carries_mission
 from codex_oss.lanes.oss import OssLane
 from codex_oss.lanes.with_files import WithFiles
+from codex_oss.policy.breaker import BreakerPolicy, Breakers
 from codex_oss.policy.exposure import Redactor
 from codex_oss.policy.key_trust import may_hold_key
 from codex_oss.policy.retry import RetryPolicy
@@ -97,6 +98,7 @@ class Bridge:
     root: ProjectRoot
     responses: ResponseStore
     redactor: Redactor
+    breakers: Breakers
     sealer: Sealer
     relay: RelayClient
     missions: MissionControl
@@ -130,7 +132,7 @@ class Bridge:
         if route.lane == "oss" and carries_mission(request):
             route = replace(route, lane="mission")
         lane = self.lanes[route.lane]
-        return route, aliased(lane, route.reason) if route.reason else lane
+        return route, aliased(lane, route.reason, route.profile.alias) if route.reason else lane
 
     def relays(self, model: str) -> bool:
         """Whether a turn to *model* is relayed to its own backend."""
@@ -200,6 +202,7 @@ def build(settings: Settings, project: Path, environ: Mapping[str, str]) -> Brid
     gate = CapacityGate(config.max_upstream_concurrency)
     responses, redactor = _response_store(config, project), Redactor(_held_secrets(config, profiles, key_of))
     relay, sealer = RelayClient(_patient(deadlines)), Sealer(user_state_folder(environ))
+    breakers = Breakers(BreakerPolicy(config.circuit_breaker_errors, config.circuit_breaker_cooldown_s))
     route, root = _router(settings), ProjectRoot(project)
     raw = OssLane(
         resolve=lambda model: route(model).profile,
@@ -207,8 +210,10 @@ def build(settings: Settings, project: Path, environ: Mapping[str, str]) -> Brid
         upstream=upstream,
         gate=gate,
         retry=RetryPolicy(max_retries=config.upstream_retries),
+        breakers=breakers,
         stream=config.upstream_stream,
-        total_s=config.upstream_total_timeout_s,
+        total_s=min(config.upstream_total_timeout_s, config.turn_deadline_s),
+        redact=lambda text: redactor.redact(text).text,
     )
     with_files = WithFiles(raw, PdfTexts().text_of)
     checked = CheckedLane(with_files, able=lambda model: route(model).profile.quirks.structured_output)
@@ -238,6 +243,7 @@ def build(settings: Settings, project: Path, environ: Mapping[str, str]) -> Brid
         root=root,
         responses=responses,
         redactor=redactor,
+        breakers=breakers,
         sealer=sealer,
         relay=relay,
         missions=missions,

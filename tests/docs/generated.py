@@ -19,6 +19,7 @@ from codex_oss.cli.main import cli
 from codex_oss.config import SETTINGS, Config
 from codex_oss.errors import HTTP_STATUS, RESPONSES_CODE
 from codex_oss.policy.cache_monitor import CAUSES, EXPECTED
+from codex_oss.policy.deviation import REASONS
 from tests.docs.markdown import PAGES
 
 WIDTH = 100
@@ -64,6 +65,12 @@ def render_responses_code() -> str:
     return _table("| code | `response.error.code` |\n| --- | --- |", rows)
 
 
+def render_reasons() -> str:
+    """The table of `policy.deviation.REASONS`."""
+    rows = [f"| `{reason}` | {meaning} |" for reason, meaning in REASONS.items()]
+    return _table("| reason | what it means |\n| --- | --- |", rows)
+
+
 def render_settings() -> str:
     """The table of `config.SETTINGS`."""
     head = "| key | environment | default | allowed | what it is |\n| --- | --- | --- | --- | --- |"
@@ -96,6 +103,7 @@ GENERATED = {
     "verbs": render_verbs,
     "http status": render_http_status,
     "responses code": render_responses_code,
+    "reasons": render_reasons,
     "settings": render_settings,
 }
 

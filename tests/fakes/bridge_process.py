@@ -117,6 +117,7 @@ def bridge_environment(project: Path, upstream: str | None, extra: Mapping[str, 
         "PROXY_API_KEY": LOCAL_KEY,
         "OPENCODE_GO_API_KEY": UPSTREAM_KEY,
         "PYTHONWARNINGS": "error",
+        "CIRCUIT_BREAKER_ERRORS": "0",  # one failing case must not refuse the next; "" brings the default back
         "COVERAGE_PROCESS_START": os.environ.get("COVERAGE_PROCESS_START", ""),
         **extra,
     }

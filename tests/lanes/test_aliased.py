@@ -25,6 +25,7 @@ async def test_the_reason_is_told(said: str, told: str) -> None:
         finally:
             closed.append(True)
 
-    batches = [list(batch) async for batch in aliased(lane, "gpt_alias")(REQUEST)]
-    assert batches == [[TurnStarted("kimi", reason=told)], [TextDelta(0, "a"), TurnCompleted()]]
+    batches = [list(batch) async for batch in aliased(lane, "gpt_alias", "ocg-kimi")(REQUEST)]
+    words = "asked=gpt-5.5; answered=ocg-kimi; reason=gpt_alias" if told == "gpt_alias" else ""
+    assert batches == [[TurnStarted("kimi", reason=told, deviation=words)], [TextDelta(0, "a"), TurnCompleted()]]
     assert closed == [True]

@@ -40,7 +40,9 @@ class ScriptedUpstream:
         self._scripts = list(scripts)
 
     @asynccontextmanager
-    async def post(self, profile: ModelProfile, body: bytes, *, stream: bool, path: str) -> AsyncIterator[ChatAnswer]:
+    async def post(
+        self, profile: ModelProfile, body: bytes, *, stream: bool, path: str, total_s: float | None = None
+    ) -> AsyncIterator[ChatAnswer]:
         self.asked.append(profile.name)
         self.paths.append(path)
         script = self._scripts.pop(0)
@@ -106,7 +108,7 @@ async def test_one_read_is_one_batch() -> None:
     steps = [step.data for step in text("hello", pieces=2).steps if hasattr(step, "data")]
     upstream = ScriptedUpstream(steps)
     batches = await _batches(_lane(upstream)[0])
-    assert batches[0][0] == TurnStarted("one-model")
+    assert batches[0][0] == TurnStarted("one-model", "one")
     assert [_shown(batch) for batch in batches[:2]] == ["hel", "lo"]
     assert isinstance(batches[-1][-1], TurnCompleted)
     assert upstream.closed == 1
@@ -202,7 +204,13 @@ async def test_falls_back_to_equals_only() -> None:
     profiles = (_profile("one", 4, ("weak", "two")), _profile("weak", 3), _profile("two", 5))
     upstream = ScriptedUpstream(Unavailable("down"), [WHOLE])
     events = await _events(_lane(upstream, *profiles, retries=0)[0])
-    assert events[0] == TurnStarted("two-model")
+    assert events[0] == TurnStarted(
+        "two-model",
+        profile="two",
+        reason="fallback_upstream_unavailable",
+        attempts=2,
+        deviation="asked=one; answered=ocg-two; reason=fallback_upstream_unavailable",
+    )
     assert upstream.asked == ["one", "two"]
 
 

@@ -54,7 +54,7 @@ async def test_translated() -> None:
 async def test_untranslated() -> None:
     """A request that can be passed on is answered by frames."""
     events = await turn(ScriptedUpstream([WHOLE]), UNTRANSLATED)
-    assert events[0] == TurnStarted("one-model")
+    assert events[0] == TurnStarted("one-model", "one")
     frames = b"".join(event.frames for event in events if isinstance(event, Relayed))
     assert bytes_of(EVENTS[2:-1]) in frames
     assert isinstance(events[-1], TurnCompleted)

@@ -47,7 +47,7 @@ SCRIPTED: dict[str, UpstreamAnswer] = {
     "cut call": tool_call("shell", {"command": "ls"}, finish="length"),
     "unauthorized": error(401, f"Incorrect API key provided: {UPSTREAM_KEY}"),
     "broken": error(503, "overloaded"),
-    "limited": error(429, "slow down", retry_after="120"),
+    "limited": error(429, "slow down", retry_after="30"),
     "html": html(),
     "cut": cut(text("hello there", pieces=6), 700),
     "hangup": cut(text("hello there", pieces=6), 700, Hangup()),

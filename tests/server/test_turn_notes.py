@@ -169,6 +169,7 @@ def test_a_deviation_is_told(tmp_path: Path) -> None:
             assert ask(bridge, TURN).status == 200
             (line,) = records(bridge, 1)
     assert (line["deviation"], line["profile_asked"], line["upstream_model"]) == (True, "kimi", "spare-1")
+    assert (line["profile"], line["reason"], line["attempts"]) == ("spare", "fallback_upstream_unavailable", 2)
 
 
 @pytest.mark.parametrize("hostile", ["x\nreq_forged completed", "\x1b[2Jocg", "\u2028\u202eocg", "\ud800", "m" * 5000])

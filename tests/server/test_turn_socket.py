@@ -30,7 +30,7 @@ SCRIPTED: dict[str, Answer] = {
     "held": held(text("hello there", pieces=4), "rest", after=2),
     "left": held(text("hello there", pieces=4), "never", after=2),
     "call": tool_call("shell", {"command": "ls"}),
-    "limited": error(429, "slow down", retry_after="120"),
+    "limited": error(429, "slow down", retry_after="30"),
     "cut": cut(text("hello there", pieces=6), 700),
 }
 

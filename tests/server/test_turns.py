@@ -35,7 +35,8 @@ SCRIPTED: dict[str, Answer] = {
     "unauthorized": error(401, f"Incorrect API key provided: {UPSTREAM_KEY}"),
     "unknown": error(404, "no such model"),
     "broken": error(503, "overloaded"),
-    "limited": error(429, "slow down", retry_after="120"),
+    "limited": error(429, "slow down", retry_after="30"),
+    "spent": error(429, "slow down", retry_after="120"),
     "too long": error(400, "This model's maximum context length is 10 tokens", code="context_length_exceeded"),
     "html": html(),
     "json": json_though_asked_to_stream("plain"),
@@ -139,7 +140,7 @@ def test_failures_before_the_first_event(
 
 def test_a_long_retry_after_is_cut(bridge: BridgeProcess) -> None:
     """OpenCode would sit silent for as long as Retry-After says."""
-    assert _ask(bridge, "limited").headers["retry-after"] == "60"
+    assert _ask(bridge, "spent").headers["retry-after"] == "60"
 
 
 @pytest.mark.parametrize("what", ["cut", "hangup"])

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from codex_oss.errors import RateLimited
-from codex_oss.services.capacity import CapacityGate
+from codex_oss.services.capacity import CapacityGate, Slot
 
 
 class _Holder:
@@ -68,7 +68,8 @@ async def test_refusal_says_when_to_come_back() -> None:
             raise AssertionError("not reached")
     assert (caught.value.code, caught.value.retry_after_s) == ("capacity_exceeded", 5)
     assert caught.value.message == (
-        "All slots for 'm' are taken: no slot became free within 0.01 s. Please try again in 5s."
+        "All slots for 'm' are taken (1 of 1 under way for it, 1 of 1 in all): "
+        "none became free within 0.01 s, at place 1 in the queue. Please try again in 5s."
     )
     assert gate.waiting == 0
     await holder.end()
@@ -84,6 +85,37 @@ async def test_a_long_queue_is_refused_at_once() -> None:
         await gate.slot("m", 1).__aenter__()
     for holder in holders:
         await holder.end()
+
+
+async def test_a_waiter_knows_its_place() -> None:
+    """The place counts those that want the same model; the facts show everybody; what was waited is told."""
+    gate = CapacityGate(3)
+    holders = [_Holder(gate, "m"), _Holder(gate, "n"), _Holder(gate, "n")]
+    await holders[1].inside.wait()
+    slots: list[Slot] = []
+
+    async def wait() -> None:
+        async with gate.slot("m", 1) as slot:
+            slots.append(slot)
+
+    waits = [asyncio.create_task(wait()) for _ in range(2)]
+    await _settle()
+    assert gate.facts() == {"max_total": 3, "under_way": {"m": 1, "n": 1}, "waiting": ["n", "m", "m"]}
+    for holder in holders:
+        await holder.end()
+    await asyncio.gather(*waits)
+    assert [slot.place for slot in slots] == [1, 2]
+    assert all(slot.queued_s >= 0 for slot in slots)
+
+
+async def test_a_wait_fits_into_the_time_that_is_left() -> None:
+    """A turn with little time left does not wait for as long as the gate would let it."""
+    gate = CapacityGate(1)
+    holder = _Holder(gate, "m")
+    await holder.inside.wait()
+    with pytest.raises(RateLimited, match=r"within 0\.01 s"):
+        await gate.slot("m", 1, 0.01).__aenter__()
+    await holder.end()
 
 
 async def test_a_waiter_cancelled_at_its_grant_passes_it_on() -> None:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from codex_oss.contracts.profiles import ModelProfile
-from codex_oss.errors import RateLimited
+from codex_oss.errors import QuotaExhausted, RateLimited
 from codex_oss.services.upstream_errors import MAX_RETRY_AFTER_S, error_for_status, parse_retry_after
 
 PROFILE = ModelProfile("kimi", "ocg-kimi", "kimi-k2.6", "http://h:1/v1", key_env="MY_KEY")
@@ -36,7 +36,8 @@ TABLE = [
     ),
     (599, b"", "upstream_unavailable", True, "The upstream at h:1 failed (HTTP 599)."),
     (429, b"", "rate_limited", True, "The upstream at h:1 limits the rate of 'kimi-k2.6'."),
-    (429, b'{"error":{"code":"insufficient_quota"}}', "rate_limited", False, "The upstream at h:1 limits the rate"),
+    (429, b'{"error":{"code":"insufficient_quota"}}', "quota_exhausted", False, "The plan or quota for 'kimi-k2.6' at"),
+    (402, b"", "quota_exhausted", False, "The plan or quota for 'kimi-k2.6' at h:1 is used up (HTTP 402)."),
 ]
 
 
@@ -93,6 +94,23 @@ def test_retry_after_never_raises(value: str) -> None:
     """Any header value gives a bounded number or nothing."""
     seconds = parse_retry_after(value)
     assert seconds is None or 0 <= seconds <= MAX_RETRY_AFTER_S
+
+
+@pytest.mark.parametrize(
+    ("retry_after", "kind", "shown"),
+    [
+        ("60", RateLimited, "limits the rate"),
+        ("61", QuotaExhausted, "again in 61 s."),
+        ("3600", QuotaExhausted, "again in 60 min."),
+        ("86400", QuotaExhausted, "again in 24 h 0 min."),
+    ],
+)
+def test_a_long_limit_is_a_used_up_plan(retry_after: str, kind: type[RateLimited], shown: str) -> None:
+    """What nobody can wait out is another error, and says when it is over."""
+    error = error_for_status(429, b"", profile=PROFILE, place="h:1", retry_after=retry_after)
+    assert type(error) is kind
+    assert shown in error.message
+    assert error.retry_after_s == float(retry_after)
 
 
 def test_rate_limited_carries_its_delay() -> None:

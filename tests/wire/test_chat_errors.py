@@ -19,7 +19,9 @@ TABLE: list[tuple[Any, str]] = [
     ({"message": "prompt is too long: 9 tokens"}, "context_length_exceeded"),
     ({"code": 429, "message": "Slow down"}, "rate_limited"),
     ({"type": "rate_limit_error", "message": "Try again in 1.5s"}, "rate_limited"),
-    ({"code": "insufficient_quota", "message": "Check your plan and billing."}, "upstream_refused"),
+    ({"code": "insufficient_quota", "message": "Check your plan and billing."}, "quota_exhausted"),
+    ({"message": "You exceeded your current quota"}, "quota_exhausted"),
+    ({"message": "Quota of requests per minute"}, "rate_limited"),
     ({"code": 401, "message": "no"}, "upstream_unauthorized"),
     ({"code": 503, "message": "no"}, "upstream_unavailable"),
     ("The engine is overloaded", "upstream_unavailable"),
@@ -42,6 +44,12 @@ def test_the_reason_is_shown_short_and_without_keys() -> None:
     assert shown == "The model server reported an error: Incorrect API key provided: [key]. See docs."
     assert len(classify_chat_error({"message": "x" * 5000}).message) < MAX_MESSAGE_CHARS + 50
     assert classify_chat_error({}).message.endswith("it gave no reason.")
+
+
+def test_nothing_that_steers_a_terminal_is_shown() -> None:
+    """Escapes, bells and direction marks of an upstream do not reach the client, which prints them as they come."""
+    shown = classify_chat_error({"message": "bad \x1b[2J\x07\u202ename\x9b31m\u2028end"}).message
+    assert shown == "The model server reported an error: bad [2J name 31m end"
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,7 @@ ITEMS: list[dict[str, Any]] = [
         "call_id": "c2",
         "output": [{"type": "input_image", "image_url": "data:image/png;base64,AA", "detail": "low"}],
     },
-    {"type": "web_search_call", "id": "ws_1", "status": "completed"},
+    {"type": "item_of_the_future", "id": "x_1", "status": "completed"},
 ]
 GRAMMAR = {"type": "grammar", "syntax": "lark", "definition": "start: /x/"}
 TOOLS: list[dict[str, Any]] = [

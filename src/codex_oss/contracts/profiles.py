@@ -79,6 +79,9 @@ class ModelProfile(Struct, frozen=True):
     """Requests under way at once to this model."""
     fallbacks: tuple[str, ...] = ()
     """Names of profiles to try, in order, when this one is unavailable before the first event."""
+    approved_downgrades: tuple[str, ...] = ()
+    """Those of `fallbacks` that may answer although their `capability` is lower. Whoever writes a chain into
+    `fallback_map` approves it with that."""
     max_tool_budget: dict[str, int] = {}
     """Per tier: most tool calls a mission gets on this model."""
     max_seconds: dict[str, int] = {}
@@ -231,7 +234,7 @@ def _apply_maps(
             problems.append(ConfigProblem("configuration", f"fallback_map.{key}", f"unknown model {unknown[0]!r}"))
         else:
             names = tuple(found.name for found in targets if found is not None)
-            profiles[profile.name] = structs.replace(profile, fallbacks=names)
+            profiles[profile.name] = structs.replace(profile, fallbacks=names, approved_downgrades=names)
     for key, limit in model_concurrency.items():
         profile = find_profile(profiles, key)
         if profile is None:
@@ -247,10 +250,11 @@ def _check_names(profiles: Mapping[str, ModelProfile], problems: list[ConfigProb
             if owner.setdefault(alias, profile.name) != profile.name:
                 message = f"{alias!r} is already a name of profile {owner[alias]!r}"
                 problems.append(ConfigProblem("models", f"profiles.{profile.name}.alias", message))
-        for name in profile.fallbacks:
-            if name not in profiles:
-                message = f"unknown profile {name!r}"
-                problems.append(ConfigProblem("models", f"profiles.{profile.name}.fallbacks", message))
+        for key in ("fallbacks", "approved_downgrades"):
+            for name in getattr(profile, key):
+                if name not in profiles:
+                    message = f"unknown profile {name!r}"
+                    problems.append(ConfigProblem("models", f"profiles.{profile.name}.{key}", message))
 
 
 def _is_base_url(value: str) -> bool:

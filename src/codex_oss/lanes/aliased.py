@@ -11,25 +11,23 @@ from contextlib import aclosing
 
 from msgspec import structs
 
+from codex_oss.policy.deviation import is_deviation, word_deviation
 from codex_oss.wire.events import Lane, TurnEvent, TurnStarted, batches_of
 from codex_oss.wire.items import TurnRequest
 
-UNSAID = TurnStarted().reason
-"""What a lane says when it has nothing to explain."""
 
-
-def aliased(lane: Lane, reason: str) -> Lane:
-    """*lane*, whose `TurnStarted` carries *reason*."""
+def aliased(lane: Lane, reason: str, answered: str) -> Lane:
+    """*lane*, whose `TurnStarted` carries *reason* and its words. answered: the alias of the profile behind it."""
 
     async def answer(request: TurnRequest) -> AsyncIterator[Sequence[TurnEvent]]:
         async with aclosing(batches_of(lane, request)) as batches:
             async for batch in batches:
-                yield [_explained(event, reason) for event in batch]
+                yield [_explained(event, request.model, reason, answered) for event in batch]
 
     return answer
 
 
-def _explained(event: TurnEvent, reason: str) -> TurnEvent:
-    if isinstance(event, TurnStarted) and event.reason == UNSAID:
-        return structs.replace(event, reason=reason)
+def _explained(event: TurnEvent, asked: str, reason: str, answered: str) -> TurnEvent:
+    if isinstance(event, TurnStarted) and not is_deviation(event.reason):
+        return structs.replace(event, reason=reason, deviation=word_deviation(asked, answered, reason))
     return event

@@ -3,8 +3,10 @@
 Counterpart: `lanes.oss` performs it. Rules that hold here:
 
 1. Once one event went out, nothing is tried again: a client would see the text twice.
-2. A downgrade is never chosen: `may_replace` admits a fallback of the same or a higher capability only.
+2. A downgrade is chosen only where the user approved it: `may_replace` admits a fallback of the same or a higher
+   capability, or one that the profile's `approved_downgrades` names.
 3. `Retry-After` is honoured up to `max_retry_after_s`; a longer one is passed on to the client instead of waited for.
+4. What the client itself repeats is not repeated here again (`repeat`): Codex tries a failed turn up to 30 times.
 """
 
 from __future__ import annotations
@@ -46,27 +48,36 @@ NextAttempt = TryAgain | TryFallback | GiveUp
 
 
 def next_attempt(
-    error: UpstreamError, *, attempt: int, events_sent: int, remaining_s: float, policy: RetryPolicy
+    error: UpstreamError,
+    *,
+    attempt: int,
+    events_sent: int,
+    remaining_s: float,
+    policy: RetryPolicy,
+    repeat: bool = False,
 ) -> NextAttempt:
     """Choose what follows a failed attempt.
 
     attempt: 1 for the first one on this model. events_sent: events that already went to the client.
     remaining_s: what is left of the turn's total time; a wait that does not fit is not begun.
+    repeat: the client repeats a turn that failed a moment ago.
     """
     if events_sent:
         return GiveUp()
     if not error.retryable:
-        # Unreachable is final for this server, but another model may live elsewhere.
-        return TryFallback() if isinstance(error, Unavailable) else GiveUp()
+        # Unreachable and used up are final for this server, but another model may live elsewhere.
+        elsewhere = isinstance(error, Unavailable) or error.code == "quota_exhausted"
+        return TryFallback() if elsewhere else GiveUp()
     delay_s = _delay_s(error, attempt, policy)
-    if attempt > policy.max_retries or delay_s is None or delay_s >= remaining_s:
+    if attempt > (0 if repeat else policy.max_retries) or delay_s is None or delay_s >= remaining_s:
         return TryFallback()
     return TryAgain(delay_s)
 
 
 def may_replace(profile: ModelProfile, fallback: ModelProfile) -> bool:
-    """Say whether *fallback* may silently answer for *profile*: never a weaker capability."""
-    return fallback.name != profile.name and fallback.capability >= profile.capability
+    """Say whether *fallback* may answer for *profile*: never a weaker capability that nobody approved."""
+    approved = fallback.capability >= profile.capability or fallback.name in profile.approved_downgrades
+    return fallback.name != profile.name and approved
 
 
 def _delay_s(error: UpstreamError, attempt: int, policy: RetryPolicy) -> float | None:

@@ -45,7 +45,7 @@ from codex_oss.server.access import Access
 from codex_oss.server.background import BackgroundTurns
 from codex_oss.server.chat_completions import ChatCompletions
 from codex_oss.server.compaction import Compactions
-from codex_oss.server.errors import error_response, internal, json_response
+from codex_oss.server.errors import client_of, error_response, internal, json_response
 from codex_oss.server.gpt_relay import GptRelay
 from codex_oss.server.mcp_endpoint import McpEndpoint
 from codex_oss.server.metrics import Metrics
@@ -195,6 +195,8 @@ class Application:
             "in_flight": len(self._turns),
             "waiting": bridge.gate.waiting,
             "slots": {"total": bridge.gate.max_total, "taken": bridge.gate.under_way},
+            "capacity": bridge.gate.facts(),
+            "circuits": bridge.breakers.facts(time.monotonic()),
             "state_db": msgspec.to_builtins(bridge.responses.facts),
             "request_log": msgspec.to_builtins(bridge.requests.facts),
             "prompt_cache": self._desk.notes.cache_summary(),
@@ -216,6 +218,11 @@ class Application:
             stored_bytes=stored.bytes,
             cache=self._desk.notes.monitor.facts,
             request_log=self._bridge.requests.facts,
+            circuits={
+                name: fact["state"] == "open"
+                for name, fact in self._bridge.breakers.facts(time.monotonic()).items()
+                if name in self._bridge.profiles
+            },
             version=self._identity.version,
             source_hash=self._identity.source_hash,
         )
@@ -233,8 +240,12 @@ class Application:
 def _untranslated(
     accepted: AcceptedTurn, obj: dict[str, Any], history: list[RawItem] | None
 ) -> tuple[AcceptedTurn, RelayEncoder | None]:
-    """A turn whose model speaks Responses, with the client's own body and the encoder that passes its answer on."""
-    if accepted.route.lane != "oss" or accepted.route.profile.api != "responses":
+    """A turn whose model speaks Responses, with the client's own body and the encoder that passes its answer on.
+
+    One in the background is translated: what is kept of it must be streamed again later.
+    """
+    of_another_lane = accepted.route.lane != "oss" or accepted.request.compacts or accepted.request.background
+    if of_another_lane or accepted.route.profile.api != "responses":
         return accepted, None
     whole = {**obj, "input": turn_items(obj, history or ())}
     request = msgspec.structs.replace(accepted.request, untranslated=whole)
@@ -251,9 +262,9 @@ async def _http_error(http: Request, error: Exception) -> Response:
     return response
 
 
-async def _bridge_error(_: Request, error: Exception) -> Response:
+async def _bridge_error(http: Request, error: Exception) -> Response:
     assert isinstance(error, BridgeError)
-    return error_response(internal(error) if error.code == "internal" else error)
+    return error_response(internal(error) if error.code == "internal" else error, client=client_of(http.scope))
 
 
 async def _unexpected(_: Request, error: Exception) -> Response:

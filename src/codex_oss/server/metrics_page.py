@@ -37,8 +37,8 @@ class Gauges(Struct, frozen=True):
     request_log: RequestLogFacts
     version: str
     source_hash: str
-    more: Mapping[str, tuple[str, str, Mapping[str, float]]] = {}
-    """Further gauges of one label: name to (help, label, value by word of the label)."""
+    circuits: Mapping[str, bool] = {}
+    """Profiles with failures in a row to whether their circuit is open."""
 
 
 def render_metrics(counted: Metrics, gauges: Gauges) -> bytes:
@@ -133,11 +133,10 @@ def _gauges(now: Gauges) -> Iterator[Metric]:
     )
     for name, words, value in rows:
         yield GaugeMetricFamily(name, words, value)
-    for name, (words, label, values) in now.more.items():
-        metric = GaugeMetricFamily(name, words, labels=(label,))
-        for word, number in values.items():
-            metric.add_metric((word,), number)
-        yield metric
+    circuits = GaugeMetricFamily("codex_oss_circuit_open", "1: its server is left alone.", labels=("profile",))
+    for profile, is_open in now.circuits.items():
+        circuits.add_metric((profile,), is_open)
+    yield circuits
     yield CounterMetricFamily("codex_oss_request_log_lines", "Lines of the request log.", facts.written)
     yield CounterMetricFamily("codex_oss_request_log_dropped", "Lines that were not written.", facts.dropped)
     told = {"version": now.version, "source_hash": now.source_hash}

@@ -26,6 +26,7 @@ from starlette.requests import HTTPConnection
 
 from codex_oss.errors import BridgeError
 from codex_oss.policy.cache_monitor import CAUSES, CacheMonitor, Identity, Turn
+from codex_oss.policy.deviation import is_deviation
 from codex_oss.policy.exposure import Redactor
 from codex_oss.policy.printable import INVISIBLE
 from codex_oss.policy.prompt_prefix import prefix_of
@@ -52,8 +53,6 @@ MAX_SEEN_CHARS: Final = 1000
 """Of a client's text; what is behind is not even looked at."""
 MAX_TOOLS: Final = 16
 MAX_TOLD_WARNINGS: Final = 5
-AS_ASKED: Final = ("initial_attempt", "retry_same_model")
-"""Reasons of a turn that was answered by the one that was asked for."""
 
 
 class Arrival(Struct):
@@ -189,10 +188,10 @@ def arrival_of(http: HTTPConnection, surface: str) -> Arrival:
 def _answered(route: Route, started: TurnStarted | None) -> tuple[str, bool]:
     """The profile that answered (empty when unknown), and whether that is another one than was asked for."""
     if started is None or route.lane != "oss":
-        return (started.profile if started else ""), started is not None and started.reason not in AS_ASKED
+        return (started.profile if started else ""), started is not None and is_deviation(started.reason)
     same = started.upstream_model == route.profile.model
     answered = started.profile or (route.profile.name if same else "")
-    return answered, started.reason not in AS_ASKED or answered != route.profile.name
+    return answered, is_deviation(started.reason) or answered != route.profile.name
 
 
 def _cleaned(redactor: Redactor, text: str) -> str:

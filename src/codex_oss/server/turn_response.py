@@ -32,7 +32,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from codex_oss.errors import BridgeError, fault_of
-from codex_oss.server.errors import error_response, internal
+from codex_oss.server.errors import client_of, error_response, internal
 from codex_oss.server.turn_desk import AcceptedTurn, Outcome, TurnEnd
 from codex_oss.wire.events import TurnCompleted, TurnEvent, TurnFailed, TurnIncomplete, TurnStarted, Usage, batches_of
 from codex_oss.wire.responses_stream import ResponseEncoder
@@ -48,6 +48,7 @@ SSE_HEADERS: Final = (
     (b"cache-control", b"no-cache"),
     (b"x-accel-buffering", b"no"),
 )
+ROUTE_HEADER: Final = "x-codex-oss-route"
 TIDY_S: Final = 1.0
 SHUTDOWN: Final = BridgeError("The bridge is shutting down.", hint="Start it again.", code="upstream_unavailable")
 
@@ -263,7 +264,7 @@ class TurnResponse:
             self._begin()
             body = msgspec.json.encode(self._encoder.response())
             self._bytes_out = len(body)
-            await Response(body, media_type="application/json")(scope, receive, send)
+            await Response(body, headers=self._route_header(), media_type="application/json")(scope, receive, send)
 
     async def _keep_response(self) -> None:
         if self.keep is not None:
@@ -271,14 +272,20 @@ class TurnResponse:
 
     async def _refuse(self, error: BridgeError, scope: Scope, receive: Receive, send: Send) -> None:
         self._begun, self._refused = True, error
-        await error_response(error)(scope, receive, send)
+        await error_response(error, client=client_of(scope))(scope, receive, send)
 
     async def _write(self, send: Send, frames: bytes, *, last: bool = False) -> None:
         if self._first_batch_s is None:
             self._begin()
-            await send({"type": "http.response.start", "status": 200, "headers": list(SSE_HEADERS)})
+            headers = [*SSE_HEADERS, *((name.encode(), value.encode()) for name, value in self._route_header().items())]
+            await send({"type": "http.response.start", "status": 200, "headers": headers})
         self._bytes_out += len(frames)
         await send({"type": "http.response.body", "body": frames, "more_body": not last})
+
+    def _route_header(self) -> dict[str, str]:
+        """What the head says when somebody else answers than was asked for."""
+        told = self._started.deviation if self._started is not None else ""
+        return {ROUTE_HEADER: told} if told else {}
 
     def _begin(self) -> None:
         self._begun = True

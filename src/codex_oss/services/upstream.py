@@ -18,7 +18,7 @@ import asyncio
 import contextlib
 import importlib
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
@@ -42,6 +42,10 @@ class Deadlines:
     first_byte_s: float = 30.0
     idle_s: float = 30.0
     total_s: float = 900.0
+
+    def within(self, total_s: float | None) -> Deadlines:
+        """These deadlines, for a request that has only *total_s* left."""
+        return self if total_s is None or total_s >= self.total_s else replace(self, total_s=max(total_s, 0.0))
 
 
 class UpstreamAnswer:
@@ -112,18 +116,27 @@ class UpstreamClient:
 
     @contextlib.asynccontextmanager
     async def post(
-        self, profile: ModelProfile, body: bytes, *, stream: bool, path: str = "/chat/completions"
+        self,
+        profile: ModelProfile,
+        body: bytes,
+        *,
+        stream: bool,
+        path: str = "/chat/completions",
+        total_s: float | None = None,
     ) -> AsyncIterator[UpstreamAnswer]:
         """Send *body* to *path* below the base URL of *profile* and yield its 200 answer.
 
+
+        total_s: what is left of the turn's time; a shorter deadline of this client stands.
         Raises UpstreamRefused `upstream_key_missing` before anything is sent when the key is unset; Unavailable,
         RateLimited, UpstreamRefused, ContextWindowExceeded or UpstreamProtocolError for any other failure.
         """
         headers = self._headers(profile, stream=stream)
         await self.start()
         assert self._session is not None
-        watch = Watch(self._deadlines)
-        response = await self._send(profile, f"{profile.base_url}{path}", body, headers)
+        deadlines = self._deadlines.within(total_s)
+        watch = Watch(deadlines)
+        response = await self._send(profile, f"{profile.base_url}{path}", body, headers, deadlines)
         try:
             watch.guard(response)
             if response.status != 200:
@@ -172,12 +185,12 @@ class UpstreamClient:
         return key
 
     async def _send(
-        self, profile: ModelProfile, url: str, body: bytes, headers: Mapping[str, str]
+        self, profile: ModelProfile, url: str, body: bytes, headers: Mapping[str, str], deadlines: Deadlines
     ) -> aiohttp.ClientResponse:
         assert self._session is not None
         place = place_of(profile.base_url)
         try:
-            async with asyncio.timeout(self._deadlines.first_byte_s):
+            async with asyncio.timeout(min(deadlines.first_byte_s, deadlines.total_s)):
                 return await self._session.post(
                     url, data=body, headers=headers, allow_redirects=False, proxy=proxy_for(url)
                 )

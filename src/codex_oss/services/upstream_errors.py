@@ -5,23 +5,32 @@ Counterpart: `services.upstream` meets the refusal. Rules that hold here:
 1. 401 and 403 name the *variable* of the upstream key, so that nobody takes them for the local key.
 2. Of an upstream body at most one short, printable line is quoted, with everything key-like taken out
    (`wire.chat_errors` reads it, as it reads errors inside a stream).
-3. A longer `Retry-After` than `MAX_RETRY_AFTER_S` is cut: OpenCode would sit silent for as long as it says.
+3. A rate limit for longer than `LONG_LIMIT_S`, and a spent quota, is `quota_exhausted`: nobody waits that out.
 Source: responses-protocol "Error map"; `tests/services/test_upstream_errors.py` has the table.
 """
 
 from __future__ import annotations
 
 import email.utils
+import math
 import re
 import time
 from typing import Final
 
 from codex_oss.contracts.profiles import ModelProfile
-from codex_oss.errors import ContextWindowExceeded, RateLimited, Unavailable, UpstreamError, UpstreamRefused
+from codex_oss.errors import (
+    ContextWindowExceeded,
+    QuotaExhausted,
+    RateLimited,
+    Unavailable,
+    UpstreamError,
+    UpstreamRefused,
+)
 from codex_oss.wire.chat_errors import decode_chat_error
 from codex_oss.wire.events import TurnFailed
 
-MAX_RETRY_AFTER_S: Final = 3600.0
+MAX_RETRY_AFTER_S: Final = 31 * 86_400.0
+LONG_LIMIT_S: Final = 60.0
 RETRYABLE_STATUS: Final = frozenset({408, 409, 425, 500, 502, 503, 504, 529})
 
 
@@ -45,13 +54,8 @@ def error_for_status(
             hint=f"Check `model` and `base_url` of profile {profile.name!r}; base_url usually ends in /v1.",
             code="model_not_found",
         )
-    if status == 429:
-        limited = RateLimited(
-            f"The upstream at {place} limits the rate of {profile.model!r}.{quote}",
-            retry_after_s=parse_retry_after(retry_after),
-        )
-        limited.retryable = code != "upstream_refused"  # a spent quota does not come back by asking again
-        return limited
+    if status in (402, 429):
+        return _limited(status, code, quote, profile, place, parse_retry_after(retry_after))
     if status in RETRYABLE_STATUS or status >= 500:
         return Unavailable(f"The upstream at {place} failed (HTTP {status}).{quote}")
     if 300 <= status < 400:
@@ -87,6 +91,28 @@ def _reported(body: bytes, secret: str) -> TurnFailed | None:
     said = decode_chat_error(text)
     # A message may end on a terminal: nothing that steers one passes.
     return TurnFailed(said.code, "".join(char if char.isprintable() else " " for char in said.message))
+
+
+def _limited(
+    status: int, code: str, quote: str, profile: ModelProfile, place: str, wait_s: float | None
+) -> RateLimited:
+    if status == 429 and code != "quota_exhausted" and (wait_s or 0.0) <= LONG_LIMIT_S:
+        message = f"The upstream at {place} limits the rate of {profile.model!r}.{quote}"
+        return RateLimited(message, retry_after_s=wait_s)
+    when = "" if wait_s is None else f" It takes requests again in {_spoken(wait_s)}."
+    return QuotaExhausted(
+        f"The plan or quota for {profile.model!r} at {place} is used up (HTTP {status}).{when}{quote}",
+        hint="Wait, choose another model, or look at your plan there.",
+        retry_after_s=wait_s,
+    )
+
+
+def _spoken(seconds: float) -> str:
+    """A time for a person: `45 s`, `12 min`, `3 h 20 min`."""
+    minutes = math.ceil(seconds / 60)
+    if seconds < 120:
+        return f"{math.ceil(seconds)} s"
+    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min"
 
 
 def _unauthorised(status: int, profile: ModelProfile, place: str) -> UpstreamRefused:

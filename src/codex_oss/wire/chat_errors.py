@@ -5,7 +5,8 @@ Counterparts: `wire.chat_stream` for errors inside a stream, `services.upstream`
 Rules that hold here:
 
 1. Vendors agree on no code, so the words decide too; the first row of `_SIGNS` that fits wins.
-2. The message is cut short and key-like words are taken out: some servers repeat the key that they refuse.
+2. The message is cut short, and key-like words and whatever steers a terminal are taken out: some servers repeat the
+   key that they refuse, and clients print messages as they come.
 """
 
 from __future__ import annotations
@@ -27,7 +28,14 @@ _SIGNS: Final[tuple[tuple[str, re.Pattern[str]], ...]] = (
             re.IGNORECASE,
         ),
     ),
-    ("upstream_refused", re.compile(r"insufficient[ _](quota|credit|balance)|billing", re.IGNORECASE)),
+    (
+        "quota_exhausted",
+        re.compile(
+            r"insufficient[ _](quota|credit|balance)|billing|usage[ _]limit|quota (was |has been |is )?exceeded"
+            r"|exceeded your (current )?quota",
+            re.IGNORECASE,
+        ),
+    ),
     ("rate_limited", re.compile(r"\b429\b|rate[ _-]?limit|too[ _]many[ _]requests|quota", re.IGNORECASE)),
     (
         "upstream_unauthorized",
@@ -69,7 +77,8 @@ def decode_chat_error(body: bytes) -> TurnFailed:
 
 
 def _shown(text: str) -> str:
-    line = " ".join(_KEY_LIKE.sub("[key]", clean_text(text)).split())
+    visible = "".join(char if char.isprintable() else " " for char in clean_text(text))
+    line = " ".join(_KEY_LIKE.sub("[key]", visible).split())
     if not line:
         return "it gave no reason."
     return line if len(line) <= MAX_MESSAGE_CHARS else line[: MAX_MESSAGE_CHARS - 1] + "…"

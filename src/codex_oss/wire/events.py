@@ -98,6 +98,8 @@ class TurnStarted(Struct, frozen=True, gc=False):
     """Requests that were made for it, the answered one included."""
     queued_s: float = 0.0
     """What it waited for a free slot."""
+    deviation: str = ""
+    """What a client is told when somebody else answers than was asked for (`policy.deviation`); empty when not."""
 
 
 class ItemStarted(Struct, frozen=True, gc=False):

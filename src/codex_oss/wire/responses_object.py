@@ -22,6 +22,11 @@ from codex_oss.wire.items import TurnRequest
 
 _ENCODER: Final = msgspec.json.Encoder()
 
+ROUTE_KEY: Final = "codex_oss_route"
+"""Key of the response's `metadata` under which a deviation from the asked model is told; reserved for that."""
+MAX_METADATA: Final = 16
+"""Pairs that `metadata` may hold (Responses API)."""
+
 
 class ResponseObject:
     """Builds the response object of one turn."""
@@ -29,6 +34,16 @@ class ResponseObject:
     def __init__(self, request: TurnRequest) -> None:
         self._constant = _constant_fields(request)
         self._constant_json: bytes | None = None
+
+    def tell_deviation(self, words: str) -> None:
+        """Put *words* into the metadata, unless they are empty or the client filled it to the brim itself.
+
+        Before the first `encoded` only.
+        """
+        metadata = {key: value for key, value in self._constant["metadata"].items() if key != ROUTE_KEY}
+        if words and len(metadata) < MAX_METADATA:
+            metadata[ROUTE_KEY] = words
+        self._constant["metadata"] = metadata
 
     def value(self, changing: dict[str, Any]) -> dict[str, Any]:
         """Return the whole object; *changing* comes from `changing_fields`."""

@@ -79,6 +79,7 @@ def decode_turn(
     check_fields(obj)
     model = required_text_at(obj, "model", "")
     read = decode_input(turn_items(obj, history or ()))
+    effort, text_format = decode_settings(obj, read.updates)
     instructions = text_at(obj, "instructions", "")
     if not read.items and (read.compacts or not instructions):
         raise invalid("input", "is required and must not be empty")
@@ -86,7 +87,6 @@ def decode_turn(
     if background and not store:
         raise invalid("background", "needs `store`: its answer could not be looked at later", "Leave `store` out.")
     tools, dropped = decode_tools(obj, read.declarations)
-    effort, text_format = decode_settings(obj, read.updates)
     return TurnRequest(
         response_id=response_id,
         model=model,
@@ -109,7 +109,7 @@ def decode_turn(
         previous_response_id=optional_text_at(obj, "previous_response_id", ""),
         prompt_cache_key=optional_text_at(obj, "prompt_cache_key", ""),
         **identity_fields(headers),
-        echo=_echo(obj),
+        echo=_echo(_updated(obj, read.updates)),
     )
 
 
@@ -140,6 +140,15 @@ def turn_items(obj: dict[str, Any], history: Sequence[dict[str, Any]]) -> Any:
     if isinstance(new, str):
         new = [{"type": "message", "role": "user", "content": new}]
     return [*history, *(new or [])] if isinstance(new, list) or new is None else new
+
+
+def _updated(obj: dict[str, Any], updates: list[tuple[dict[str, Any], str]]) -> dict[str, Any]:
+    """The request with the settings that its conversation changed, as the response object shows them."""
+    for update, _ in updates:
+        for key, member in (("reasoning", "effort"), ("text", "format")):
+            if isinstance(changed := update.get(key), dict):
+                obj = {**obj, key: {**(obj.get(key) or {}), member: changed.get(member)}}
+    return obj
 
 
 def previous_not_found(response_id: str, hint: str = "") -> InvalidRequest:

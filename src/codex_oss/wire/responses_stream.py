@@ -58,6 +58,7 @@ from codex_oss.wire.responses_output import OutputItem, open_item
 
 ERROR_TYPE: Final = {
     "rate_limit_exceeded": "too_many_requests",
+    "insufficient_quota": "too_many_requests",
     "context_length_exceeded": "invalid_request",
     "invalid_prompt": "invalid_request",
 }
@@ -166,6 +167,7 @@ class ResponseEncoder:
             case TurnStarted():
                 if self._started:
                     raise LocalProtocolError("A turn started twice.")
+                self._object.tell_deviation(event.deviation)
                 self._start()
             case LimitsReported():
                 pass

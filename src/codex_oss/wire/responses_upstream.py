@@ -279,7 +279,7 @@ class ResponsesDecoder:
         self._start("", out)
         item.index = self._shown
         self._shown += 1
-        self._answered = self._answered or item.kind in _CALLS
+        self._answered = self._answered or item.kind in _CALLS or item.kind == "tool_search_call"
         out.append(ItemStarted(item.index, start))
 
     def _start_of(self, item: _Item, raw: dict[str, Any]) -> ItemStart | None:
@@ -291,6 +291,8 @@ class ResponsesDecoder:
                 return None if self._hide_reasoning else ReasoningStart()
             case "function_call" | "custom_tool_call" if (name := text_of(raw, "name")) and item.index is None:
                 return self._call_start(item, raw, name)
+            case "tool_search_call" if isinstance(arguments := raw.get("arguments"), dict) and _is_for_client(raw):
+                return ToolSearchStart(self._names.take_call_id(text_of(raw, "call_id")), arguments)
         return None
 
     def _call_start(self, item: _Item, raw: dict[str, Any], name: str) -> FunctionCallStart | CustomCallStart:
@@ -346,7 +348,7 @@ class ResponsesDecoder:
         """Take an item as its upstream says that it is, and close it."""
         if item.done:
             return
-        if item.index is None and item.kind in _CALLS:
+        if item.index is None and item.kind in (*_CALLS, "tool_search_call"):
             self._show(item, raw, out)
             held, item.pieces = "".join(item.pieces), []
             self._grow_if(item, held, out)
@@ -426,6 +428,11 @@ class ResponsesDecoder:
             output_tokens=-(-self._chars // BYTES_PER_TOKEN),
             estimated=True,
         )
+
+
+def _is_for_client(raw: dict[str, Any]) -> bool:
+    """Whether a search for tools is the client's to run; one that the server ran has no word here."""
+    return bool(raw.get("execution", "client") == "client")
 
 
 def _text_of_item(raw: dict[str, Any]) -> str:
