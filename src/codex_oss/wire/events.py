@@ -10,14 +10,15 @@ Rules that hold here:
 
 1. `index` numbers the items of a turn from 0 and equals the place in the final `output`.
 2. A lane may stop anywhere; the encoder closes what is open and ends the stream with one terminal event.
-3. A batch is what one upstream read produced, and becomes one write to the client.
+3. A batch is what one upstream read produced, and becomes one write to the client. Adjacent deltas of one item in it
+   are one delta (`joined`; decision 0020).
 4. A lane raises `BridgeError` only before its first event; afterwards a failure is `TurnFailed`.
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
-from typing import Literal, cast
+from typing import Final, Literal, cast
 
 from msgspec import Struct
 
@@ -160,8 +161,39 @@ TurnEvent = (
     | TurnFailed
 )
 
+DELTAS: Final = (TextDelta, ReasoningDelta, ArgumentsDelta)
+"""What a turn mostly consists of."""
+
 Lane = Callable[[TurnRequest], AsyncIterator[Sequence[TurnEvent]]]
 """A lane answers one turn. It is closed (`aclose`) when the client leaves, and must then free its upstream."""
+
+
+def joined(events: list[TurnEvent]) -> list[TurnEvent]:
+    """The same batch with each run of adjacent deltas of one item as one delta; no other event is touched."""
+    if len(events) < 2:
+        return events
+    out: list[TurnEvent] = []
+    texts: list[str] = []
+    last: TurnEvent | None = None
+    for event in events:
+        if isinstance(event, DELTAS) and type(event) is type(last) and event.index == cast("TextDelta", last).index:
+            if not texts:
+                texts.append(cast("TextDelta", last).text)
+            texts.append(event.text)
+            continue
+        if texts:
+            out[-1] = _whole_delta(last, texts)
+            texts = []
+        out.append(event)
+        last = event
+    if texts:
+        out[-1] = _whole_delta(last, texts)
+    return out
+
+
+def _whole_delta(first: TurnEvent | None, texts: list[str]) -> TurnEvent:
+    assert isinstance(first, DELTAS)
+    return type(first)(first.index, "".join(texts))
 
 
 def batches_of(lane: Lane, request: TurnRequest) -> AsyncGenerator[Sequence[TurnEvent], None]:
