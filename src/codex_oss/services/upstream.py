@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -151,7 +152,7 @@ class UpstreamClient:
     async def _send(self, profile: ModelProfile, body: bytes, headers: Mapping[str, str]) -> Connection:
         url = f"{profile.base_url}/chat/completions"
         place = _place(profile.base_url)
-        proxy = _proxy_for(url)
+        proxy = _proxy_for(profile.base_url)
         way = f" through the proxy at {_place(proxy)}" if proxy else ""
         try:
             async with asyncio.timeout(self._deadlines.first_byte_s):
@@ -248,15 +249,15 @@ def _place(base_url: str) -> str:
     return f"{parts.hostname}:{parts.port or (443 if parts.scheme == 'https' else 80)}"
 
 
-def _proxy_for(url: str) -> str:
-    """The proxy that the environment names for *url*, or empty; loopback always goes direct."""
+@functools.lru_cache(maxsize=64)
+def _proxy_for(base_url: str) -> str:
+    """The proxy that the environment names for *base_url*, or empty; loopback always goes direct. Looked up once."""
+    parts = urlsplit(base_url)
+    if parts.hostname in LOOPBACK:
+        return ""
     from urllib.request import getproxies, proxy_bypass
 
-    parts = urlsplit(url)
-    proxies = getproxies()
-    if parts.hostname in LOOPBACK or not proxies or proxy_bypass(parts.hostname or ""):
-        return ""
-    return proxies.get(parts.scheme, "")
+    return "" if proxy_bypass(parts.hostname or "") else getproxies().get(parts.scheme, "")
 
 
 def _final(message: str, hint: str) -> Unavailable:

@@ -165,7 +165,7 @@ class ChatDecoder:
         while frames and not self._ended:
             found = self._cut_run(frames) if runs < MAX_RUNS else None
             if found is not None:
-                runs += 1
+                block, runs = FIRST_BLOCK, runs + 1
                 delta, frames = found
                 self._take_delta(delta, out)
                 continue
