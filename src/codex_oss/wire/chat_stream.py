@@ -59,7 +59,7 @@ LARGE_READ_BYTES: Final = 4096
 """From here on a read is searched for runs: at a person's pace no read is that large."""
 MAX_LESSONS: Final = 24
 """Chunks of one answer that are looked at to learn a pattern; an upstream whose chunks all differ costs no more."""
-FIRST_BLOCK: Final = 8
+FIRST_BLOCK: Final = 4
 """Chunks decoded one by one before a run is looked for again; doubles each time."""
 MAX_RUNS: Final = 16
 """Runs looked for in one read: each search passes over all of it, and short ones would make that quadratic."""

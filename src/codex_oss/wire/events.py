@@ -173,27 +173,28 @@ def joined(events: list[TurnEvent]) -> list[TurnEvent]:
     if len(events) < 2:
         return events
     out: list[TurnEvent] = []
-    texts: list[str] = []
-    last: TurnEvent | None = None
+    run: list[str] = []
+    kind, index = None, -1
     for event in events:
-        if isinstance(event, DELTAS) and type(event) is type(last) and event.index == cast("TextDelta", last).index:
-            if not texts:
-                texts.append(cast("TextDelta", last).text)
-            texts.append(event.text)
+        if not isinstance(event, DELTAS):
+            kind = None
+        elif type(event) is kind and event.index == index:
+            run.append(event.text)
             continue
-        if texts:
-            out[-1] = _whole_delta(last, texts)
-            texts = []
+        else:
+            kind, index = type(event), event.index
+        if len(run) > 1:
+            out[-1] = _longer(out[-1], run)
+        run = [event.text] if isinstance(event, DELTAS) else []
         out.append(event)
-        last = event
-    if texts:
-        out[-1] = _whole_delta(last, texts)
+    if len(run) > 1:
+        out[-1] = _longer(out[-1], run)
     return out
 
 
-def _whole_delta(first: TurnEvent | None, texts: list[str]) -> TurnEvent:
-    assert isinstance(first, DELTAS)
-    return type(first)(first.index, "".join(texts))
+def _longer(delta: TurnEvent, texts: list[str]) -> TurnEvent:
+    assert isinstance(delta, DELTAS)
+    return type(delta)(delta.index, "".join(texts))
 
 
 def batches_of(lane: Lane, request: TurnRequest) -> AsyncGenerator[Sequence[TurnEvent], None]:
