@@ -102,6 +102,7 @@ class UpstreamClient:
         headers = self._headers(profile, stream=stream)
         watch = _Watch(self._deadlines)
         connection = await self._send(profile, body, headers)
+        del body  # sent: an open stream does not hold its request
         try:
             watch.guard(connection)
             if connection.status != 200:
