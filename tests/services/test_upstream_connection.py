@@ -7,15 +7,19 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import shutil
+import ssl
+import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from codex_oss.services.upstream_connection import MAX_BARREN_BYTES, MAX_BUFFERED_BYTES, Connection, ConnectionBroken
-from codex_oss.services.upstream_pool import CannotConnect, ConnectionPool
+from codex_oss.services.upstream_pool import CannotConnect, ConnectionPool, TlsFailed
 
 BODY = "one two ä three".encode()
 CHUNKED = (
@@ -362,3 +366,51 @@ async def test_a_proxy_that_refuses_the_tunnel() -> None:
                 "https://models.invalid/v1", {"Authorization": "Bearer k"}, b"{}", proxy=url.removesuffix("/v1")
             )
         assert seen == [b"CONNECT models.invalid:443 HTTP/1.1\r\nHost: models.invalid:443\r\n\r\n"]
+
+
+def make_certificate(folder: Path) -> tuple[Path, ssl.SSLContext]:
+    """A certificate of `localhost` that nobody trusts yet, and a server's settings with it."""
+    key, certificate = folder / "key", folder / "certificate"
+    make = f"openssl req -x509 -newkey rsa:2048 -nodes -keyout {key} -out {certificate} -days 2 -subj /CN=localhost"
+    subprocess.run([*make.split(), "-addext", "subjectAltName=DNS:localhost"], check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    return certificate, context
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the certificate")
+@pytest.mark.parametrize("tunnelled", [False, True])
+async def test_tls_is_verified_also_through_a_tunnel(
+    tunnelled: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An unknown certificate is refused; a trusted one serves two requests on one connection, proxy or not."""
+    certificate, context = make_certificate(tmp_path)
+    asked: list[bytes] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, _: int) -> None:
+        assert isinstance(reader, Recording)
+        if tunnelled:
+            asked.append(await reader.inner.readuntil(b"\r\n\r\n"))
+            writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
+        await writer.start_tls(context)
+        while True:
+            await reader.request()
+            writer.write(CHUNKED)
+
+    async with server(serve) as (url, heads, pool):
+        port = url.removesuffix("/v1").rpartition(":")[2]
+        proxy = f"http://127.0.0.1:{port}" if tunnelled else ""
+        target = f"https://localhost:{port}/v1"
+        with pytest.raises(TlsFailed):
+            await pool.post(target, {"Authorization": "Bearer k"}, b"{}", proxy=proxy)
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+        trusting = ConnectionPool()
+        for _ in range(2):
+            connection = await trusting.post(target, {"Authorization": "Bearer k"}, b"{}", proxy=proxy)
+            assert await rest_of(connection) == BODY
+            trusting.release(connection)
+        trusting.close()
+        await asyncio.sleep(0)
+    assert len(heads) == 2
+    assert all(b"Bearer" not in head for head in asked)
+    assert len(asked) == (2 if tunnelled else 0)
