@@ -87,3 +87,32 @@ def test_a_project_cannot_place_the_state(tmp_path: Path, named: str) -> None:
     _write(project / ".codex-oss/config.toml", "")
     _write(home / ".config/codex-oss/config.toml", f'state_db = "{named}"\n')
     assert read_config(project, {}, {"HOME": str(home)}).state_db == named
+
+
+@pytest.mark.parametrize("key", ["openai_base_url", "chatgpt_base_url"])
+def test_a_project_cannot_place_a_backend(tmp_path: Path, key: str) -> None:
+    """What comes with a clone may not choose who gets the user's own credentials, not even on this machine."""
+    project, home = tmp_path / "project", tmp_path / "home"
+    _write(project / ".codex-oss/config.toml", f'{key} = "http://127.0.0.1:1/v1"\n')
+    with pytest.raises(ConfigInvalid, match=f"{key}: a project's file cannot place a backend"):
+        read_config(project, {}, {"HOME": str(home)})
+    _write(project / ".codex-oss/config.toml", "")
+    _write(home / ".config/codex-oss/config.toml", f'{key} = "http://127.0.0.1:1/v1"\n')
+    assert getattr(read_config(project, {}, {"HOME": str(home)}), key) == "http://127.0.0.1:1/v1"
+
+
+def test_the_open_model_of_gpt_names(tmp_path: Path) -> None:
+    """The strategy `oss` wants a model that exists; the others do not look at it."""
+    environ = {"HOME": str(tmp_path), "GPT_MODEL_OSS_FALLBACK": "nobody"}
+    read_settings(tmp_path, {}, environ)
+    with pytest.raises(ConfigInvalid, match="gpt_oss_fallback: unknown model 'nobody'"):
+        read_settings(tmp_path, {}, {**environ, "GPT_MODEL_STRATEGY": "oss"})
+    read_settings(tmp_path, {}, {"HOME": str(tmp_path), "GPT_MODEL_STRATEGY": "oss"})
+
+
+def test_a_cap_for_a_gpt_name(tmp_path: Path) -> None:
+    """MODEL_CONCURRENCY_JSON takes gpt names where they are relayed, and refuses them where nobody answers to them."""
+    environ = {"HOME": str(tmp_path), "MODEL_CONCURRENCY_JSON": '{"gpt-5.5": 2}'}
+    assert read_settings(tmp_path, {}, {**environ, "GPT_MODEL_STRATEGY": "passthrough"}).config.model_concurrency
+    with pytest.raises(ConfigInvalid, match="unknown model"):
+        read_settings(tmp_path, {}, environ)

@@ -15,12 +15,15 @@ Rules that hold here:
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 DEFAULT_LOCAL_KEY: Final = "sk-local-codex-bridge"
 DEFAULT_UPSTREAM_BASE: Final = "https://opencode.ai/zen/go/v1"
+LOOPBACK_URL: Final = re.compile(r"https?://(?:127\.0\.0\.1|localhost|\[::1\])(?::[0-9]{1,5})?(?:/[A-Za-z0-9._~-]+)*/?")
+"""A pattern and no parser: what two parsers read differently does not fit at all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +57,11 @@ class Config:
     fallback_map: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     model_concurrency: Mapping[str, int] = field(default_factory=dict)
     gpt_strategy: str = "error"
+    gpt_oss_fallback: str = "deepseek-v4-pro"
+    """The open model behind gpt names when `gpt_strategy` is `oss`: a profile's name, alias or upstream id."""
+    openai_base_url: str | None = None
+    chatgpt_base_url: str | None = None
+    """Loopback stand-ins for the two backends that `passthrough` may send to; for tests."""
     visible_trace: str = "summary"
     """Commentary of missions: off, summary or detailed."""
     visible_trace_stream: bool = True
@@ -63,6 +71,8 @@ class Config:
     mission_reserve_s: float = 5.0
     mission_turn_estimate_s: float = 8.0
     mission_final_call_s: float = 20.0
+    mission_on_disconnect: str = "continue"
+    """What becomes of a mission whose client leaves: continue or cancel."""
     request_deadline_s: float = 90.0
     state_db: str = ".codex-oss/state/responses.sqlite3"
     """Where stored responses lie; relative to the project."""
@@ -173,6 +183,13 @@ def _url(raw: Any) -> str:
     if not text.startswith(("http://", "https://")):
         raise ValueError(f"expected a URL that starts with http:// or https://, got {_shown(raw)}")
     return text
+
+
+def _loopback_url(raw: Any) -> str:
+    text = _text(raw)
+    if not LOOPBACK_URL.fullmatch(text):
+        raise ValueError(f"expected a plain URL of this machine, http://127.0.0.1:PORT/PATH, got {_shown(raw)}")
+    return text.rstrip("/")
 
 
 def _flag(raw: Any) -> bool:
@@ -300,7 +317,20 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         _table(_whole(1, 4096), "model to number"),
         "requests under way at once per model",
     ),
-    Setting("gpt_strategy", ("GPT_MODEL_STRATEGY",), _one_of("error"), "what a gpt-* model gets"),
+    Setting(
+        "gpt_strategy",
+        ("GPT_MODEL_STRATEGY",),
+        _one_of("error", "passthrough", "oss"),
+        "what a gpt-* model gets: a refusal, its own backend, or an open model",
+    ),
+    Setting("gpt_oss_fallback", ("GPT_MODEL_OSS_FALLBACK",), _text, "the open model of gpt_strategy oss"),
+    Setting("openai_base_url", ("CODEX_OSS_OPENAI_BASE_URL",), _loopback_url, "stand-in for the OpenAI API, for tests"),
+    Setting(
+        "chatgpt_base_url",
+        ("CODEX_OSS_CHATGPT_BASE_URL",),
+        _loopback_url,
+        "stand-in for the ChatGPT backend, for tests",
+    ),
     Setting("visible_trace", ("OSS_VISIBLE_TRACE",), _one_of("off", "summary", "detailed"), "mission commentary"),
     Setting("visible_trace_stream", ("OSS_VISIBLE_TRACE_STREAM",), _flag, "stream the commentary to the client"),
     Setting(
@@ -333,6 +363,12 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         ("RUNTIME_FINAL_REPORT_MODEL_TIMEOUT_SECONDS",),
         _seconds(1, 600),
         "time for the forced final report",
+    ),
+    Setting(
+        "mission_on_disconnect",
+        (),
+        _one_of("continue", "cancel"),
+        "what becomes of a mission whose client leaves",
     ),
     Setting("request_deadline_s", ("REQUEST_DEADLINE_SECONDS",), _seconds(1, 3600), "deadline that budgets assume"),
     Setting("state_db", ("PROXY_STATE_DB",), _text, "file of the stored responses, from the project's folder on"),

@@ -4,7 +4,8 @@
     ├─ RequestError      the caller is wrong    InvalidRequest · UnknownModel · Unauthorized · ConfigInvalid
     │                                           HandoffInvalid · ContractInvalid
     ├─ UpstreamError     the peer failed        UpstreamProtocolError · Unavailable · RateLimited
-    │                                           UpstreamRefused · ContextWindowExceeded · StreamInterrupted
+    │                                           UpstreamRefused · ContextWindowExceeded · AnswerInvalid ·
+    │                                           StreamInterrupted
     ├─ StoreError        our disk               LogConflict · LogCorrupt
     └─ LocalProtocolError                       a wrong call by our own code
 
@@ -127,6 +128,13 @@ class ContextWindowExceeded(UpstreamError):
     retryable = False
 
 
+class AnswerInvalid(UpstreamError):
+    """The model, asked twice, did not answer in the form that the request demands (schema, tool choice)."""
+
+    code = "answer_invalid"
+    retryable = False
+
+
 class StreamInterrupted(UpstreamError):
     """The stream ended before its closing event."""
 
@@ -175,7 +183,14 @@ HTTP_STATUS: Final[dict[str, int]] = {
     "model_not_found": 404,
     "not_found": 404,
     "response_not_found": 404,
+    "mission_not_found": 404,
+    "mission_closed": 409,
+    "mission_already_running": 409,
+    "log_locked": 409,
+    "cancel_unanswered": 504,
     "unauthorized": 401,
+    "credential_not_vouched": 401,
+    "gpt_credential_missing": 400,
     "forbidden_origin": 403,
     "forbidden_host": 403,
     "upgrade_refused": 426,
@@ -189,6 +204,7 @@ HTTP_STATUS: Final[dict[str, int]] = {
     "upstream_unauthorized": 401,
     "upstream_key_missing": 400,
     "upstream_key_withheld": 403,
+    "answer_invalid": 422,
     "upstream_error": 503,
     "upstream_protocol_error": 502,
     "upstream_unavailable": 503,
@@ -207,11 +223,13 @@ RESPONSES_CODE: Final[dict[str, str]] = {
     "context_length_exceeded": "context_length_exceeded",
     "invalid_request": "invalid_prompt",
     "unsupported_bridge_model": "invalid_prompt",
+    "gpt_credential_missing": "invalid_prompt",
     "model_not_found": "invalid_prompt",
     "upstream_refused": "invalid_prompt",
     "upstream_unauthorized": "invalid_prompt",
     "upstream_key_missing": "invalid_prompt",
     "upstream_key_withheld": "invalid_prompt",
+    "answer_invalid": "invalid_prompt",
 }
 """`response.error.code` for a failure inside a stream; anything absent is `server_error`.
 
@@ -234,9 +252,9 @@ def fault_of(error: BaseException) -> str:
     return f"{' from '.join(kinds)}\n{''.join(traceback.format_tb(error.__traceback__))}"
 
 
-def http_status(code: str) -> int:
-    """HTTP status of an error code; 500 for one that the table does not know."""
-    return HTTP_STATUS.get(code, 500)
+def http_status(code: str, *, asked_wrongly: bool = False) -> int:
+    """HTTP status of an error code; for one that the table does not know 500, or 400 when the caller is wrong."""
+    return HTTP_STATUS.get(code, 400 if asked_wrongly else 500)
 
 
 def responses_code(code: str) -> str:

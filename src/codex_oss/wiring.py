@@ -9,41 +9,59 @@ line in `build`. Files that are read, the strongest first (`XDG_CONFIG_HOME` def
 
 from __future__ import annotations
 
+import logging
 import tomllib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
 from importlib import resources
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from codex_oss.config import DEFAULT_LOCAL_KEY, DEFAULT_UPSTREAM_BASE, Config, ConfigProblem, parse_config
-from codex_oss.contracts.profiles import PRIMARY_KEY_ENV, ModelProfile, parse_profiles
-from codex_oss.errors import ConfigInvalid, StoreError
+from codex_oss.contracts.profiles import PRIMARY_KEY_ENV, ModelProfile, find_profile, parse_profiles
+from codex_oss.errors import ConfigInvalid, InvalidRequest, RequestError, StoreError
+from codex_oss.lanes.aliased import aliased
+from codex_oss.lanes.checked import CheckedLane
 from codex_oss.lanes.mission import MissionLane, carries_mission
 from codex_oss.lanes.oss import OssLane
+from codex_oss.lanes.with_files import WithFiles
 from codex_oss.policy.exposure import Redactor
 from codex_oss.policy.key_trust import may_hold_key
 from codex_oss.policy.retry import RetryPolicy
-from codex_oss.policy.routing import Route, choose_route, known_models
+from codex_oss.policy.routing import GPT_NAME, Route, choose_route, known_models
 from codex_oss.services.admission import AdmissionDesk
+from codex_oss.services.anchors import AnchorBook
 from codex_oss.services.audit import ReadDigest
 from codex_oss.services.capacity import CapacityGate
+from codex_oss.services.event_log import Seal
+from codex_oss.services.local_key import open_key, read_key, user_state_folder
+from codex_oss.services.mission_control import MissionControl
 from codex_oss.services.mission_runner import MissionRunner
 from codex_oss.services.mission_store import MissionStore
+from codex_oss.services.pdf_text import PdfTexts
 from codex_oss.services.project_files import ProjectRoot
+from codex_oss.services.relay import RelayClient
 from codex_oss.services.response_rows import Bounds
 from codex_oss.services.response_store import ResponseStore
 from codex_oss.services.state_files import read_plain
 from codex_oss.services.tool_host import ToolHost
 from codex_oss.services.upstream import Deadlines, UpstreamClient
-from codex_oss.wire.events import Lane
+from codex_oss.wire.events import Lane, TurnEvent
 from codex_oss.wire.items import TurnRequest
 
 PRIMARY_KEY_NAMES = (PRIMARY_KEY_ENV, "UPSTREAM_API_KEY")
 """Variables whose value is `Config.upstream_key`, wherever that was set."""
 
+log = logging.getLogger(__name__)
+
+RECORD_KEY = "record"
+"""Name of the key that mission logs are sealed with, in the user's state folder."""
 STATE_FOLDER = PurePosixPath(".codex-oss/state")
 """The folder of the bridge's own state, in the project."""
+NATIVE_QUIET_S = 300.0
+"""`stream_idle_timeout_ms` of Codex 0.169."""
+NATIVE_TOTAL_S = 3600.0
 MAX_TOML_BYTES = 8 * 1024 * 1024
 MAX_AUDITED_BYTES = 64 * 1024 * 1024
 """A file above this is said to be changed or gone by the audit: no mission could have read it whole."""
@@ -73,15 +91,10 @@ class Bridge:
     root: ProjectRoot
     responses: ResponseStore
     redactor: Redactor
-
-    def route(self, model: str) -> Route:
-        """Which lane and profile answer to *model*; see `policy.routing`."""
-        return choose_route(
-            model,
-            self.profiles,
-            self.config.gpt_strategy,
-            default_base_url=self.config.upstream_base or DEFAULT_UPSTREAM_BASE,
-        )
+    relay: RelayClient
+    missions: MissionControl
+    route: Callable[[str], Route]
+    """Which lane and profile answer to a model name; see `policy.routing`."""
 
     def lane_for(self, request: TurnRequest) -> tuple[Route, Lane]:
         """The route of a request and the lane that serves it. Raises RequestError for a name nobody answers to.
@@ -89,9 +102,30 @@ class Bridge:
         A turn to a raw name that carries a mission belongs to the mission lane too.
         """
         route = self.route(request.model)
+        if route.lane == "passthrough":
+            raise InvalidRequest(
+                "A GPT model is reached with a credential of the client's own, by HTTP; this request shows none.",
+                hint="Sign in to Codex, or send your API key as bearer and the local key as x-codex-oss-key "
+                "(docs/clients.md).",
+                code="gpt_credential_missing",
+                param="model",
+            )
         if route.lane == "oss" and carries_mission(request):
-            route = Route("mission", route.profile)
-        return route, self.lanes[route.lane]
+            route = replace(route, lane="mission")
+        lane = self.lanes[route.lane]
+        return route, aliased(lane, route.reason) if route.reason else lane
+
+    def relays(self, model: str) -> bool:
+        """Whether a turn to *model* is relayed to its own backend."""
+        try:
+            return self.route(model).lane == "passthrough"
+        except RequestError:
+            return False
+
+    def held_keys(self) -> frozenset[bytes]:
+        """Every key of this process: the local one and those of upstreams. None of them is ever relayed."""
+        keys = {self.key_of(profile.key_env) for profile in self.profiles.values() if profile.key_env}
+        return frozenset(key.encode() for key in (*keys, self.config.local_key) if key)
 
     def models(self) -> list[tuple[str, ModelProfile]]:
         """Every model name to show, with its profile: raw aliases first, then admitted missions."""
@@ -103,8 +137,10 @@ class Bridge:
         return {name: bool(self.key_of(name)) for name in names}
 
     async def aclose(self) -> None:
-        """Close the connection pool, the stored responses and the project."""
+        """End the missions under way, close the connection pool, the stored responses and the project."""
+        await self.missions.jobs.aclose()
         await self.upstream.aclose()
+        await self.relay.aclose()
         await self.responses.aclose()
         self.root.close()
 
@@ -140,11 +176,11 @@ def build(settings: Settings, project: Path, environ: Mapping[str, str]) -> Brid
     )
     upstream = UpstreamClient(key_of, deadlines, may_hold_key=lambda url: may_hold_key(url, settings.trusted_bases))
     gate = CapacityGate(config.max_upstream_concurrency)
-    lanes: dict[str, Lane] = {}
     responses, redactor = _response_store(config, project), Redactor(_held_secrets(config, profiles, key_of))
-    bridge = Bridge(config, project, profiles, lanes, gate, upstream, key_of, ProjectRoot(project), responses, redactor)
-    lanes["oss"] = OssLane(
-        resolve=lambda model: bridge.route(model).profile,
+    relay = RelayClient(_patient(deadlines))
+    route, root = _router(settings), ProjectRoot(project)
+    raw = OssLane(
+        resolve=lambda model: route(model).profile,
         profiles=profiles,
         upstream=upstream,
         gate=gate,
@@ -152,8 +188,41 @@ def build(settings: Settings, project: Path, environ: Mapping[str, str]) -> Brid
         stream=config.upstream_stream,
         total_s=config.upstream_total_timeout_s,
     )
-    lanes["mission"] = _mission_lane(bridge)
-    return bridge
+    checked = CheckedLane(
+        WithFiles(raw, PdfTexts().text_of), able=lambda model: route(model).profile.quirks.structured_output
+    )
+
+    def oss(request: TurnRequest) -> AsyncIterator[Sequence[TurnEvent]]:
+        """A server that speaks Responses itself gets files and demands as they are, and answers for them."""
+        return (raw if route(request.model).profile.api == "responses" else checked)(request)
+
+    # A mission judges the answers of its model by itself.
+    missions = _missions(config, project, environ, root, redactor, raw, route)
+    mission = MissionLane(
+        missions,
+        tier_of=lambda model: route(model).tier,
+        stream_remarks=config.visible_trace_stream and config.visible_trace != "off",
+        cancel_on_leave=config.mission_on_disconnect == "cancel",
+    )
+    lanes: dict[str, Lane] = {"oss": oss, "mission": mission}
+    return Bridge(
+        config, project, profiles, lanes, gate, upstream, key_of, root, responses, redactor, relay, missions, route
+    )
+
+
+def _router(settings: Settings) -> Callable[[str], Route]:
+    config, profiles = settings.config, settings.profiles
+
+    def route(model: str) -> Route:
+        return choose_route(
+            model,
+            profiles,
+            config.gpt_strategy,
+            gpt_fallback=config.gpt_oss_fallback,
+            default_base_url=config.upstream_base or DEFAULT_UPSTREAM_BASE,
+        )
+
+    return route
 
 
 def open_project(project: Path) -> ProjectRoot:
@@ -173,24 +242,62 @@ def digest_reader(root: ProjectRoot) -> ReadDigest:
     return read_digest
 
 
-def _mission_lane(bridge: Bridge) -> Lane:
-    config, redactor = bridge.config, bridge.redactor
+def _patient(deadlines: Deadlines) -> Deadlines:
+    """For relayed turns: never less than Codex itself waits for its native backend, which may think for minutes."""
+    return Deadlines(
+        max(deadlines.first_byte_s, NATIVE_QUIET_S),
+        max(deadlines.idle_s, NATIVE_QUIET_S),
+        max(deadlines.total_s, NATIVE_TOTAL_S),
+    )
 
-    def resolve(model: str) -> tuple[ModelProfile, str | None]:
-        route = bridge.route(model)
-        return route.profile, route.tier
 
-    def count_entries(root: str) -> int:
+def open_seal(project: Path, environ: Mapping[str, str]) -> Seal:
+    """What the logs of this project are sealed with; nothing, with a warning, where the user has no state folder."""
+    folder = user_state_folder(environ)
+    if folder is None:
+        log.warning("there is no folder for the user's state: mission logs get neither MAC nor anchor")
+        return Seal()
+    return Seal(open_key(folder, RECORD_KEY), AnchorBook(folder, project))
+
+
+def seal_for_audit(project: Path, environ: Mapping[str, str], key_file: Path | None) -> Seal:
+    """Key and anchors as far as they are here; nothing is made. Errors: StoreError for a key that is not usable."""
+    folder = user_state_folder(environ)
+    if folder is None and key_file is None:
+        return Seal()
+    anchors = AnchorBook(folder, project) if folder else None
+    path = key_file or (folder / f"{RECORD_KEY}.key" if folder else None)
+    try:
+        key = read_key(path) if path else b""
+    except FileNotFoundError:
+        if key_file is not None:
+            raise StoreError(f"There is no key {key_file}.", code="key_unusable") from None
+        key = b""
+    return Seal(key, anchors)
+
+
+def _missions(
+    config: Config,
+    project: Path,
+    environ: Mapping[str, str],
+    root: ProjectRoot,
+    redactor: Redactor,
+    oss: Lane,
+    route: Callable[[str], Route],
+) -> MissionControl:
+    def count_entries(allowed_root: str) -> int:
         try:
-            return len(bridge.root.list_directory(root).entries)
+            return len(root.list_directory(allowed_root).entries)
         except StoreError:
             return 0
 
-    tools = ToolHost(bridge.root, redactor)
-    runner = MissionRunner(MissionStore(bridge.project), tools, bridge.lanes["oss"], redactor)
-    desk = AdmissionDesk(bridge.project, config, count_entries)
-    stream_remarks = config.visible_trace_stream and config.visible_trace != "off"
-    return MissionLane(desk, runner, resolve, stream_remarks=stream_remarks)
+    @cache
+    def seal() -> Seal:  # a key is made with the first mission, not with the bridge
+        return open_seal(project, environ)
+
+    store = MissionStore(project)
+    runner = MissionRunner(store, ToolHost(root, redactor), oss, redactor, open_seal=seal)
+    return MissionControl(store, AdmissionDesk(project, config, count_entries), runner, route)
 
 
 def _response_store(config: Config, project: Path) -> ResponseStore:
@@ -228,6 +335,11 @@ def _config(
         # Whoever clones a repository clones its configuration: it must not choose a file anywhere on the machine.
         told = f"a project's file can only name one in {STATE_FOLDER}/; use PROXY_STATE_DB or your own config.toml"
         more.append(ConfigProblem(str(paths[0]), "state_db", told))
+    if project is not None:
+        # Nor where credentials of the user's own go, not even to another port of this machine.
+        told = "a project's file cannot place a backend; use the environment or your own config.toml"
+        placed = [key for key in ("openai_base_url", "chatgpt_base_url") if key in files[0][1]]
+        more += [ConfigProblem(str(paths[0]), key, told) for key in placed]
     return config, problems + more
 
 
@@ -247,8 +359,15 @@ def _profiles(
         upstream_base=config.upstream_base,
         model_map=config.model_map,
         fallback_map=config.fallback_map,
-        model_concurrency=config.model_concurrency,
+        model_concurrency={
+            name: limit
+            for name, limit in config.model_concurrency.items()
+            if config.gpt_strategy != "passthrough" or not GPT_NAME.fullmatch(name)
+        },
     )
+    if config.gpt_strategy == "oss" and find_profile(profiles, config.gpt_oss_fallback) is None:
+        told = f"unknown model {config.gpt_oss_fallback!r}; expected a profile's name, alias or upstream id"
+        more.append(ConfigProblem("configuration", "gpt_oss_fallback", told))
     return profiles, problems + more
 
 

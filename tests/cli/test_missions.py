@@ -60,6 +60,7 @@ def project(tmp_path: Path) -> Path:
     )
     (folder / "app/.env").write_text("PASSWORD=hunter2hunter2\n")
     (folder / "outside.py").write_text("MAX_RETRIES = 99\n")
+    (tmp_path / "home").mkdir()
     return folder
 
 

@@ -15,7 +15,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -113,9 +113,14 @@ def run_opencode(
     *,
     package: str = "@ai-sdk/openai",
     timeout_s: float = RUN_TIMEOUT_S,
+    more: Mapping[str, Any] | None = None,
 ) -> OpenCodeRun:
-    """Run one prompt through an OpenCode provider; *package* chooses its protocol, Responses unless given."""
+    """Run one prompt through an OpenCode provider; *package* chooses its protocol, Responses unless given.
+
+    more: further keys of the configuration.
+    """
     config = {
+        **(more or {}),
         "$schema": "https://opencode.ai/config.json",
         "autoupdate": False,
         "share": "disabled",

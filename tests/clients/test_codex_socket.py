@@ -16,7 +16,7 @@ from tests.fakes.chat_upstream import Answer, ChatUpstream, Request, text, tool_
 pytestmark = [pytest.mark.client, pytest.mark.slow]
 
 ACCEPTED = '"WebSocket /v1/responses" [accepted]'
-TURN = re.compile(r"codex_oss\.server\.app (req_\w+) resp_\w+ oss \S+ (\w+)")
+TURN = re.compile(r"codex_oss\.server\.turn_desk (req_\w+) resp_\w+ oss \S+ (\w+)")
 
 
 def script(request: Request) -> Answer:

@@ -9,6 +9,8 @@ from typing import Any
 from codex_oss.config import DEFAULT_LOCAL_KEY, Config
 from codex_oss.contracts.profiles import parse_profiles
 from codex_oss.services import codex_config, opencode_config
+from tests.clients import test_passthrough as passthrough
+from tests.clients.programs import MISSION_MODEL
 from tests.docs.markdown import ROOT, blocks
 
 PAGE = ROOT / "docs" / "clients.md"
@@ -24,10 +26,19 @@ def shown(language: str) -> list[str]:
 
 def test_codex_by_hand() -> None:
     """Provider and profile are those of install."""
-    provider, profile = shown("toml")
+    provider, profile, *_ = shown("toml")
     settings = codex_config.provider_settings(BASE_URL, DEFAULT_LOCAL_KEY)
     assert codex_config.read_provider(provider) == settings
     assert tomllib.loads(profile) == tomllib.loads(codex_config.render_profile(KIMI.alias))
+
+
+def test_a_gpt_parent_by_hand() -> None:
+    """Address, agent and provider are those with which tests/clients/test_passthrough.py drives the real Codex."""
+    *_, address, agent, both = map(tomllib.loads, shown("toml"))
+    assert address == {"openai_base_url": BASE_URL}
+    assert both == tomllib.loads(passthrough.provider(BASE_URL, DEFAULT_LOCAL_KEY))
+    assert set(agent) == set(tomllib.loads(passthrough.AGENT))
+    assert agent["model"] == MISSION_MODEL
 
 
 def test_opencode_by_hand() -> None:

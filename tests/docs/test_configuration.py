@@ -15,8 +15,8 @@ EXAMPLES = [block for block in blocks("toml") if block.page == PAGE]
 
 
 def test_there_are_examples() -> None:
-    """One config.toml and one models.toml for each of the three local servers."""
-    assert len(EXAMPLES) == 4
+    """One config.toml, one models.toml for each of the three local servers, and one for a server of Responses."""
+    assert len(EXAMPLES) == 5
 
 
 @pytest.mark.parametrize("block", EXAMPLES, ids=str)

@@ -1,4 +1,5 @@
-"""A loopback Chat Completions server that replays scripts and is as rude as the real ones.
+"""A loopback model server that replays scripts and is as rude as the real ones. What it says in Chat Completions is
+built here, what it says in Responses in `fakes.responses_upstream`.
 
 Use it from any test, sync or async (it runs in a thread of its own), or from another process:
 
@@ -33,7 +34,7 @@ import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
 
 SSE: Final = "text/event-stream; charset=utf-8"
 MODEL: Final = "fake-upstream-model"
@@ -320,7 +321,7 @@ class ChatUpstream:
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), daemon=True)
         self._next_answer = 0
 
-    def __enter__(self) -> ChatUpstream:
+    def __enter__(self) -> Self:
         self._thread.start()
         if not self._ready.wait(10):
             raise RuntimeError("the fake upstream did not start")
@@ -396,7 +397,7 @@ class ChatUpstream:
     def _answer_to(self, request: Request) -> Answer:
         if request.method == "GET" and request.path.endswith("/models"):
             return body(json.dumps({"object": "list", "data": [{"id": MODEL, "object": "model"}]}))
-        if request.method != "POST" or not request.path.endswith("/chat/completions"):
+        if request.method != "POST" or not request.path.endswith(("/chat/completions", "/responses")):
             return error(404, f"no such route: {request.method} {request.path}")
         if len(self.requests) > self._max_requests:
             return error(500, f"the client looped: more than {self._max_requests} requests")
@@ -416,7 +417,8 @@ class ChatUpstream:
         streaming = isinstance(request.json, dict) and request.json.get("stream") is True
         if answer.plain is not None and not streaming:
             steps, content_type = (Send(answer.plain),), "application/json"
-        head = [f"HTTP/1.1 {answer.status} Scripted", "Transfer-Encoding: chunked"]
+        bodiless = answer.status in (204, 304)
+        head = [f"HTTP/1.1 {answer.status} Scripted", *(() if bodiless else ("Transfer-Encoding: chunked",))]
         if content_type is not None:
             head.append(f"Content-Type: {content_type}")
         head += [f"{name}: {value}" for name, value in answer.headers]
@@ -424,7 +426,7 @@ class ChatUpstream:
         await writer.drain()
         for step in steps:
             await self._perform(step, writer, gone)
-        writer.write(b"0\r\n\r\n")
+        writer.write(b"" if bodiless else b"0\r\n\r\n")
         await writer.drain()
 
     async def _perform(self, step: Step, writer: asyncio.StreamWriter, gone: asyncio.Event) -> None:

@@ -27,6 +27,7 @@ from codex_oss.missions.events import (
     ToolStarted,
     record_of,
     seal,
+    unseal,
 )
 from codex_oss.missions.record import RunRecord, evolve, new_record
 from codex_oss.policy.scope import scope_of
@@ -143,7 +144,7 @@ class Play:
     def append(self, *events: Known) -> None:
         """Seal, keep and fold events, by way of their bytes."""
         for event in events:
-            envelope, line = seal(
+            _, line = seal(
                 event,
                 run_id="run_1",
                 mission_id=self.contract.mission_id,
@@ -151,7 +152,7 @@ class Play:
                 prev_hash=self.record.last_hash,
                 created_at=self.now.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
             )
-            recorded = record_of(envelope)
+            recorded = record_of(unseal(line))
             self.lines.append(line)
             self.events.append(recorded)
             evolve(self.record, recorded)

@@ -35,12 +35,14 @@ class ScriptedUpstream:
     def __init__(self, *scripts: Script, content_type: str = "text/event-stream") -> None:
         self.content_type = content_type
         self.asked: list[str] = []
+        self.paths: list[str] = []
         self.closed = 0
         self._scripts = list(scripts)
 
     @asynccontextmanager
-    async def post(self, profile: ModelProfile, body: bytes, *, stream: bool) -> AsyncIterator[ChatAnswer]:
+    async def post(self, profile: ModelProfile, body: bytes, *, stream: bool, path: str) -> AsyncIterator[ChatAnswer]:
         self.asked.append(profile.name)
+        self.paths.append(path)
         script = self._scripts.pop(0)
         if isinstance(script, Exception):
             raise script

@@ -73,6 +73,45 @@ def test_refusals(name: str, code: str, message: str) -> None:
     assert caught.value.param == "model"
 
 
+GPT_NAMES = ["gpt-5.5", "codex-mini-latest", "openai/gpt-6.1-sol", "o3", "o4-mini", "chatgpt-4o-latest"]
+
+
+@pytest.mark.parametrize("name", GPT_NAMES)
+def test_gpt_strategies(name: str) -> None:
+    """A gpt name is relayed, with a profile that names no address, key or tier; or it stands for one open model."""
+    relayed = choose_route(name, PROFILES, "passthrough")
+    assert (relayed.lane, relayed.reason) == ("passthrough", "")
+    assert (relayed.profile.model, relayed.profile.base_url, relayed.profile.tiers) == (name, "", ())
+    for fallback in ("deepseek", "ocg-deepseek-v4-pro", "deepseek-v4-pro"):
+        alias = choose_route(name, PROFILES, "oss", gpt_fallback=fallback)
+        assert (alias.lane, alias.profile.model, alias.reason) == ("oss", "deepseek-v4-pro", "gpt_alias")
+    with pytest.raises(RequestError):
+        choose_route(name, PROFILES, "oss", gpt_fallback="nobody")
+
+
+@pytest.mark.parametrize("name", ["ocg-gpt-5.5", "mission-a3-kimi", "gpt", "GPT-5.5", "o", "x gpt-5", "gpt-5\n"])
+@pytest.mark.parametrize("strategy", ["passthrough", "oss"])
+def test_no_other_name_is_taken_for_gpt(name: str, strategy: str) -> None:
+    """The strategies touch gpt names only; everything else is as ever."""
+
+    def outcome(strategy: str) -> object:
+        try:
+            return choose_route(name, PROFILES, strategy, gpt_fallback="kimi")
+        except RequestError as exc:
+            return exc.code
+
+    assert outcome(strategy) == outcome("error")
+
+
+@pytest.mark.parametrize("name", ["gpt-\x1b[2J", "gpt-5 5", "gpt-5\r", "gpt-é", "gpt-" + "x" * 125])
+@pytest.mark.parametrize("strategy", ["passthrough", "oss"])
+def test_a_name_that_steers_a_terminal_goes_nowhere(name: str, strategy: str) -> None:
+    """What is relayed or placed without a table is plain text of a bounded length."""
+    with pytest.raises(RequestError) as caught:
+        choose_route(name, PROFILES, strategy, gpt_fallback="kimi")
+    assert caught.value.code == "model_not_found"
+
+
 def test_gpt_advice() -> None:
     """The hint tells what to change in the client."""
     with pytest.raises(RequestError) as caught:
@@ -85,7 +124,9 @@ def test_gpt_advice() -> None:
 def test_a_mapped_gpt_name_wins() -> None:
     """MODEL_MAP_JSON can place a gpt name on an open model."""
     profiles, _ = parse_profiles([("shipped", SHIPPED)], model_map={"gpt-5.5": "glm-5.1"})
-    assert choose_route("gpt-5.5", profiles, "error").profile.model == "glm-5.1"
+    for strategy in ("error", "passthrough", "oss"):
+        route = choose_route("gpt-5.5", profiles, strategy, gpt_fallback="kimi")
+        assert (route.lane, route.profile.model) == ("oss", "glm-5.1")
 
 
 def test_every_listed_name_has_a_route() -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.fakes.bridge_process import running_bridge
-from tests.fakes.chat_upstream import Answer, ChatUpstream, Hold, Request, action, text
+from tests.fakes.bridge_process import BridgeProcess, running_bridge
+from tests.fakes.chat_upstream import Answer, ChatUpstream, Hold, Request, Script, action, text
 
 HANDOFF: dict[str, Any] = {
     "schema_version": "oss_agent_mission.v1",
@@ -137,18 +138,43 @@ def test_a_mission_that_is_not_runnable_yet_says_so(project: Path) -> None:
     assert "not available yet" in text
 
 
-def test_a_client_that_leaves_closes_its_mission(project: Path) -> None:
-    """The mission is closed as cancelled with what it has, and its upstream is let go."""
+def leave_while_asked(bridge: BridgeProcess, up: ChatUpstream) -> None:
+    """Hand a mission over, and leave while its model thinks about the second answer."""
+    connection, response = bridge.open_stream({"model": "mission-a3-kimi", "input": handed()})
+    response.readline()
+    up.wait_for_requests(2)
+    response.close()
+    connection.close()
+
+
+def holding(name: str) -> Script:
+    """A model that reads, then reports when *name* is released."""
 
     def script(request: Request) -> Answer:
-        return action(READ) if len(request.messages) < 3 else Answer((Hold("never"), *action(REPORT).steps))
+        return action(READ) if len(request.messages) < 3 else Answer((Hold(name), *action(REPORT).steps))
 
-    with ChatUpstream(script) as up, running_bridge(project, upstream=up.base_url) as bridge:
-        connection, response = bridge.open_stream({"model": "mission-a3-kimi", "input": handed()})
-        response.readline()
-        up.wait_for_requests(2)
-        response.close()
-        connection.close()
+    return script
+
+
+def test_a_client_that_leaves_does_not_end_its_mission(project: Path) -> None:
+    """The stream is only a viewer: the mission goes on and ends as it would have."""
+    with ChatUpstream(holding("go")) as up, running_bridge(project, upstream=up.base_url) as bridge:
+        leave_while_asked(bridge, up)
+        assert not up.requests[1].client_left.wait(1)
+        up.release("go")
+        report_path = project / ".codex-oss/missions/m_http/report.json"
+        deadline = time.monotonic() + 20
+        while not report_path.exists() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert json.loads(report_path.read_text())["status"] == "COMPLETE"
+
+
+def test_a_bridge_can_be_told_to_cancel_what_nobody_watches(project: Path) -> None:
+    """With `mission_on_disconnect = cancel` it is closed with what it has, and its upstream is let go."""
+    (project / ".codex-oss").mkdir(mode=0o700)
+    (project / ".codex-oss/config.toml").write_text('mission_on_disconnect = "cancel"\n')
+    with ChatUpstream(holding("never")) as up, running_bridge(project, upstream=up.base_url) as bridge:
+        leave_while_asked(bridge, up)
         assert up.requests[1].client_left.wait(10)
         bridge.stop()
     report = json.loads((project / ".codex-oss/missions/m_http/report.json").read_text())

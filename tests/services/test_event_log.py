@@ -14,19 +14,19 @@ import pytest
 from codex_oss.errors import LogConflict, LogCorrupt, StoreError
 from codex_oss.missions.events import ActionAllowed, ModelAnswered, ToolStarted
 from codex_oss.missions.record import fold
-from codex_oss.services.event_log import LOCK_NAME, EventLog, read_header, read_log
+from codex_oss.services.event_log import EventLog, read_header, read_log
 from tests.fakes.mission_script import Play, call, finding, mission, report
 
 
-def write_mission(folder: Path) -> EventLog:
-    """A whole short mission, written through the real log."""
+def write_mission(folder: Path, *, closed: bool = True) -> EventLog:
+    """A short mission, written through the real log; not *closed* leaves its last event out."""
     played = Play(
         mission(),
         [call("rtk_read", path="app/retry.py"), report(finding("`MAX_RETRIES`", "file:app/retry.py#extract:1"))],
     )
     played.run()
     log = EventLog(folder, "run_1", "m_test")
-    for recorded in played.events:
+    for recorded in played.events if closed else played.events[:-1]:
         log.append((recorded.event,))  # type: ignore[arg-type]
     return log
 
@@ -85,7 +85,6 @@ def test_damage_is_found_at_its_line(tmp_path: Path, damage: object, reason: str
     with pytest.raises(LogCorrupt) as caught:
         EventLog(tmp_path / "run", "run_1", "m_test")
     assert caught.value.line == 3
-    (tmp_path / "run" / LOCK_NAME).unlink(missing_ok=True)
 
 
 def test_a_rechained_foreign_event_is_found(tmp_path: Path) -> None:
@@ -115,7 +114,7 @@ def test_a_second_writer_is_refused(tmp_path: Path) -> None:
 
 def test_bytes_of_somebody_else_are_a_conflict(tmp_path: Path) -> None:
     """A file that grew behind our back is not written to."""
-    with write_mission(tmp_path / "run") as log:
+    with write_mission(tmp_path / "run", closed=False) as log:
         with log.path.open("ab") as file:
             file.write(b"x")
         with pytest.raises(LogConflict):
@@ -124,7 +123,7 @@ def test_bytes_of_somebody_else_are_a_conflict(tmp_path: Path) -> None:
 
 def test_a_full_disk_leaves_no_half_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """When a write breaks off, the file is cut back, the error says so, and the next append works."""
-    with write_mission(tmp_path / "run") as log:
+    with write_mission(tmp_path / "run", closed=False) as log:
         before = log.path.read_bytes()
         write = os.write
 

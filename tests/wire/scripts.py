@@ -24,6 +24,7 @@ from codex_oss.wire.events import (
     ReasoningDelta,
     ReasoningStart,
     TextDelta,
+    ToolSearchStart,
     TurnCompleted,
     TurnEvent,
     TurnFailed,
@@ -130,6 +131,7 @@ _starts: st.SearchStrategy[tuple[ItemStart, Any]] = st.sampled_from(
         (ReasoningStart(), ReasoningDelta),
         (FunctionCallStart("call_1", "read", "ns"), ArgumentsDelta),
         (CustomCallStart("call_2", "apply_patch"), ArgumentsDelta),
+        (ToolSearchStart("call_3", {"query": "mail"}), None),
     ]
 )
 _endings: st.SearchStrategy[TurnEvent] = st.sampled_from(
@@ -152,7 +154,8 @@ def turns(draw: st.DrawFn) -> list[TurnEvent]:
     events = [*events]
     open_items: dict[int, Any] = {}
     for _ in range(draw(st.integers(0, 15))):
-        kinds = ["open", "usage"] + (["delta"] * 4 + ["done"] if open_items else [])
+        writing = sorted(index for index, kind in open_items.items() if kind is not None)
+        kinds = ["open", "usage"] + ["delta"] * 4 * bool(writing) + ["done"] * bool(open_items)
         match draw(st.sampled_from(kinds)):
             case "open":
                 index = sum(isinstance(event, ItemStarted) for event in events)
@@ -160,7 +163,7 @@ def turns(draw: st.DrawFn) -> list[TurnEvent]:
                 events.append(ItemStarted(index, start))
                 open_items[index] = delta_type
             case "delta":
-                index = draw(st.sampled_from(sorted(open_items)))
+                index = draw(st.sampled_from(writing))
                 events.append(open_items[index](index, draw(_texts)))
             case "done":
                 index = draw(st.sampled_from(sorted(open_items)))

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from codex_oss.errors import InvalidRequest
 from codex_oss.wire.chat_messages import IMAGE_NOTE, NO_OUTPUT_NOTE, ORPHAN_NOTE
-from codex_oss.wire.chat_request import encode_chat_request
+from codex_oss.wire.chat_request import EFFORTS, encode_chat_request, nearest_effort
 from codex_oss.wire.items import (
     CustomTool,
     CustomToolCall,
@@ -323,3 +323,46 @@ def test_half_an_emoji_of_another_lane_is_repaired() -> None:
     """A request that a lane built from file names may hold surrogates; the body is UTF-8 all the same."""
     found = messages(text("user", "\ud83d"), CustomToolCall("c", "exec", "\udc00", "functions"))
     assert found[0]["content"] == "\N{REPLACEMENT CHARACTER}"
+
+
+@pytest.mark.parametrize(
+    ("effort", "quirks", "sent"),
+    [
+        ("high", {}, {}),
+        (None, {"effort_field": "reasoning_effort"}, {}),
+        ("enormous", {"effort_field": "reasoning_effort"}, {}),
+        ("high", {"effort_field": "reasoning_effort"}, {"reasoning_effort": "high"}),
+        ("max", {"effort_field": "reasoning_effort"}, {"reasoning_effort": "high"}),
+        ("none", {"effort_field": "reasoning_effort"}, {"reasoning_effort": "low"}),
+        ("none", {"effort_field": "reasoning_effort", "efforts": ("none", "high")}, {"reasoning_effort": "none"}),
+        ("low", {"effort_field": "reasoning", "efforts": ("minimal", "medium")}, {"reasoning": {"effort": "minimal"}}),
+        ("minimal", {"effort_field": "thinking"}, {"thinking": {"type": "enabled"}}),
+        ("none", {"effort_field": "thinking"}, {"thinking": {"type": "disabled"}}),
+        ("none", {"effort_field": "enable_thinking"}, {"enable_thinking": False}),
+        ("xhigh", {"effort_field": "enable_thinking"}, {"enable_thinking": True}),
+    ],
+)
+def test_effort_by_quirk(effort: str | None, quirks: dict[str, Any], sent: dict[str, Any]) -> None:
+    """An upstream is told the effort in its own way, at the nearest level that it knows, or not at all."""
+    found = body(request(text("user", "x"), reasoning_effort=effort), **quirks)
+    fields = ("reasoning_effort", "reasoning", "thinking", "enable_thinking")
+    assert {key: found[key] for key in fields if key in found} == sent
+
+
+@given(st.sampled_from(EFFORTS), st.sets(st.sampled_from(EFFORTS), min_size=1))
+def test_the_nearest_effort_is_supported(effort: str, supported: set[str]) -> None:
+    """What is sent is always a level that the upstream knows, the asked one if it does, and never further than need."""
+    found = nearest_effort(effort, sorted(supported))
+    assert found in supported
+    far = abs(EFFORTS.index(found) - EFFORTS.index(effort))
+    assert all(abs(EFFORTS.index(other) - EFFORTS.index(effort)) >= far for other in supported)
+
+
+def test_an_upstream_that_knows_only_auto() -> None:
+    """A demanded call is asked for as auto, and no tools are sent where none may be called: the answer is checked."""
+    for choice in (ToolChoice("required"), ToolChoice("named", ("exec",))):
+        sent = body(request(text("user", "x"), tools=TOOLS, tool_choice=choice), tool_choice="auto")
+        assert (sent["tool_choice"], len(sent["tools"])) == ("auto", 2)
+    assert "tools" not in body(
+        request(text("user", "x"), tools=TOOLS, tool_choice=ToolChoice("none")), tool_choice="auto"
+    )

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from codex_oss.wire.chat_stream import ChatDecoder, decode_chat_completion
-from codex_oss.wire.chat_tools import ToolNames
+from codex_oss.wire.chat_tools import ToolNames, search_arguments
 from codex_oss.wire.events import (
     ArgumentsDelta,
     CustomCallStart,
@@ -21,6 +21,7 @@ from codex_oss.wire.events import (
     ReasoningDelta,
     ReasoningStart,
     TextDelta,
+    ToolSearchStart,
     TurnCompleted,
     TurnEvent,
     TurnFailed,
@@ -30,11 +31,13 @@ from codex_oss.wire.events import (
     UsageReported,
     joined,
 )
+from codex_oss.wire.items import SearchTool
 from codex_oss.wire.responses_stream import ResponseEncoder
 from tests.wire.scripts import (
     DATA,
     PROFILE,
     REQUEST,
+    TOOLS,
     call,
     cuts,
     decoded,
@@ -42,6 +45,7 @@ from tests.wire.scripts import (
     frames,
     json_values,
     names,
+    profile,
     sse,
     types,
     usage,
@@ -231,6 +235,18 @@ USAGES = {
         Usage(10, 5, 3, cached_known=True),
     ),
     "moonshot": ({"prompt_tokens": 10, "completion_tokens": 5, "cached_tokens": 3}, Usage(10, 5, 3, cached_known=True)),
+    "cache writes": (
+        {
+            "prompt_tokens": 10,
+            "completion_tokens": 5,
+            "prompt_tokens_details": {"cached_tokens": 4, "cache_write_tokens": 6},
+        },
+        Usage(10, 5, 4, cached_known=True, cache_write_tokens=6),
+    ),
+    "anthropic cache writes": (
+        {"prompt_tokens": 10, "completion_tokens": 5, "cache_creation_input_tokens": 6},
+        Usage(10, 5, cache_write_tokens=6),
+    ),
     "strings": ({"prompt_tokens": "10", "completion_tokens": 5.0}, Usage(10, 5)),
     "no counts": ({"cost": 1}, Usage(100, 1, estimated=True)),
     "nonsense": ({"prompt_tokens": -3, "completion_tokens": True}, Usage(100, 1, estimated=True)),
@@ -478,3 +494,61 @@ def test_an_answer_that_does_not_stream() -> None:
 def test_an_arbitrary_completion_never_raises(body: bytes) -> None:
     """A body that is no completion ends as a failed turn."""
     assert isinstance(decode_chat_completion(body, ToolNames(), PROFILE)[-1], TurnFailed)
+
+
+def test_a_search_for_tools_opens_whole() -> None:
+    """Its item has an object for arguments, so it opens when the answer is whole, behind the calls that stream."""
+    data = sse(
+        delta(tool_calls=[call(0, "s", "tool_search", '{"query":')]),
+        delta(tool_calls=[call(1, "r", "read", "{}")]),
+        delta(tool_calls=[call(0, None, None, '"mail"}')]),
+        delta("tool_calls"),
+        "[DONE]",
+    )
+    search_names = ToolNames((*TOOLS, SearchTool()), response_id="resp_abc")
+    decoder = ChatDecoder(search_names, profile())
+    events = decoder.feed(data)
+    starts = [event.item for event in events if isinstance(event, ItemStarted)]
+    assert starts == [FunctionCallStart("r", "read"), ToolSearchStart("s", {"query": "mail"})]
+    cut = ChatDecoder(ToolNames((SearchTool(),)), profile())
+    events = cut.feed(sse(delta("length", tool_calls=[call(0, "s", "tool_search", '{"que')]), "[DONE]"))
+    assert not any(isinstance(event, ItemStarted) for event in events)
+    assert events[-1] == TurnIncomplete("max_output_tokens")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "value"), [('{"query":"a"}', {"query": "a"}), ("mail", {"query": "mail"}), ("", {}), ("[1]", {})]
+)
+def test_arguments_of_a_search_are_an_object(arguments: str, value: dict[str, Any]) -> None:
+    """A model that only names what it looks for is understood."""
+    assert search_arguments(arguments) == value
+
+
+TEXT_CALLS = (
+    'Wait. <tool_call>\n{"name": "read", "arguments": {"path": "a"}}\n</tool_call>\n<tool_call>{"name": "read"}'
+)
+
+
+def test_calls_in_the_text_by_quirk() -> None:
+    """A server that leaves calls in the text is understood where the profile says so, and only there."""
+    script = (*(delta(content=piece) for piece in TEXT_CALLS), delta("stop"), "[DONE]")
+    encoder = ResponseEncoder(REQUEST)
+    encoder.encode(decoded(sse(*script), text_calls="hermes"))
+    output = encoder.response()["output"]
+    assert [(item["type"], item.get("name"), item.get("arguments")) for item in output] == [
+        ("message", None, None),
+        ("function_call", "read", '{"path":"a"}'),
+        ("function_call", "read", "{}"),
+    ]
+    assert output[0]["content"][0]["text"] == "Wait. "
+    plain = "".join(event.text for event in decoded(sse(*script)) if isinstance(event, TextDelta))
+    assert plain == TEXT_CALLS
+
+
+def test_a_call_in_the_text_that_was_cut() -> None:
+    """A call that the length cut cannot be run: it stays text, and the turn is incomplete."""
+    events = decoded(
+        sse(delta(content='<tool_call>{"name": "read", "arg'), delta("length"), "[DONE]"), text_calls="hermes"
+    )
+    assert not any(isinstance(event, ItemStarted) and isinstance(event.item, FunctionCallStart) for event in events)
+    assert events[-1] == TurnIncomplete("max_output_tokens")

@@ -15,7 +15,7 @@ from codex_oss.wire.chat_tools import (
     flat_name,
     unwrap_custom_arguments,
 )
-from codex_oss.wire.events import CustomCallStart, FunctionCallStart
+from codex_oss.wire.events import CustomCallStart, FunctionCallStart, ToolSearchStart
 from codex_oss.wire.items import CustomTool, FunctionTool, Tool
 
 _names = st.sampled_from(["a", "b", "a b", "a.b", "ns__a", "é", "x" * 64, "x" * 65, "x" * 66]) | st.text(min_size=1)
@@ -33,6 +33,7 @@ def test_wire_names_are_legal_unique_and_lead_back(tools: list[Tool]) -> None:
     for wire, tool in zip(wires, tools, strict=True):
         assert re.fullmatch(r"[A-Za-z0-9_-]{1,64}", wire)
         start = names.start_of(wire, "c")
+        assert not isinstance(start, ToolSearchStart)
         assert (start.name, start.namespace) == (tool.name, tool.namespace)
         assert isinstance(start, CustomCallStart) is isinstance(tool, CustomTool)
 

@@ -181,8 +181,8 @@ ITEMS = {
         Message("user", (TextPart("Task:"), TextPart("count the files"))),
     ),
     "unknown item": (
-        {"type": "web_search_call", "id": "ws_1"},
-        OpaqueItem("web_search_call", {"type": "web_search_call", "id": "ws_1"}),
+        {"type": "no_such_item", "id": "x_1"},
+        OpaqueItem("no_such_item", {"type": "no_such_item", "id": "x_1"}),
     ),
 }
 
@@ -222,7 +222,6 @@ def test_tools_of_every_kind() -> None:
                     {"type": "function", "name": "f"},
                 ],
             },
-            {"type": "tool_search", "execution": "client", "parameters": {}},
             {"type": "web_search"},
         ],
     )
@@ -232,7 +231,7 @@ def test_tools_of_every_kind() -> None:
         FunctionTool("f", namespace="ns"),
         CustomTool("c", namespace="ns"),
     )
-    assert request.dropped_tools == ("web_search", "tool_search")
+    assert request.dropped_tools == ("web_search",)
     assert request.echo["tools"][0]["strict"] is False
     assert request.echo["tools"][1] == {"type": "web_search", "external_web_access": False}
 
@@ -358,6 +357,7 @@ REFUSED: list[tuple[dict[str, Any], str | None]] = [
     ({"model": "m", "input": "x", "max_output_tokens": True}, "max_output_tokens"),
     ({"model": "m", "input": "x", "stream": "yes"}, "stream"),
     ({"model": "m", "input": "x", "background": True}, "background"),
+    ({"model": "m", "input": "x", "prompt": {"id": "pmpt_1"}}, "prompt"),
     ({"model": "m", "input": "x", "conversation": "conv_1"}, "conversation"),
     ({"model": "m", "input": "x", "text": {"format": {"type": "json_schema", "name": "n"}}}, "text.format.schema"),
     ({"model": "m", "input": "x", "metadata": {str(i): "" for i in range(17)}}, "metadata"),

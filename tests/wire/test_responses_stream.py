@@ -25,6 +25,7 @@ from codex_oss.wire.events import (
     ReasoningDelta,
     ReasoningStart,
     TextDelta,
+    ToolSearchStart,
     TurnCompleted,
     TurnEvent,
     TurnFailed,
@@ -80,6 +81,8 @@ def _item_text(item: dict[str, Any]) -> str:
             return str(item["summary"][0]["text"])
         case "function_call":
             return str(item["arguments"])
+        case "tool_search_call":
+            return ""  # its arguments are a value and have no deltas
     return str(item["input"])
 
 
@@ -231,6 +234,28 @@ def test_events_fit_the_official_types(ending: TurnEvent, count: int) -> None:
             continue
         parsed = OFFICIAL.validate_python(event)
         assert parsed.type == event["type"]
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_search_for_tools_fits_the_official_types(whole: bool) -> None:
+    """Its two events hold the same item, with the arguments as an object; cut short, it is incomplete."""
+    search = ItemStarted(0, ToolSearchStart("call_9", {"query": "mail", "limit": 3}))
+    events: list[TurnEvent] = (
+        [search, ItemDone(0), TurnCompleted()] if whole else [search, TurnIncomplete("content_filter")]
+    )
+    sent = frames(ResponseEncoder(REQUEST).encode(events))[:-1]
+    for event in sent:
+        assert OFFICIAL.validate_python(event).type == event["type"]
+    assert sent[-1]["response"]["output"] == [
+        {
+            "type": "tool_search_call",
+            "id": "tsc_abc_0",
+            "status": "completed" if whole else "incomplete",
+            "call_id": "call_9",
+            "execution": "client",
+            "arguments": {"query": "mail", "limit": 3},
+        }
+    ]
 
 
 def _client(body: bytes, kind: str) -> OpenAI:

@@ -34,6 +34,10 @@ VERBS: Final[dict[str, tuple[str, str]]] = {
     "doctor": ("codex_oss.cli.doctor:doctor", "Check the set-up and name the fix for each fault."),
     "install": ("codex_oss.cli.install:install", "Connect Codex and OpenCode to the bridge."),
     "uninstall": ("codex_oss.cli.install:uninstall", "Take out what install wrote."),
+    "mcp": (
+        "codex_oss.cli.mcp:mcp",
+        "Offer missions as MCP tools (delegate, mission_start, …) on stdin and stdout.",
+    ),
     "mission": ("codex_oss.cli.missions:mission", "Write, run and list missions."),
     "validate-handoff": (
         "codex_oss.cli.contracts:validate_handoff",

@@ -17,7 +17,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from codex_oss import wiring
-from codex_oss.config import LOOPBACK_HOSTS
+from codex_oss.config import LOOPBACK_HOSTS, Config
 from codex_oss.errors import (
     BridgeError,
     InvalidRequest,
@@ -49,11 +49,15 @@ def run_mission(project: Path, model: str, handoff: str, *, timeout_s: float | N
     return asyncio.run(_follow(project, model, handoff, timeout_s, show))
 
 
+def is_ours(bridge: Running, config: Config) -> bool:
+    """Whether key and mission may go there: the record lies in the project, which may be somebody else's clone."""
+    return bridge.record.host in {*LOOPBACK_HOSTS, config.host}
+
+
 async def _follow(project: Path, model: str, handoff: str, timeout_s: float | None, show: Show) -> str:
     bridge = find_bridge(project)
     settings = wiring.read_settings(project, {}, os.environ)
-    # The record lies in the project, which may be somebody else's clone: key and mission go to this machine only.
-    if isinstance(bridge, Running) and bridge.record.host in {*LOOPBACK_HOSTS, settings.config.host}:
+    if isinstance(bridge, Running) and is_ours(bridge, settings.config):
         messages = _through_bridge(bridge.base_url, settings.config.local_key, model, handoff)
     else:
         messages = _in_process(settings, project, model, handoff)
@@ -102,7 +106,7 @@ async def _through_bridge(base_url: str, key: str, model: str, handoff: str) -> 
     try:
         connection = await pool.post(f"{base_url}/responses", headers, body)
         if connection.status != 200:
-            raise _refusal(connection.status, await _start_of(connection, MAX_REFUSAL_BYTES))
+            raise refusal_of(connection.status, await _start_of(connection, MAX_REFUSAL_BYTES))
         decoder, received = SseDecoder(), 0
         while chunk := await connection.read():
             received += len(chunk)
@@ -178,12 +182,13 @@ def _nonsense() -> UpstreamProtocolError:
     )
 
 
-def _refusal(status: int, body: bytes) -> BridgeError:
+def refusal_of(status: int, body: bytes) -> BridgeError:
+    """The error that a bridge answered with."""
     try:
         error = json.loads(body)["error"]
         message, code = str(error["message"]), str(error.get("code") or "")
     except (ValueError, KeyError, TypeError):
         message, code = f"The bridge answered with status {status}.", ""
-    if status in (400, 401, 403, 404, 413):
+    if status in (400, 401, 403, 404, 409, 413):
         return InvalidRequest(message, code=code or "invalid_request")
     return UpstreamError(message, code=code or "upstream_error")

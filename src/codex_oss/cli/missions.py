@@ -1,4 +1,4 @@
-"""`codex-oss mission …`: write, run and list missions.
+"""`codex-oss mission …`: write, run and list missions; `cli.mission_runs` has what goes on with a run.
 
 `run` hands the mission to the running bridge of the project, or runs it in this process when there is none; both ways
 lead through the mission lane and give the same report.
@@ -19,7 +19,7 @@ from codex_oss.cli.options import json_option, project_option
 from codex_oss.policy.printable import printable, printable_json
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from codex_oss.contracts.mission import MissionV1, Problem
 
@@ -34,19 +34,28 @@ STORE_CODES: Final = frozenset(
 NO_REPORT: Final = "The answer holds no report; is this the bridge of codex-oss?"
 
 
+RUN_COMMANDS: Final = ("watch", "resume", "cancel", "rebuild")
+"""Commands of `cli.mission_runs`, where each has its own name."""
+
+
 class MissionGroup(click.Group):
-    """Loads `template` and `compile` only when they are asked for."""
+    """Loads most of its commands only when they are asked for."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """All subcommands, in the order a newcomer needs them."""
-        return ["template", "compile", "run", "list"]
+        return ["template", "compile", "run", "list", *RUN_COMMANDS]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import the authoring commands on demand."""
+        """Import a command on demand."""
         if cmd_name in ("template", "compile"):
             from codex_oss.cli import contracts
 
             return {"template": contracts.template, "compile": contracts.compile_}[cmd_name]
+        if cmd_name in RUN_COMMANDS:
+            from codex_oss.cli import mission_runs
+
+            command: click.Command = getattr(mission_runs, cmd_name)
+            return command
         return super().get_command(ctx, cmd_name)
 
 
@@ -66,16 +75,21 @@ def mission() -> None:
     metavar="S",
     help="Give up after S seconds. Default: the mission's time and a minute.",
 )
+@click.option("--detach", is_flag=True, help="Only begin it; `mission watch` shows it, `mission cancel` ends it.")
 @json_option
-def run(file: str, project: Path, model: str | None, timeout_s: float | None, as_json: bool) -> None:
+def run(file: str, project: Path, model: str | None, timeout_s: float | None, detach: bool, as_json: bool) -> None:
     """Run the mission in FILE (the tagged block or the bare JSON object; - reads standard input).
 
-    Remarks go to stderr as they happen, the report to stdout at the end.
+    Remarks go to stderr as they happen, the report to stdout at the end. With --detach it runs on by itself, in the
+    bridge or, if none runs, in a process of its own; exit 0 then means that it has begun.
     """
     from codex_oss.cli.mission_client import run_mission
 
     text, contract = _read_mission(file, as_json)
     alias = model or f"mission-{contract.tier.lower()}-{DEFAULT_PROFILE}"
+    if detach:
+        _begin(project, alias, contract.mission_id, text, as_json)
+        return
     timeout_s = timeout_s or contract.budget.time_requested_s + MARGIN_S
     show = (lambda remark: None) if as_json else (lambda remark: click.echo(printable(f"· {remark}"), err=True))
     try:
@@ -88,7 +102,7 @@ def run(file: str, project: Path, model: str | None, timeout_s: float | None, as
     if report.get("problems"):
         _refuse_answered(report["problems"], as_json)
     status = str(report.get("status"))
-    click.echo(_dumps(_outcome(project, report)) if as_json else printable(final_text))
+    click.echo(_dumps(outcome_of(project, report)) if as_json else printable(final_text))
     sys.exit(EXIT_OF_STATUS.get(status, 1))
 
 
@@ -118,8 +132,21 @@ def list_(project: Path, as_json: bool) -> None:
         click.echo("No mission was run here yet.")
 
 
+def _begin(project: Path, model: str, mission_id: str, text: str, as_json: bool) -> None:
+    from codex_oss.cli.mission_detach import begin_detached
+
+    run_id = begin_detached(project, model, mission_id, text)
+    if as_json:
+        click.echo(_dumps({"ok": True, "mission_id": mission_id, "run_id": run_id, "status": "OPEN"}))
+    else:
+        click.echo(mission_id)
+        click.echo(f"hint: codex-oss mission watch {mission_id}", err=True)
+
+
 def _read_mission(file: str, as_json: bool) -> tuple[str, MissionV1]:
     """The text to hand over and what it says; ends the program when the contract is broken."""
+    import secrets
+
     from codex_oss.cli.contracts import read_document
     from codex_oss.contracts.budget import BudgetLimits
     from codex_oss.contracts.compiler import wrap_handoff
@@ -129,15 +156,16 @@ def _read_mission(file: str, as_json: bool) -> tuple[str, MissionV1]:
     found = parse_document(read_document(file))
     if found.raw is None:
         _refuse(found.problems, as_json)
-    checked = check_mission(found.raw, limits=BudgetLimits(), new_id="mission_unnamed")
+    checked = check_mission(found.raw, limits=BudgetLimits(), new_id=f"mission_{secrets.token_hex(6)}")
     if checked.mission is None:
         _refuse(checked.problems, as_json)
     for problem in checked.problems:
         click.echo(f"warning: {problem.code} {problem.field}: {problem.message}", err=True)
-    return wrap_handoff(found.raw), checked.mission
+    return wrap_handoff({**found.raw, "mission_id": checked.mission.mission_id}), checked.mission
 
 
-def _outcome(project: Path, report: dict[str, Any]) -> dict[str, Any]:
+def outcome_of(project: Path, report: Mapping[str, Any]) -> dict[str, Any]:
+    """What `--json` prints of a mission that ended."""
     return {
         "mission_id": report.get("mission_id"),
         "run_id": report.get("run_id"),

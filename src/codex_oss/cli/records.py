@@ -52,21 +52,34 @@ def show_trace(mission_id: str, project: Path, as_json: bool) -> None:
 @click.command("audit-mission", epilog="Example: codex-oss audit-mission mission_local_001 --json")
 @click.argument("mission_id")
 @project_option
+@click.option(
+    "--key",
+    "key_file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="The key with which the log was written, when it was on another machine.",
+)
 @json_option
-def audit_mission(mission_id: str, project: Path, as_json: bool) -> None:
+def audit_mission(mission_id: str, project: Path, key_file: Path | None, as_json: bool) -> None:
     """Check a mission's log, its projections and its claims. Exits 1 when a check fails."""
+    import os
+
+    import msgspec
+
     from codex_oss import wiring
     from codex_oss.services.audit import audit_mission as audit
     from codex_oss.services.mission_store import MissionStore
 
+    seal = wiring.seal_for_audit(project, os.environ, key_file)
     with wiring.open_project(project) as root:
-        result = audit(MissionStore(project), mission_id, wiring.digest_reader(root))
+        result = audit(MissionStore(project), mission_id, wiring.digest_reader(root), seal)
     if as_json:
-        checks = [{"name": c.name, "status": c.status, "message": c.message} for c in result.checks]
-        click.echo(_dumps({"ok": result.ok, "checks": checks}))
+        checks = [msgspec.structs.asdict(check) for check in result.checks]
+        click.echo(_dumps({"ok": result.ok, "verdicts": result.verdicts, "checks": checks}))
     else:
         for check in result.checks:
             click.echo(printable(f"{check.status:4} {check.name}: {check.message}"))
+        click.echo("  ".join(f"{name} {status}" for name, status in result.verdicts.items()))
         click.echo("The record holds." if result.ok else "The record does not hold.")
     sys.exit(0 if result.ok else 1)
 

@@ -20,6 +20,9 @@ from msgspec import Struct, ValidationError, convert, structs
 from codex_oss.config import DEFAULT_UPSTREAM_BASE, ConfigProblem
 
 StructuredOutput = Literal["none", "json_object", "json_schema"]
+Api = Literal["chat", "responses"]
+EffortField = Literal["none", "reasoning_effort", "reasoning", "thinking", "enable_thinking"]
+Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 
 
 class Quirks(Struct, frozen=True, forbid_unknown_fields=True):
@@ -35,6 +38,16 @@ class Quirks(Struct, frozen=True, forbid_unknown_fields=True):
     """The upstream wants `reasoning_content` back within a tool loop."""
     parallel_tool_calls: bool = False
     """The upstream knows the field `parallel_tool_calls`."""
+    effort_field: EffortField = "none"
+    """How the upstream is told the reasoning effort: not at all; the field `reasoning_effort` (OpenAI, vLLM, Groq);
+    `reasoning: {effort}` (OpenRouter); `thinking: {type: enabled|disabled}` (GLM, Kimi, DeepSeek); `enable_thinking:
+    true|false` (Qwen)."""
+    efforts: tuple[Effort, ...] = ("low", "medium", "high")
+    """The levels that the first two fields may have; what a client asks for goes to the nearest, the lower of two."""
+    tool_choice: Literal["full", "auto"] = "full"
+    """`auto`: the upstream refuses or ignores every other `tool_choice`; the bridge then checks the answer only."""
+    text_calls: Literal["none", "hermes"] = "none"
+    """Calls that the server leaves in the text: `<tool_call>{"name": …, "arguments": …}</tool_call>` (Hermes, Qwen)."""
     images: bool = False
     """The model can see; otherwise an image becomes a note."""
 
@@ -50,6 +63,8 @@ class ModelProfile(Struct, frozen=True):
     """The model id the upstream knows."""
     base_url: str
     """OpenAI-compatible base, without the trailing slash, e.g. `https://opencode.ai/zen/go/v1`."""
+    api: Api = "chat"
+    """What the server speaks below `base_url`: `/chat/completions`, or `/responses`, which needs no translation."""
     key_env: str = "OPENCODE_GO_API_KEY"
     """Name of the environment variable that holds the upstream key; empty when the upstream needs none."""
     aliases: tuple[str, ...] = ()
@@ -240,7 +255,7 @@ def _check_names(profiles: Mapping[str, ModelProfile], problems: list[ConfigProb
 
 def _is_base_url(value: str) -> bool:
     fits = re.fullmatch(r"https?://[^\s/?#@]+(/[^\s?#]*)?", value) is not None
-    return fits and not value.rstrip("/").endswith("/chat/completions")
+    return fits and not value.rstrip("/").endswith(("/chat/completions", "/responses"))
 
 
 def _is_per_tier(value: dict[str, int]) -> bool:
@@ -250,7 +265,10 @@ def _is_per_tier(value: dict[str, int]) -> bool:
 _CHECKS: Final[dict[str, tuple[Callable[[Any], bool], str]]] = {
     "alias": (lambda v: bool(re.fullmatch(r"[!-~]{1,128}", v)), "a name without blanks"),
     "model": (lambda v: bool(v.strip()), "the id the upstream knows"),
-    "base_url": (_is_base_url, "http(s)://host[:port]/path without credentials, query or /chat/completions"),
+    "base_url": (
+        _is_base_url,
+        "http(s)://host[:port]/path without credentials, query, /chat/completions or /responses",
+    ),
     "key_env": (lambda v: bool(re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*|", v)), "the NAME of an environment variable"),
     "context_tokens": (lambda v: 512 <= v <= 100_000_000, "a whole number from 512 to 100000000"),
     "max_output_tokens": (lambda v: 16 <= v <= 10_000_000, "a whole number from 16 to 10000000"),

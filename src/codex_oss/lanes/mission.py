@@ -1,6 +1,6 @@
 """The mission lane: a turn that carries a mission is answered by the runtime, not by a model.
 
-Counterparts: `services.admission` admits, `services.mission_runner` runs, `missions.commentary` words what is seen.
+Counterparts: `services.admission` admits, `services.mission_jobs` runs, `missions.commentary` words what is seen.
 
     handoff ─► admission ─► run ─► commentary items (phase commentary) ─► report (phase final_answer) ─► completed
 
@@ -9,83 +9,79 @@ Rules that hold here:
 1. A mission's outcome is always a completed turn: FAILED and refused missions are reports too, so that the client
    shows them. A broken handoff never falls through to a raw model.
 2. Each remark is a closed message item of its own; the report is the last item.
-3. The lane is only a viewer. When it is closed early, the runner closes the mission as `cancelled`.
+3. The lane is only a viewer: a client that leaves does not end the mission, unless the bridge is set up so
+   (`mission_on_disconnect`).
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing
-from typing import Any, Final
+from typing import Final
 
 from codex_oss.contracts.handoff import Handoff, find_mission
 from codex_oss.contracts.mission import Problem
-from codex_oss.contracts.profiles import ModelProfile
-from codex_oss.errors import BridgeError, StoreError
+from codex_oss.errors import BridgeError
 from codex_oss.missions.commentary import Commentator, message_events
 from codex_oss.missions.projections import final_report, refusal_report, render_final_text
-from codex_oss.missions.record import RunRecord
-from codex_oss.services.admission import AdmissionDesk
-from codex_oss.services.mission_runner import Admission, MissionRunner
+from codex_oss.missions.record import RunRecord, evolve, new_record
+from codex_oss.services.mission_control import MissionControl
+from codex_oss.services.mission_runner import Admission
 from codex_oss.wire.events import TurnCompleted, TurnEvent, TurnStarted, Usage, UsageReported
 from codex_oss.wire.items import Item, Message, Role, TextPart, TurnRequest
 
 AGENT_NOTICE: Final = "<subagent_notification>"
 """How a message begins in which Codex 0.169 tells a parent what its agent said."""
 
-Resolve = Callable[[str], tuple[ModelProfile, str | None]]
-"""Model name to its profile and, for a mission name, its tier."""
-
 
 class MissionLane:
     """`Lane` for `mission-*` names and for raw names whose request carries a mission."""
 
-    def __init__(self, desk: AdmissionDesk, runner: MissionRunner, resolve: Resolve, *, stream_remarks: bool) -> None:
-        self._desk = desk
-        self._runner = runner
-        self._resolve = resolve
+    def __init__(
+        self,
+        missions: MissionControl,
+        *,
+        tier_of: Callable[[str], str | None],
+        stream_remarks: bool,
+        cancel_on_leave: bool = False,
+    ) -> None:
+        self._missions = missions
+        self._tier_of = tier_of
         self._stream_remarks = stream_remarks
+        self._cancel_on_leave = cancel_on_leave
 
     async def __call__(self, request: TurnRequest) -> AsyncIterator[Sequence[TurnEvent]]:
         """Answer one turn. Raises RequestError only before the first event."""
-        profile, tier = self._resolve(request.model)
-        found = find_handoff(request, mission_alias=tier is not None)
-        yield [TurnStarted(profile.model)]
-        if found.raw is None:
-            yield _refused(found.problems)
-            return
-        admitted = self._admit(found.raw, request.model, profile, tier)
+        found = find_handoff(request, mission_alias=self._tier_of(request.model) is not None)
+        admitted = self._missions.admit(found.raw, request.model) if found.raw is not None else found.problems
         if not isinstance(admitted, Admission):
-            yield _refused(admitted)
+            yield [TurnStarted(), *_refused(admitted)]
             return
+        yield [TurnStarted(admitted.upstream_model, admitted.profile)]
         async with aclosing(self._view(admitted)) as batches:
             async for batch in batches:
                 yield batch
 
-    def _admit(
-        self, raw: Mapping[str, Any], model: str, profile: ModelProfile, tier: str | None
-    ) -> Admission | tuple[Problem, ...]:
-        try:
-            return self._desk.admit(raw, model_alias=model, profile=profile, tier=tier)
-        except StoreError as exc:
-            return (Problem(exc.code, "", exc.message),)
-
     async def _view(self, admission: Admission) -> AsyncGenerator[Sequence[TurnEvent], None]:
-        commentator, index, record = Commentator(), 0, None
+        commentator, index = Commentator(), 0
+        job = self._missions.jobs.start(admission)
+        record = new_record(job.run_id, job.mission_id)
         try:
-            async with aclosing(self._runner.run(admission)) as run:
-                async for seen in run:
-                    record = seen.record
-                    for recorded in seen.events:
-                        for remark in commentator.take(seen.record, recorded):
+            async with aclosing(job.follow()) as batches:
+                async for batch in batches:
+                    for recorded in batch:
+                        evolve(record, recorded)
+                        for remark in commentator.take(record, recorded):
                             if self._stream_remarks:
                                 yield message_events(index, remark.message, "commentary")
                                 index += 1
         except BridgeError as exc:
             yield _closing(index, refusal_report((Problem(exc.code, "", exc.message),)), Usage())
             return
-        if record is not None:
-            yield _closing(index, final_report(record), usage_of(record))
+        finally:
+            if self._cancel_on_leave and not job.ended:
+                await job.cancel()
+        yield _closing(index, final_report(record), usage_of(record))
 
 
 def carries_mission(request: TurnRequest) -> bool:

@@ -1,7 +1,7 @@
-"""The lane of raw open models: one turn becomes one Chat Completions request and its answer becomes turn events.
+"""The lane of raw open models: one turn becomes one upstream request and its answer becomes turn events.
 
-Counterparts: `wire.chat_request` and `wire.chat_stream` translate, `services.upstream` carries, `policy.retry` decides
-what a failure means.
+Counterparts: `wire.codecs` translates (or not) as the model's profile says, `services.upstream` carries,
+`policy.retry` decides what a failure means.
 
     request ─► slot of the gate ─► post ─► read ─► decode ─► batch … ─► terminal
                     ▲                        │ failed before the first event
@@ -28,8 +28,7 @@ from codex_oss.contracts.profiles import ModelProfile
 from codex_oss.errors import StreamInterrupted, Unavailable, UpstreamError, UpstreamProtocolError
 from codex_oss.policy.retry import GiveUp, RetryPolicy, TryAgain, TryFallback, may_replace, next_attempt
 from codex_oss.services.capacity import CapacityGate
-from codex_oss.wire.chat_request import encode_chat_request
-from codex_oss.wire.chat_stream import ChatDecoder
+from codex_oss.wire.codecs import CODECS, AnswerDecoder
 from codex_oss.wire.events import LimitsReported, TurnEvent, TurnFailed, TurnStarted, UsageReported
 from codex_oss.wire.items import TurnRequest
 
@@ -57,8 +56,10 @@ class ChatAnswer(Protocol):
 class ChatUpstream(Protocol):
     """Whoever carries bytes to a model server; `services.upstream.UpstreamClient`."""
 
-    def post(self, profile: ModelProfile, body: bytes, *, stream: bool) -> AbstractAsyncContextManager[ChatAnswer]:
-        """Send one chat request; leaving the context closes the connection."""
+    def post(
+        self, profile: ModelProfile, body: bytes, *, stream: bool, path: str
+    ) -> AbstractAsyncContextManager[ChatAnswer]:
+        """Send one request to *path* below the base URL; leaving the context closes the connection."""
 
 
 class OssLane:
@@ -128,11 +129,11 @@ class OssLane:
 
     async def _attempt(self, request: TurnRequest, profile: ModelProfile) -> AsyncGenerator[Sequence[TurnEvent], None]:
         """One request to one model: whole batches, the first of which begins with `TurnStarted`."""
-        body, names = encode_chat_request(request, profile, stream=self._stream)
-        decoder = ChatDecoder(names, profile, request_bytes=len(body))
+        codec = CODECS[profile.api]
+        body, decoder = codec.begin(request, profile, self._stream)
         async with (
             self._gate.slot(profile.name, profile.max_concurrency),
-            self._upstream.post(profile, body, stream=self._stream) as answer,
+            self._upstream.post(profile, body, stream=self._stream, path=codec.path) as answer,
             aclosing(answer.chunks()) as chunks,
             aclosing(_decoded(chunks, answer.content_type, decoder, profile)) as decoded,
         ):
@@ -154,7 +155,7 @@ class OssLane:
 
 
 async def _decoded(
-    body: AsyncIterator[bytes], content_type: str, decoder: ChatDecoder, profile: ModelProfile
+    body: AsyncIterator[bytes], content_type: str, decoder: AnswerDecoder, profile: ModelProfile
 ) -> AsyncGenerator[list[TurnEvent], None]:
     """The events of an answer, one non-empty list a read, whatever its Content-Type claims.
 

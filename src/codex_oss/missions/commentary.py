@@ -28,6 +28,7 @@ from codex_oss.missions.events import (
     MissionClosed,
     MissionEvent,
     MissionOpened,
+    MissionResumed,
     ModelAnswered,
     ModelAsked,
     Recorded,
@@ -182,6 +183,9 @@ def _describe(record: RunRecord, event: MissionEvent) -> Iterator[_Line]:
             )
         case MissionClosed():
             yield _describe_closing(record, event)
+        case MissionResumed(paused_ms):
+            text = f"The run stood still for {round(paused_ms / 1000)} s and goes on."
+            yield _Line("mission_resumed", text, "runtime", "warning")
         case ActionAllowed() | ToolStarted() | LegacyEvent():
             pass
         case _:

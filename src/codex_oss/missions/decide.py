@@ -126,7 +126,7 @@ def remaining_ms(record: RunRecord, now_ms: int) -> int:
     """Time to the deadline, negative when it has passed."""
     if record.opened is None:
         return 0
-    return epoch_ms(record.opened_at) + record.opened.mission.budget.time_s * 1000 - now_ms
+    return epoch_ms(record.opened_at) + record.opened.mission.budget.time_s * 1000 + record.paused_ms - now_ms
 
 
 def _from_ready(record: RunRecord, opened: MissionOpened, now_ms: int) -> Step:
@@ -142,7 +142,7 @@ def _from_ready(record: RunRecord, opened: MissionOpened, now_ms: int) -> Step:
         return _close(record, "deadline_reached")
     if spent := _spent_repair(record):
         return _close(record, spent)
-    if len(record.calls) >= opened.mission.max_model_calls:
+    if record.counted_calls >= opened.mission.max_model_calls:
         return _close(record, "model_call_limit_reached")
     if not record.evidence and left <= _final_window_ms(opened):
         return _close(record, "deadline_reached")  # nothing was seen: no report could be honest
@@ -197,7 +197,7 @@ def force_final(record: RunRecord, left_ms: int) -> str:
     chars = sum(len(said.text) for said in record.transcript)
     checks: tuple[tuple[str, bool], ...] = (
         ("budget_exhausted", record.tool_runs >= mission.budget.tool_calls),
-        ("model_call_limit_reached", len(record.calls) >= mission.max_model_calls - 1),
+        ("model_call_limit_reached", record.counted_calls >= mission.max_model_calls - 1),
         ("deadline_reached", left_ms <= _final_window_ms(opened)),
         ("observation_limit_reached", record.bytes_observed >= mission.max_total_observation_bytes),
         (
@@ -276,7 +276,7 @@ def _after_submission(record: RunRecord, opened: MissionOpened, now_ms: int) -> 
         return _close(record, "report_missing")
     draft = parse_draft(submitted.draft)
     failures = judge_draft(record, draft)
-    calls_left = len(record.calls) < opened.mission.max_model_calls
+    calls_left = record.counted_calls < opened.mission.max_model_calls
     time_left = remaining_ms(record, now_ms) > _reserve_ms(opened) + 1000
     if failures and calls_left and time_left and not record.failures_in_a_row["report"]:
         return Append((ReportRefused(submitted.call, failures),))

@@ -1,4 +1,4 @@
-"""What happens in a mission and is kept: the event vocabulary, the envelope and its hash chain.
+"""What happens in a mission and is kept: the event vocabulary, the envelope, its hash chain and its keyed MAC.
 
 Counterparts: `services.event_log` stores envelopes as JSON lines, `missions.record` folds them, `missions.commentary`
 is the only place that turns them into what a client sees.
@@ -6,6 +6,8 @@ is the only place that turns them into what a client sees.
     MissionOpened ─► ( ModelAsked ─► ModelAnswered ─► ActionProposed ─► ActionAllowed ─► ToolStarted ─► ToolFinished
                                                                     └─► ActionDenied
                                                    └─► ReportSubmitted ─► ReportRefused )* ─► MissionClosed
+
+A run that went on after its writer died has a MissionResumed where it was taken over.
 
 Rules that hold here:
 
@@ -15,11 +17,16 @@ Rules that hold here:
 3. Numbers in payloads are integers (milliseconds, bytes, counts): every JSON writer spells them alike.
 4. Nothing unredacted enters a payload; whoever builds an event redacts first.
 5. Log lines with the older event types (`LEGACY_TYPES`) stay readable; they fold to nothing.
+6. `mac` is the HMAC-SHA-256 of the same JSON without `mac` and `event_hash`, under a key that is not in the project.
+   The hash covers the `mac`; the MAC covers `prev_hash` and so everything before. Whoever rewrites a log can make every
+   hash anew, but no MAC.
+7. `epoch` is the number of the writer, from 1; it rises when a run is taken over.
 """
 
 from __future__ import annotations
 
 import hashlib
+import hmac
 from typing import Any, Final, Literal, get_args
 
 import msgspec
@@ -180,6 +187,15 @@ class MissionClosed(Struct, frozen=True, tag="MissionClosed", tag_field="event_t
     """One sentence for a person about what ended the mission, e.g. the upstream's failure."""
 
 
+class MissionResumed(Struct, frozen=True, tag="MissionResumed", tag_field="event_type"):
+    """Another writer goes on with the run. What had been asked and not answered is unknown, and is asked again."""
+
+    paused_ms: int
+    """From the last event to this one; it does not count against the time of the mission."""
+    reason: str = "writer_gone"
+    """writer_gone, writer_stopped or writer_silent."""
+
+
 class LegacyEvent(Struct, frozen=True):
     """An event of the older vocabulary, kept but not interpreted."""
 
@@ -199,6 +215,7 @@ Known = (
     | ReportSubmitted
     | ReportRefused
     | MissionClosed
+    | MissionResumed
 )
 MissionEvent = Known | LegacyEvent
 
@@ -243,6 +260,9 @@ class Envelope(Struct, frozen=True):
     payload: dict[str, Any]
     event_hash: str = ""
     schema_version: str = SCHEMA_VERSION
+    epoch: int = 1
+    mac: str = ""
+    """`hmac-sha256:` and hex; empty when the writer had no key."""
 
 
 class Recorded(Struct, frozen=True):
@@ -269,38 +289,49 @@ def event_type_of(event: MissionEvent) -> str:
 
 
 def seal(
-    event: Known, *, run_id: str, mission_id: str, seq: int, prev_hash: str, created_at: str
-) -> tuple[Envelope, bytes]:
-    """Wrap an event for the log.
+    event: Known,
+    *,
+    run_id: str,
+    mission_id: str,
+    seq: int,
+    prev_hash: str,
+    created_at: str,
+    epoch: int = 1,
+    key: bytes = b"",
+) -> tuple[str, bytes]:
+    """Wrap an event for the log. key: of the MAC; without it the line has none.
 
-    Returns the envelope with its hash and the JSON line (without the line end) to append.
+    Returns the event's hash and the JSON line (without the line end) to append.
     """
     payload = msgspec.to_builtins(event)
     event_type = payload.pop("event_type")
     by_model = event_type in MODEL_AUTHORED and getattr(event, "proposer", "model") == "model"
-    bare = {
+    line: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
         "run_id": run_id,
         "mission_id": mission_id,
         "event_id": f"evt_{seq:06d}",
         "seq": seq,
+        "epoch": epoch,
         "prev_hash": prev_hash,
         "event_type": event_type,
         "source_kind": "model" if by_model else "runtime",
         "authority": "model_narrative" if by_model else "runtime_authoritative",
         "created_at": created_at,
-        "payload": payload,
+        # Encoded once: what a tool showed may be long, and the line is written three times.
+        "payload": msgspec.Raw(canonical_json(payload)),
     }
-    event_hash = _digest(bare)
-    full = {**bare, "event_hash": event_hash}
-    return msgspec.convert(full, Envelope), canonical_json(full)
+    if key:
+        line["mac"] = _mac(line, key)
+    line["event_hash"] = _digest(line)
+    return line["event_hash"], canonical_json(line)
 
 
-def unseal(line: bytes) -> Envelope:
-    """Decode one log line and verify its own hash.
+def unseal(line: bytes, key: bytes = b"") -> Envelope:
+    """Decode one log line and verify its own hash and, with a key, its MAC if it has one.
 
-    Raises ValueError with a reason code (`event_json_invalid`, `schema_version_invalid`, `event_hash_mismatch`).
-    The place in the chain is the reader's to check.
+    Raises ValueError with a reason code (`event_json_invalid`, `schema_version_invalid`, `event_hash_mismatch`,
+    `mac_mismatch`). The place in the chain is the reader's to check, and whether a MAC is missed.
     """
     try:
         envelope = _DECODER.decode(line)
@@ -311,6 +342,8 @@ def unseal(line: bytes) -> Envelope:
         raise ValueError("schema_version_invalid")
     if bare.pop("event_hash", "") != _digest(bare):
         raise ValueError("event_hash_mismatch")
+    if key and envelope.mac and not hmac.compare_digest(bare.pop("mac", ""), _mac(bare, key)):
+        raise ValueError("mac_mismatch")
     return envelope
 
 
@@ -332,6 +365,10 @@ def open_event(envelope: Envelope) -> MissionEvent:
 def record_of(envelope: Envelope) -> Recorded:
     """Open an envelope for folding; raises as `open_event`."""
     return Recorded(envelope.seq, envelope.created_at, open_event(envelope), envelope.event_hash)
+
+
+def _mac(bare: dict[str, Any], key: bytes) -> str:
+    return "hmac-sha256:" + hmac.digest(key, canonical_json(bare), "sha256").hex()
 
 
 def _digest(bare: dict[str, Any]) -> str:

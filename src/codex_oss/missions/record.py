@@ -33,6 +33,7 @@ from codex_oss.missions.events import (
     LegacyEvent,
     MissionClosed,
     MissionOpened,
+    MissionResumed,
     ModelAnswered,
     ModelAsked,
     Purpose,
@@ -119,10 +120,21 @@ class RunRecord(Struct):
     duplicates: int = 0
     low_information: int = 0
     final_asked: bool = False
+    paused_ms: int = 0
+    """Time in which nobody wrote this run; it does not count against the deadline."""
+    lost_calls: int = 0
+    """Questions whose answer was lost with the writer; they do not count against the limit of questions."""
     last_seq: int = 0
     last_hash: str = ""
+    last_at: str = ""
+    """`created_at` of the last event."""
     event_ids_by_type: dict[str, list[int]] = field(default_factory=dict)
     """Event type to the sequence numbers of its events."""
+
+    @property
+    def counted_calls(self) -> int:
+        """Questions that count against the limit."""
+        return len(self.calls) - self.lost_calls
 
 
 def new_record(run_id: str, mission_id: str) -> RunRecord:
@@ -141,7 +153,7 @@ def fold(run_id: str, mission_id: str, events: Iterable[Recorded]) -> RunRecord:
 def evolve(record: RunRecord, recorded: Recorded) -> None:
     """Take one event into the record, in place."""
     event = recorded.event
-    record.last_seq, record.last_hash = recorded.seq, recorded.event_hash
+    record.last_seq, record.last_hash, record.last_at = recorded.seq, recorded.event_hash, recorded.at
     record.event_ids_by_type.setdefault(event_type_of(event), []).append(recorded.seq)
     match event:
         case MissionOpened():
@@ -172,6 +184,8 @@ def evolve(record: RunRecord, recorded: Recorded) -> None:
             record.transcript.append(Said("user", render_refusal(event)))
         case MissionClosed():
             record.closed, record.closed_at, record.stage = event, recorded.at, "closed"
+        case MissionResumed():
+            record.paused_ms += max(0, event.paused_ms)
         case LegacyEvent():
             pass
         case _:
@@ -202,7 +216,9 @@ def _answered(record: RunRecord, event: ModelAnswered) -> None:
         call.outcome, call.error_code, call.duration_ms = event.outcome, event.error_code, event.duration_ms
         call.input_tokens, call.output_tokens = event.input_tokens, event.output_tokens
         call.cached_tokens, call.usage_estimated = event.cached_tokens, event.usage_estimated
-    if event.outcome in ("failed", "unknown"):
+    if event.outcome == "unknown":
+        record.lost_calls += 1
+    elif event.outcome == "failed":
         record.failures_in_a_row["model_call_failed"] += 1
     else:
         record.failures_in_a_row.pop("model_call_failed", None)

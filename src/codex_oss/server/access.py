@@ -5,9 +5,13 @@ A web page in the user's browser must get nothing. Checks, in this order:
 1. Origin: any `Origin` that is not in `allowed_origins` is refused, on every route; so is a request that a browser
    marks as cross-site without sending an Origin. No CORS header is ever sent.
 2. Host: must name loopback or the configured host, so that a name rebound to 127.0.0.1 is refused.
-3. Key: `Authorization: Bearer <local key>`, compared in constant time, on every route but `/health`.
+3. Key: `Authorization: Bearer <local key>` or `x-codex-oss-key: <local key>`, compared in constant time, on every route
+   but `/health`.
+4. With `GPT_MODEL_STRATEGY=passthrough` a credential of the client's own comes as far as `server.gpt_relay`, which
+   judges it, on the addresses that are relayed; a WebSocket with one is sent back to HTTP.
 
-Every answer gets an `x-request-id`, which is also in the log.
+Every answer gets an `x-request-id`, which is also in the log; beside one that a backend gave, it is named
+`x-codex-oss-request-id`.
 """
 
 from __future__ import annotations
@@ -21,6 +25,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from codex_oss.config import LOOPBACK_HOSTS, Config
 from codex_oss.errors import RequestError, Unauthorized
+from codex_oss.policy.outbound import OUR_KEY_HEADER, RELAYED, own_credential, shown_bearer
 from codex_oss.server.errors import error_response
 
 OPEN_PATHS: Final = ("/health", "/v1/health")
@@ -29,11 +34,16 @@ WILDCARD_HOSTS: Final = ("0.0.0.0", "::")  # noqa: S104 (compared, not bound)
 
 
 class Access:
-    """The wrapper. config: `local_key`, `host` and `allowed_origins` are used."""
+    """The wrapper. config: `local_key`, `host`, `allowed_origins` and `gpt_strategy` are used.
 
-    def __init__(self, app: ASGIApp, config: Config) -> None:
+    ours: every key of this bridge; none of them is a credential of a client's own.
+    """
+
+    def __init__(self, app: ASGIApp, config: Config, ours: frozenset[bytes] = frozenset()) -> None:
         self._app = app
         self._key = config.local_key.encode()
+        self._ours = ours | {self._key}
+        self._relays = config.gpt_strategy == "passthrough"
         self._hosts = {*LOOPBACK_HOSTS, config.host.lower()}
         self._any_host = config.host in WILDCARD_HOSTS
         self._origins = frozenset(config.allowed_origins)
@@ -45,19 +55,23 @@ class Access:
             return
         request_id = f"req_{secrets.token_hex(12)}"
         scope.setdefault("state", {})["request_id"] = request_id
-        header = (b"x-request-id", request_id.encode())
 
         async def send_with_id(message: Message) -> None:
             if message["type"] in HEADS:
-                message = {**message, "headers": [*message.get("headers", ()), header]}
+                headers = list(message.get("headers", ()))
+                relayed = any(name.lower() == b"x-request-id" for name, _ in headers)
+                name = b"x-codex-oss-request-id" if relayed else b"x-request-id"
+                message = {**message, "headers": [*headers, (name, request_id.encode())]}
             await send(message)
 
-        refusal = self.refusal(Headers(scope=scope), scope["path"])
+        headers = Headers(scope=scope)
+        scope["state"]["has_local_key"] = self._has_key(headers)
+        refusal = self.refusal(headers, scope["path"], scope.get("method", "WEBSOCKET"))
         app = self._app if refusal is None else error_response(refusal)
         await app(scope, receive, send_with_id)
 
-    def refusal(self, headers: Headers, path: str) -> RequestError | None:
-        """Why a request is refused; None when it may pass."""
+    def refusal(self, headers: Headers, path: str, method: str = "GET") -> RequestError | None:
+        """Why a request is refused; None when it may pass. method: `WEBSOCKET` for an upgrade."""
         origins = headers.getlist("origin")
         if any(origin not in self._origins for origin in origins):
             return RequestError(
@@ -74,20 +88,20 @@ class Access:
                 hint="Use http://127.0.0.1:<port>/v1 as the address.",
                 code="forbidden_host",
             )
-        if path not in OPEN_PATHS and not self._has_key(headers):
-            return Unauthorized(
-                "The local key is missing or wrong.",
-                hint="Send the bridge's PROXY_API_KEY (not the upstream key) as `Authorization: Bearer`.",
-            )
-        return None
+        own = own_credential(headers.raw, self._ours) if self._relays else None
+        if own is not None and method == "WEBSOCKET":
+            return RequestError("With a credential of its own a client speaks HTTP here.", code="upgrade_refused")
+        if path in OPEN_PATHS or self._has_key(headers) or (own is not None and (method, path) in RELAYED):
+            return None
+        return Unauthorized(
+            "The local key is missing or wrong.",
+            hint="Send the bridge's PROXY_API_KEY (not the upstream key) as `Authorization: Bearer`.",
+        )
 
     def _has_key(self, headers: Headers) -> bool:
-        values = headers.getlist("authorization")
-        if len(values) != 1:
-            return False
-        scheme, _, token = values[0].partition(" ")
-        presented = token.strip().encode("latin-1", "replace")
-        return scheme.lower() == "bearer" and hmac.compare_digest(presented, self._key)
+        shown = [value.strip().encode("latin-1", "replace") for value in headers.getlist(OUR_KEY_HEADER)]
+        shown = shown if len(shown) == 1 else []
+        return any([hmac.compare_digest(key, self._key) for key in (*shown, shown_bearer(headers.raw))])  # noqa: C419
 
 
 def host_name(host: str) -> str:

@@ -10,6 +10,8 @@
 | `GET /v1/models`, `/models` | every raw alias and admitted mission alias, in OpenAI's list form and in Codex' |
 | `GET /health`, `/v1/health` | who this bridge is and how it is; needs no key, tells no secret |
 | `GET /metrics` | Prometheus |
+| `/mcp` | the tools of `codex-oss mcp` over HTTP; see `server.mcp_endpoint` |
+| `/api/missions` | the missions of the project; see `server.missions_api` |
 
 Counterparts: `server.access` wraps it, `server.turn_response` runs a turn, `wiring.Bridge` chooses its lane.
 Any other path is a 404 and any other method a 405, both as JSON.
@@ -39,17 +41,22 @@ from codex_oss.errors import BridgeError, RequestError
 from codex_oss.server.access import Access
 from codex_oss.server.chat_completions import ChatCompletions
 from codex_oss.server.errors import error_response, internal, json_response
+from codex_oss.server.gpt_relay import GptRelay
+from codex_oss.server.mcp_endpoint import McpEndpoint
 from codex_oss.server.metrics import CONTENT_TYPE, Metrics
+from codex_oss.server.missions_api import MissionsApi
 from codex_oss.server.request_body import read_body
 from codex_oss.server.stored_responses import StoredResponses
-from codex_oss.server.turn_desk import TurnDesk
+from codex_oss.server.turn_desk import AcceptedTurn, TurnDesk
 from codex_oss.server.turn_response import OpenTurns, TurnResponse
 from codex_oss.server.turn_socket import TurnSockets
 from codex_oss.wire.chat_request import encode_chat_request
 from codex_oss.wire.chat_stream import BYTES_PER_TOKEN
 from codex_oss.wire.codex_models import codex_models
 from codex_oss.wire.items import TurnRequest
-from codex_oss.wire.responses_request import decode_body, decode_turn
+from codex_oss.wire.relay_stream import RelayEncoder
+from codex_oss.wire.responses_request import decode_body, decode_turn, turn_items
+from codex_oss.wire.stored_items import RawItem
 from codex_oss.wiring import Bridge
 
 log = logging.getLogger(__name__)
@@ -79,6 +86,7 @@ class Application:
         self._stored = StoredResponses(
             bridge.responses, turns, bridge.config.max_body_bytes, bridge.redactor.redact_value
         )
+        self._mcp = McpEndpoint(bridge)
         self._desk = TurnDesk(bridge, Metrics())
 
     def asgi(self) -> ASGIApp:
@@ -90,33 +98,39 @@ class Application:
             *(Path(path, self.health, methods=["GET"]) for path in ("/v1/health", "/health")),
             *(Path(f"{base}/responses/input_tokens", self.input_tokens, methods=["POST"]) for base in ("/v1", "")),
             *self._stored.routes(),
+            *MissionsApi(self._bridge).routes(),
+            *self._mcp.routes(),
             Path("/metrics", self.metrics, methods=["GET"]),
             *TurnSockets(self._desk, self._turns, self._stored).routes(),
         ]
         handlers: dict[Any, Any] = {HTTPException: _http_error, BridgeError: _bridge_error, Exception: _unexpected}
         app = Starlette(routes=routes, exception_handlers=handlers, lifespan=self._lifespan)
         app.router.redirect_slashes = False
-        return Access(app, self._bridge.config)
+        config, ours = self._bridge.config, self._bridge.held_keys()
+        if config.gpt_strategy == "passthrough":
+            return Access(GptRelay(app, self._desk, self._turns, self._own_models, ours), config, ours)
+        return Access(app, config)
 
     async def create_response(self, http: Request) -> Any:
         """Decode a turn, choose its lane, and leave the rest to a TurnResponse."""
         try:
-            request, obj = await self._decoded(http)
+            request, obj, history = await self._decoded(http)
             accepted = self._desk.accept(http.state.request_id, "responses", request)
+            accepted, encoder = _untranslated(accepted, obj, history)
         except BridgeError as exc:
             self._desk.refused(exc)
             raise
         keep = self._stored.keeper(request, obj, accepted.route.lane)
-        return TurnResponse(accepted, self._turns, self._desk.ended, keep)
+        return TurnResponse(accepted, self._turns, self._desk.ended, keep, encoder)
 
     async def input_tokens(self, http: Request) -> Response:
         """How many tokens a turn would send, roughly: the upstream's tokenizer is not here."""
-        request, _ = await self._decoded(http)
+        request, _, _ = await self._decoded(http)
         body, _ = encode_chat_request(request, self._bridge.route(request.model).profile, stream=False)
         return json_response({"object": "response.input_tokens", "input_tokens": len(body) // BYTES_PER_TOKEN})
 
-    async def _decoded(self, http: Request) -> tuple[TurnRequest, dict[str, Any]]:
-        """The turn that a body asks for, and its JSON object, both completed from what is stored."""
+    async def _decoded(self, http: Request) -> tuple[TurnRequest, dict[str, Any], list[RawItem] | None]:
+        """The turn that a body asks for, its JSON object, both completed from what is stored, and the history."""
         body = await read_body(http, self._bridge.config.max_body_bytes)
         obj, history = await self._stored.complete(decode_body(body))
         request = decode_turn(
@@ -126,21 +140,24 @@ class Application:
             headers={name.lower(): value for name, value in http.headers.items()},
             history=history,
         )
-        return request, obj
+        return request, obj, history
 
     async def models(self, http: Request) -> Response:
         """The list of models, for OpenAI's clients under `data` and for Codex under `models`; 304 if it is known."""
+        listing = self._own_models()
+        digest = hashlib.sha256(msgspec.json.encode(listing["models"])).hexdigest()
+        etag = {"ETag": f'"{digest[:32]}"'}
+        if http.headers.get("if-none-match") == etag["ETag"]:
+            return Response(status_code=304, headers=etag)
+        return json_response(listing, headers=etag)
+
+    def _own_models(self) -> dict[str, Any]:
         created = int(self._identity.started_at)
         models = self._bridge.models()
         data = [
             {"id": name, "object": "model", "created": created, "owned_by": profile.name} for name, profile in models
         ]
-        entries = codex_models(models)
-        digest = hashlib.sha256(msgspec.json.encode(entries)).hexdigest()
-        etag = {"ETag": f'"{digest[:32]}"'}
-        if http.headers.get("if-none-match") == etag["ETag"]:
-            return Response(status_code=304, headers=etag)
-        return json_response({"object": "list", "data": data, "models": entries}, headers=etag)
+        return {"object": "list", "data": data, "models": codex_models(models)}
 
     async def health(self, _: Request) -> Response:
         """Status, identity and what is needed to see why nothing works."""
@@ -168,7 +185,19 @@ class Application:
         try:
             yield
         finally:
+            await self._mcp.aclose()
             await self._bridge.aclose()
+
+
+def _untranslated(
+    accepted: AcceptedTurn, obj: dict[str, Any], history: list[RawItem] | None
+) -> tuple[AcceptedTurn, RelayEncoder | None]:
+    """A turn whose model speaks Responses, with the client's own body and the encoder that passes its answer on."""
+    if accepted.route.lane != "oss" or accepted.route.profile.api != "responses":
+        return accepted, None
+    whole = {**obj, "input": turn_items(obj, history or ())}
+    request = msgspec.structs.replace(accepted.request, untranslated=whole)
+    return msgspec.structs.replace(accepted, request=request), RelayEncoder(request, now=time.time)
 
 
 async def _http_error(http: Request, error: Exception) -> Response:

@@ -36,7 +36,7 @@ def json_response(value: Any, status: int = 200, headers: dict[str, str] | None 
 
 def error_response(error: BridgeError) -> Response:
     """The answer for an error met before the first byte went out."""
-    status = http_status(error.code)
+    status = http_status(error.code, asked_wrongly=isinstance(error, RequestError))
     headers: dict[str, str] = {}
     if isinstance(error, RateLimited) and error.retry_after_s is not None:
         headers["Retry-After"] = str(min(math.ceil(error.retry_after_s), MAX_RETRY_AFTER_S))

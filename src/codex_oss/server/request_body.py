@@ -32,14 +32,24 @@ async def read_body(http: Request, max_bytes: int) -> bytes:
     Raises RequestError for one that is too large, and InvalidRequest for one that is cut off, damaged, or in an
     encoding other than zstd.
     """
+    encoding = _encoding(http)
+    body = await receive_body(http, max_bytes)
+    return body if encoding in PLAIN else decompress_zstd(body, max_bytes)
+
+
+def plain_body(http: Request, body: bytes, max_bytes: int) -> bytes:
+    """A body that was received already, decompressed. Raises what `read_body` raises."""
+    return body if _encoding(http) in PLAIN else decompress_zstd(body, max_bytes)
+
+
+def _encoding(http: Request) -> str:
     encoding = ",".join(http.headers.getlist("content-encoding")).strip().lower()
     if encoding not in PLAIN and encoding != "zstd":
         raise InvalidRequest(
             f"Request bodies with Content-Encoding {encoding[:40]!r} are not supported.",
             hint="Send the JSON uncompressed, or with zstd.",
         )
-    body = await _received(http, max_bytes)
-    return body if encoding in PLAIN else decompress_zstd(body, max_bytes)
+    return encoding
 
 
 def decompress_zstd(data: bytes, max_bytes: int) -> bytes:
@@ -71,7 +81,8 @@ def decompress_zstd(data: bytes, max_bytes: int) -> bytes:
     return bytes(held)
 
 
-async def _received(http: Request, max_bytes: int) -> bytes:
+async def receive_body(http: Request, max_bytes: int) -> bytes:
+    """The whole body, compressed or not. Raises RequestError for a large one, InvalidRequest for a cut one."""
     declared = http.headers.get("content-length", "")
     if declared.isdecimal() and declared.isascii() and int(declared[:20]) > max_bytes:
         raise _too_large(max_bytes)

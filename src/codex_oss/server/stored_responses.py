@@ -109,7 +109,7 @@ class StoredResponses:
         items = clean(new_items(obj))
 
         async def keep(response: dict[str, Any]) -> None:
-            await store.keep(StoredTurn(request.response_id, request.previous_response_id, items, clean(response)))
+            await store.keep(StoredTurn(response["id"], request.previous_response_id, items, clean(response)))
 
         return keep
 

@@ -10,15 +10,16 @@ what was accepted and says how it ended.
 from __future__ import annotations
 
 import logging
+from collections.abc import AsyncIterator, Sequence
 from typing import Final, Literal
 
 from msgspec import Struct
 
-from codex_oss.errors import BridgeError
+from codex_oss.errors import BridgeError, LocalProtocolError
 from codex_oss.policy.routing import Route
 from codex_oss.server.metrics import Metrics
-from codex_oss.wire.events import Lane, TurnStarted, Usage
-from codex_oss.wire.items import TurnRequest
+from codex_oss.wire.events import Lane, TurnEvent, TurnStarted, Usage
+from codex_oss.wire.items import OpaqueItem, TurnRequest
 from codex_oss.wiring import Bridge
 
 log = logging.getLogger(__name__)
@@ -68,7 +69,14 @@ class TurnDesk:
         """Choose the lane of a turn. Raises RequestError for a name that nobody answers to."""
         route, lane = self.bridge.lane_for(request)
         self.metrics.begin(route)
+        _note_left_out(request)
         return AcceptedTurn(request_id, surface, request, route, lane)
+
+    def accept_relayed(self, request_id: str, surface: Surface, request: TurnRequest) -> AcceptedTurn:
+        """The same for a turn that is relayed: there is no lane, and of the request only the model is known."""
+        route = self.bridge.route(request.model)
+        self.metrics.begin(route)
+        return AcceptedTurn(request_id, surface, request, route, _no_lane)
 
     def refused(self, error: BridgeError) -> None:
         """A request that never became a turn."""
@@ -85,4 +93,21 @@ class TurnDesk:
             "%s %s %s %s %s %.3fs %s",
             *(turn.request_id, request.response_id, turn.route.lane, request.model),
             *(end.outcome, end.total_s, end.error_code),
+        )
+
+
+async def _no_lane(_: TurnRequest) -> AsyncIterator[Sequence[TurnEvent]]:
+    raise LocalProtocolError("A relayed turn has no lane.")
+    yield  # pragma: no cover (makes it an iterator)
+
+
+def _note_left_out(request: TurnRequest) -> None:
+    """Say once a turn what no open model can be given: hosted tools, and items that nobody here can read."""
+    items = sorted({item.type for item in request.items if isinstance(item, OpaqueItem)})
+    if request.dropped_tools or items:
+        log.info(
+            "%s: left out: tools [%s], items [%s]",
+            request.response_id,
+            ", ".join(request.dropped_tools),
+            ", ".join(items),
         )

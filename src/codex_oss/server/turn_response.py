@@ -49,29 +49,46 @@ TIDY_S: Final = 1.0
 SHUTDOWN: Final = BridgeError("The bridge is shutting down.", hint="Start it again.", code="upstream_unavailable")
 
 
+class OpenTurn(Protocol):
+    """What a shutdown and the stored responses ask of a turn under way."""
+
+    keep: Keep | None
+    ended: asyncio.Event
+
+    @property
+    def response_id(self) -> str:
+        """`resp_…`."""
+
+    def response(self) -> dict[str, Any]:
+        """The response object as it stands."""
+
+    def interrupt(self) -> None:
+        """End it, because the bridge stops."""
+
+
 class OpenTurns:
     """The turns under way, so that a shutdown can let them end and then ends them."""
 
     def __init__(self) -> None:
-        self._turns: set[TurnResponse] = set()
+        self._turns: set[OpenTurn] = set()
         self.stopping = False
         """True from the begin of the shutdown; connections that live on begin no turn any more."""
 
     def __len__(self) -> int:
         return len(self._turns)
 
-    def add(self, turn: TurnResponse) -> None:
+    def add(self, turn: OpenTurn) -> None:
         """A turn began."""
         self._turns.add(turn)
 
-    def discard(self, turn: TurnResponse) -> None:
+    def discard(self, turn: OpenTurn) -> None:
         """A turn ended."""
         self._turns.discard(turn)
 
     def response_of(self, response_id: str) -> dict[str, Any] | None:
         """The response of this id as it stands; None for one that is not under way or not to be stored."""
-        found = (turn for turn in self._turns if turn.response_id == response_id)
-        return next((turn.response() for turn in found if turn.keep is not None), None)
+        kept = (turn.response() for turn in self._turns if turn.keep is not None)
+        return next((response for response in kept if response["id"] == response_id), None)
 
     async def drain(self, patience_s: float, grace_s: float) -> None:
         """Wait up to *patience_s* for all turns, then interrupt the rest and give their last events *grace_s*."""
@@ -149,7 +166,7 @@ class TurnResponse:
         self._begun_at = time.monotonic()
         self._turns.add(self)
         self._task = asyncio.create_task(self._run(scope, receive, send))
-        gone = asyncio.create_task(_disconnected(receive))
+        gone = asyncio.create_task(disconnected(receive))
         try:
             await asyncio.wait((self._task, gone), return_when=asyncio.FIRST_COMPLETED)
             if self._encoder.terminal:
@@ -277,7 +294,8 @@ _OUTCOMES: Final[dict[str, Outcome]] = {
 }
 
 
-async def _disconnected(receive: Receive) -> None:
+async def disconnected(receive: Receive) -> None:
+    """Return when the client is gone."""
     with suppress(OSError):
         while (await receive())["type"] != "http.disconnect":
             pass

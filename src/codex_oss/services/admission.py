@@ -26,6 +26,7 @@ from codex_oss.contracts.mission import MissionV1, Problem
 from codex_oss.contracts.profiles import ModelProfile
 from codex_oss.contracts.validation import check_alias_tier, check_mission
 from codex_oss.errors import StoreError
+from codex_oss.missions.events import MissionOpened
 from codex_oss.policy.scope import scope_of
 from codex_oss.services.event_log import utc_now
 from codex_oss.services.mission_runner import Admission
@@ -69,6 +70,14 @@ class AdmissionDesk:
         if mismatch is not None:
             return (*checked.problems, mismatch)
         return self._admission(self._fitted(checked.mission, profile), model_alias, profile)
+
+    def readmit(self, run_id: str, opened: MissionOpened, profile: ModelProfile) -> Admission:
+        """Admit a run again that was opened before: its contract and budget stand as they were logged.
+
+        The contract was redacted when it was logged; a path that looked like a secret is now asked for in vain.
+        """
+        again = self._admission(opened.mission, opened.model_alias, profile)
+        return msgspec.structs.replace(again, run_id=run_id, root_entries=opened.root_entries)
 
     def _fitted(self, mission: MissionV1, profile: ModelProfile) -> MissionV1:
         budget = clamp_budget(

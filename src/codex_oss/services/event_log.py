@@ -8,13 +8,15 @@ Rules that hold here:
 1. A line counts when it ends in a line feed, verifies by its own hash, and follows its predecessor. Bytes after the
    last line feed are a torn write: they were never committed, are ignored on reading and cut off on re-opening.
 2. One `append` is one write and one `fdatasync`, however many events it takes.
-3. One writer: a lock file beside the log, and the file must be exactly as long as this writer left it.
+3. One writer: each write happens under the lease (`services.writer_lease`), the file must be exactly as long as this
+   writer left it, and nothing follows a closing.
 4. The record is folded where the events are written, under the same lock, so that it can never run ahead of the disk
    or behind it, also when a caller is cancelled half-way.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 from collections.abc import Callable, Sequence
@@ -24,19 +26,31 @@ from types import TracebackType
 from typing import Final, Self
 
 import msgspec
-from filelock import FileLock, Timeout
 from msgspec import Struct
 
-from codex_oss.errors import LogConflict, LogCorrupt, StoreError
+from codex_oss.errors import LocalProtocolError, LogConflict, LogCorrupt, StoreError
 from codex_oss.missions.events import Envelope, Known, Recorded, record_of, seal, unseal
 from codex_oss.missions.record import RunRecord, evolve, new_record
+from codex_oss.services.anchors import Anchor, AnchorBook
 from codex_oss.services.state_files import open_plain, read_plain
+from codex_oss.services.writer_lease import HolderState, WriterLease
 
 LOG_NAME: Final = "events.jsonl"
 LOCK_NAME: Final = "events.lock"
 MAX_LOG_BYTES: Final = 512 * 1024 * 1024
 """A log beyond this is none of ours: a mission may show 500,000 bytes and ask 25 times."""
 _LOG_FLAGS: Final = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+
+
+log = logging.getLogger(__name__)
+
+
+class Seal(Struct, frozen=True):
+    """What makes a log hard to rewrite; both may be missing where the user has no state folder."""
+
+    key: bytes = b""
+    """Of the MAC on each event."""
+    anchors: AnchorBook | None = None
 
 
 class LogReading(Struct, frozen=True):
@@ -52,6 +66,11 @@ class LogReading(Struct, frozen=True):
     bad_line: int = 0
     """1-based number of the first line that does not verify; 0 when all do."""
     bad_reason: str = ""
+
+    @property
+    def head(self) -> Envelope | None:
+        """The last event that verifies."""
+        return self.envelopes[-1] if self.envelopes else None
 
     @property
     def run_id(self) -> str:
@@ -74,8 +93,8 @@ class LogReading(Struct, frozen=True):
         return opened
 
 
-def read_log(path: Path) -> LogReading:
-    """Read and verify a log. Raises StoreError when the file cannot be read at all."""
+def read_log(path: Path, key: bytes = b"") -> LogReading:
+    """Read and verify a log, with a key the MACs that stand in it too. Raises StoreError when it cannot be read."""
     try:
         data = read_plain(path, MAX_LOG_BYTES)
     except OSError as exc:
@@ -84,17 +103,17 @@ def read_log(path: Path) -> LogReading:
     envelopes: list[Envelope] = []
     committed = 0
     for number, line in enumerate(lines, 1):
-        reason = _check_line(line, envelopes)
+        reason = _check_line(line, envelopes, key)
         if reason:
             return LogReading(path, tuple(envelopes), committed, len(torn), number, reason)
         committed += len(line) + 1
     return LogReading(path, tuple(envelopes), committed, len(torn))
 
 
-def _check_line(line: bytes, before: list[Envelope]) -> str:
+def _check_line(line: bytes, before: list[Envelope], key: bytes) -> str:
     """Add the line's envelope to those before; returns a reason code instead when it does not belong there."""
     try:
-        envelope = unseal(line)
+        envelope = unseal(line, key)
     except ValueError as exc:
         return str(exc)
     previous = before[-1] if before else None
@@ -104,6 +123,8 @@ def _check_line(line: bytes, before: list[Envelope]) -> str:
         return "prev_hash_mismatch"
     if previous and (envelope.run_id, envelope.mission_id) != (previous.run_id, previous.mission_id):
         return "run_id_mismatch"
+    if previous and envelope.epoch < previous.epoch:
+        return "epoch_mismatch"
     before.append(envelope)
     return ""
 
@@ -119,53 +140,85 @@ class EventLog:
     `record` may be read between appends; it is changed by `append` only.
     """
 
-    def __init__(self, folder: Path, run_id: str, mission_id: str, clock: Callable[[], datetime] = utc_now) -> None:
-        """Open or create the log in *folder*. Raises LogCorrupt, or StoreError when another process writes it."""
+    def __init__(
+        self,
+        folder: Path,
+        run_id: str,
+        mission_id: str,
+        clock: Callable[[], datetime] = utc_now,
+        *,
+        seal: Seal = Seal(),  # noqa: B008 (a frozen value)
+    ) -> None:
+        """Open or create the log in *folder*. Raises LogCorrupt, or StoreError when another process writes it.
+
+        A run whose writer is gone or stopped is taken over: the epoch rises, and that writer can write no more.
+        """
         self.path = folder / LOG_NAME
         self.run_id = run_id
         self.mission_id = mission_id
         self.record: RunRecord = new_record(run_id, mission_id)
         self._clock = clock
+        self._key = seal.key
         self._guard = threading.Lock()
         self._size = 0
+        self._fd = -1
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._lock = FileLock(folder / LOCK_NAME, timeout=0, thread_local=False)
+        self._slot = seal.anchors.open_slot(run_id) if seal.anchors else None
+        self._lease = WriterLease(folder / LOCK_NAME)
         try:
-            self._lock.acquire()
-        except Timeout as exc:
-            raise StoreError("Another process writes this run.", code="log_locked") from exc
-        try:
+            self._lease.take()
             self._fd = os.open(self.path, _LOG_FLAGS, 0o600)
             self._recover()
         except BaseException:
-            self._lock.release()
+            self.close()
             raise
+
+    def now(self) -> datetime:
+        """The time as this log would note it."""
+        return self._clock()
+
+    @property
+    def epoch(self) -> int:
+        """Number of this writer."""
+        return self._lease.epoch
+
+    @property
+    def replaced(self) -> HolderState:
+        """What became of the writer before this one."""
+        return self._lease.replaced
 
     def append(self, events: Sequence[Known]) -> list[Recorded]:
         """Commit events and fold them. Returns them with their places; blocking (one fdatasync).
 
-        Raises LogConflict when someone else wrote to the file, StoreError when the disk refuses.
+        Raises LogConflict when someone else wrote to the file, StoreError when the disk refuses, StoreError
+        `writer_replaced` when another writer took the run over.
         """
         with self._guard:
-            created_at = self._clock().astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+            if self.record.closed is not None:
+                raise LocalProtocolError("An event after the closing of a mission.")
+            created_at = self.now().astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
             recorded, lines = self._seal(events, created_at)
             data = b"".join(line + b"\n" for line in lines)
             try:
-                self._commit(data)
+                with self._lease.writing():
+                    self._commit(data)
             except OSError as exc:
                 raise StoreError(f"The event log cannot be written: {exc.strerror}.", code="log_unwritable") from exc
             self._size += len(data)
             for entry in recorded:
                 evolve(self.record, entry)
+            self._note_head()
             return recorded
 
     def close(self) -> None:
-        """Release file and lock; safe to call twice."""
+        """Release file and lease; safe to call twice."""
         with self._guard:
             if self._fd >= 0:
                 os.close(self._fd)
                 self._fd = -1
-            self._lock.release()
+            if self._slot is not None:
+                self._slot.close()
+            self._lease.close()
 
     def __enter__(self) -> Self:
         return self
@@ -177,6 +230,8 @@ class EventLog:
         reading = read_log(self.path)
         if reading.bad_line:
             raise LogCorrupt(reading.bad_line, reading.bad_reason)
+        if reading.head is not None:
+            self._lease.rise_above(reading.head.epoch)
         if reading.torn_bytes:
             os.ftruncate(self._fd, reading.committed_bytes)
         for entry in reading.recorded():
@@ -188,15 +243,16 @@ class EventLog:
         recorded, lines = [], []
         for event in events:
             seq += 1
-            envelope, line = seal(
+            prev_hash, line = seal(
                 event,
                 run_id=self.run_id,
                 mission_id=self.mission_id,
                 seq=seq,
                 prev_hash=prev_hash,
                 created_at=created_at,
+                epoch=self._lease.epoch,
+                key=self._key,
             )
-            prev_hash = envelope.event_hash
             recorded.append(Recorded(seq, created_at, event, prev_hash))
             lines.append(line)
         return recorded, lines
@@ -213,6 +269,18 @@ class EventLog:
         except OSError:
             os.ftruncate(self._fd, self._size)  # a half-written batch must not stand before the next one
             raise
+
+    def _note_head(self) -> None:
+        """Note the head outside. The log is the authority: a place that cannot be written to costs a warning only."""
+        if self._slot is None:
+            return
+        record = self.record
+        try:
+            self._slot.note(Anchor(self.run_id, self.mission_id, record.last_seq, record.last_hash, self._lease.epoch))
+        except OSError as exc:
+            log.warning("%s: the head of the log could not be noted outside: %s", self.run_id, exc.strerror)
+            self._slot.close()
+            self._slot = None
 
 
 def read_header(path: Path) -> Envelope | None:

@@ -12,10 +12,12 @@ Rules that hold here:
 
 1. What is about to happen is in the log before it happens, what happened right after.
 2. Everything of the model's or of a file's is redacted before it becomes part of an event.
-3. Time is counted from the opening by a clock that nobody sets: a jump of the wall clock neither ends a mission nor
-   lets it run on.
-4. A mission that is cut off (the viewer left, the process is told to end) is closed as `cancelled` with what it has.
-   A mission whose process is killed stays open in the log, and says so to `audit-mission`.
+3. Time is counted from the opening, or from going on again, by a clock that nobody sets: a jump of the wall clock
+   neither ends a mission nor lets it run on.
+4. A mission that is cut off (the viewer left, the process is told to end, somebody asked for it) is closed as
+   `cancelled` with what it has. A mission whose process is killed stays open in the log, says so to `audit-mission`,
+   and can be resumed: the run goes on where its log ends.
+5. A writer that was replaced writes nothing more, neither a closing nor projections: the run is another's.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ import logging
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
+from pathlib import Path
 from typing import Final, Protocol
 
 import msgspec
@@ -33,13 +36,14 @@ from msgspec import Struct
 
 from codex_oss.contracts.mission import MissionV1
 from codex_oss.contracts.tools import ToolCall, ToolResult, tool_error
-from codex_oss.errors import BridgeError, StoreError, fault_of
+from codex_oss.errors import BridgeError, RequestError, StoreError, fault_of
 from codex_oss.missions.action_schema import action_schema
 from codex_oss.missions.closing import close_by_runtime
 from codex_oss.missions.decide import CHARS_PER_TOKEN, Append, AskModel, Finished, RunTool, decide, remaining_ms
 from codex_oss.missions.events import (
     Known,
     MissionOpened,
+    MissionResumed,
     ModelAnswered,
     ModelAsked,
     Recorded,
@@ -50,7 +54,7 @@ from codex_oss.missions.prompt import build_conversation
 from codex_oss.missions.record import RunRecord, epoch_ms
 from codex_oss.policy.exposure import Redactor
 from codex_oss.policy.scope import Scope
-from codex_oss.services.event_log import EventLog, read_log
+from codex_oss.services.event_log import EventLog, Seal, read_log
 from codex_oss.services.mission_store import MissionStore, rebuild
 from codex_oss.services.tool_host import ToolLimits
 from codex_oss.wire.events import (
@@ -71,6 +75,7 @@ MAX_ANSWER_CHARS: Final = 200_000
 """More than this is cut: no action is that long, and the log keeps what was answered."""
 
 
+CANCEL_POLL_S: Final = 0.25
 MAX_TOOL_S: Final = 20.0
 MIN_TOOL_S: Final = 0.2
 logger = logging.getLogger(__name__)
@@ -124,8 +129,11 @@ class MissionRunner:
         lane: Lane,
         redactor: Redactor,
         monotonic_ms: Callable[[], int] = lambda: time.monotonic_ns() // 1_000_000,
+        *,
+        open_seal: Callable[[], Seal] = Seal,
     ) -> None:
         self._store = store
+        self._open_seal = open_seal
         self._tools = tools
         self._lane = lane
         self._redactor = redactor
@@ -137,30 +145,81 @@ class MissionRunner:
         Closing the iterator early closes the mission as `cancelled`. Raises RequestError when the mission runs
         already, StoreError when the log cannot be written.
         """
-        mission_id = admission.mission.mission_id
-        with self._store.claim(mission_id):
+        with self._store.claim(admission.mission.mission_id):
             folder = self._store.prepare_run(admission.run_id)
-            with EventLog(folder, admission.run_id, mission_id) as log:
-                ending, detail = "cancelled", "The mission was cut off."
-                try:
-                    yield await self._commit(log, _opening(admission, self._redactor))
-                    async with aclosing(self._steps(log, admission)) as steps:
-                        async for seen in steps:
-                            yield seen
-                except StoreError as exc:
-                    ending, detail = exc.code, exc.message
-                    raise
-                finally:
-                    # A run that could not even be opened leaves the files of an earlier one as they are.
-                    if log.record.opened is not None:
-                        if log.record.closed is None:
-                            log.append((close_by_runtime(log.record, ending, detail=detail),))
-                        await asyncio.to_thread(self._project, log)
+            with self._open(folder, admission) as log:
+                opening = (_opening(admission, self._redactor),)
+                async with aclosing(self._follow(log, admission, opening)) as seen:
+                    async for each in seen:
+                        yield each
+
+    async def resume(self, admission: Admission) -> AsyncGenerator[Seen, None]:
+        """Go on with a run whose writer is gone or stopped, from where its log ends; otherwise as `run`.
+
+        admission: with the run's own id. A tool that had been started is run again, since all of them only read; a
+        question without an answer is asked again, and the lost answer is noted as unknown.
+        Raises StoreError `log_locked` when its writer lives, RequestError `mission_closed` when there is nothing to do.
+        """
+        with self._open(self._store.run_folder(admission.run_id), admission) as log:
+            if log.record.closed is not None:
+                raise RequestError(f"Run {admission.run_id} ended already.", code="mission_closed")
+            async with aclosing(self._follow(log, admission, _resumption(log))) as seen:
+                async for each in seen:
+                    yield each
+
+    def cancel_dead(self, run_id: str, mission_id: str) -> RunRecord:
+        """Close a run that nobody writes any more; blocking. Raises StoreError `log_locked` when somebody does."""
+        with EventLog(self._store.run_folder(run_id), run_id, mission_id, seal=self._open_seal()) as log:
+            if log.record.opened is not None and log.record.closed is None:
+                detail = "Cancelled on request, after its writer had gone."
+                log.append((close_by_runtime(log.record, "cancelled", detail=detail),))
+                self._project(log)
+            return log.record
+
+    def _open(self, folder: Path, admission: Admission) -> EventLog:
+        self._store.forget_cancel(admission.run_id)
+        return EventLog(folder, admission.run_id, admission.mission.mission_id, seal=self._open_seal())
+
+    async def _follow(self, log: EventLog, admission: Admission, first: Sequence[Known]) -> AsyncGenerator[Seen, None]:
+        """The events *first* and then every step, until the mission is closed; however this ends, it is closed."""
+        ending, detail = "cancelled", "The mission was cut off."
+        try:
+            yield await self._commit(log, *first)
+            async with aclosing(self._steps(log, admission)) as steps:
+                while (seen := await self._next(steps, log.run_id)) is not None:
+                    yield seen
+            if log.record.closed is None:
+                detail = "Cancelled on request."
+                yield await self._commit(log, close_by_runtime(log.record, ending, detail=detail))
+        except StoreError as exc:
+            ending, detail = exc.code, exc.message
+            raise
+        finally:
+            # A run that could not even be opened leaves the files of an earlier one as they are.
+            if log.record.opened is not None and ending != "writer_replaced":
+                if log.record.closed is None:
+                    log.append((close_by_runtime(log.record, ending, detail=detail),))
+                await asyncio.to_thread(self._project, log)
+
+    async def _next(self, steps: AsyncGenerator[Seen, None], run_id: str) -> Seen | None:
+        """The next step's events; None when there are none, or when somebody asked to cancel the run."""
+        step = asyncio.ensure_future(anext(steps, None))
+        try:
+            while True:
+                done, _ = await asyncio.wait((step,), timeout=CANCEL_POLL_S)
+                if done:
+                    return step.result()
+                if self._store.cancel_requested(run_id):
+                    return None
+        finally:
+            if not step.done():
+                step.cancel()
+                await asyncio.gather(step, return_exceptions=True)
 
     async def _steps(self, log: EventLog, admission: Admission) -> AsyncGenerator[Seen, None]:
-        opened_ms, began = epoch_ms(log.record.opened_at), self._monotonic_ms()
+        begun_ms, began = epoch_ms(log.record.last_at), self._monotonic_ms()
         while True:
-            now_ms = opened_ms + self._monotonic_ms() - began
+            now_ms = begun_ms + self._monotonic_ms() - began
             # In a thread: a report of a hundred findings may take seconds to judge, and other turns go on meanwhile.
             step = await asyncio.to_thread(decide, log.record, now_ms, admission.scope)
             match step:
@@ -250,6 +309,17 @@ def _opening(admission: Admission, redactor: Redactor) -> MissionOpened:
         trace_max_events=admission.trace_max_events,
         trace_max_chars=admission.trace_max_chars,
     )
+
+
+def _resumption(log: EventLog) -> list[Known]:
+    """What stands first in the log of a run that goes on."""
+    record = log.record
+    paused_ms = max(0, round(log.now().timestamp() * 1000) - epoch_ms(record.last_at))
+    events: list[Known] = [MissionResumed(paused_ms, f"writer_{'stopped' if log.replaced == 'stopped' else 'gone'}")]
+    if record.stage == "asked":
+        lost = "The answer was lost with the process that had asked."
+        events.append(ModelAnswered(record.calls[-1].call, "", "unknown", "answer_lost", lost))
+    return events
 
 
 def redacted_mission(mission: MissionV1, redactor: Redactor) -> MissionV1:

@@ -2,6 +2,7 @@
 
     .codex-oss/runs/<run_id>/events.jsonl        the authority (`services.event_log`)
     .codex-oss/missions/<mission_id>/*           projections, all rebuildable (`missions.projections`)
+    .codex-oss/runs/<run_id>/cancel              somebody asks for the end of the run
     .codex-oss/locks/<mission_id>.lock           held while a mission runs
 
 Rules that hold here:
@@ -13,17 +14,22 @@ Rules that hold here:
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from codex_oss.errors import RequestError, StoreError
+from codex_oss.errors import LogCorrupt, RequestError, StoreError
 from codex_oss.missions.projections import project_files
-from codex_oss.services.event_log import LOG_NAME, MAX_LOG_BYTES, LogReading, read_header, read_log
+from codex_oss.services.event_log import LOCK_NAME, LOG_NAME, MAX_LOG_BYTES, LogReading, read_header, read_log
 from codex_oss.services.state_files import ensure_private_dir, read_plain, write_atomic
 from codex_oss.services.state_folder import STATE_DIR, open_state_folder
+from codex_oss.services.writer_lease import HolderState, read_holder, state_of
+
+CANCEL_NAME = "cancel"
+"""A file of this name beside a log asks its writer to cancel the run."""
 
 
 class MissionStore:
@@ -68,6 +74,27 @@ class MissionStore:
         ensure_private_dir(folder)
         return folder
 
+    def request_cancel(self, run_id: str) -> None:
+        """Ask whoever runs it, in whichever process, to cancel a run."""
+        write_atomic(self.run_folder(run_id) / CANCEL_NAME, b"", durable=False)
+
+    def cancel_requested(self, run_id: str) -> bool:
+        """Whether somebody asked to cancel a run."""
+        return os.path.lexists(self.run_folder(run_id) / CANCEL_NAME)
+
+    def forget_cancel(self, run_id: str) -> None:
+        """A run begins, or goes on: what was asked before it does not count."""
+        with suppress(OSError):
+            os.unlink(self.run_folder(run_id) / CANCEL_NAME)
+
+    def writer_of(self, run_id: str) -> HolderState:
+        """What became of the process that writes a run."""
+        return state_of(read_holder(self.run_folder(run_id) / LOCK_NAME))
+
+    def has_log(self, run_id: str) -> bool:
+        """Whether a log of this run lies here."""
+        return (self.run_folder(run_id) / LOG_NAME).is_file()
+
     def runs_of(self, mission_id: str) -> list[str]:
         """Run ids of a mission, oldest first."""
         found = []
@@ -86,8 +113,8 @@ class MissionStore:
                 latest[header.mission_id] = max(header.created_at, latest.get(header.mission_id, ""))
         return sorted(latest, key=latest.__getitem__, reverse=True)
 
-    def read_latest(self, mission_id: str) -> LogReading:
-        """The log of the latest run. Raises RequestError `mission_not_found`."""
+    def read_latest(self, mission_id: str, key: bytes = b"") -> LogReading:
+        """The log of the latest run, with a key its MACs verified. Raises RequestError `mission_not_found`."""
         runs = self.runs_of(mission_id)
         if not runs:
             known = ", ".join(self.mission_ids()[:5])
@@ -96,7 +123,7 @@ class MissionStore:
                 hint=f"Known missions: {known}." if known else "No mission was run here yet.",
                 code="mission_not_found",
             )
-        return read_log(self.run_folder(runs[-1]) / LOG_NAME)
+        return read_log(self.run_folder(runs[-1]) / LOG_NAME, key)
 
     def write_projections(self, mission_id: str, files: Mapping[str, bytes]) -> Path:
         """Write the projected files, each atomically; returns their folder."""
@@ -120,3 +147,13 @@ class MissionStore:
 def rebuild(reading: LogReading) -> dict[str, bytes]:
     """All projections of a log, as they should lie in the mission's folder."""
     return project_files(reading.run_id, reading.mission_id, reading.recorded())
+
+
+def write_rebuilt(store: MissionStore, mission_id: str) -> list[str]:
+    """Write all projections of a mission's latest run anew from its log; returns their paths. Raises LogCorrupt too."""
+    reading = store.read_latest(mission_id)
+    if reading.bad_line:
+        raise LogCorrupt(reading.bad_line, reading.bad_reason)
+    files = rebuild(reading)
+    folder = store.write_projections(mission_id, files)
+    return [str(folder / name) for name in files]

@@ -1,6 +1,6 @@
 """The HTTP client towards model servers: send bytes, get an async iterator of bytes.
 
-Counterparts: `lanes.oss` uses it, `wire.chat` makes and reads the bytes, `services.upstream_pool` keeps
+Counterparts: `lanes.oss` uses it, `wire.codecs` makes and reads the bytes, `services.upstream_pool` keeps
 the connections. Rules that hold here:
 
 1. One read of the socket is one chunk: nothing is collected, split or decoded on the way.
@@ -49,7 +49,7 @@ class Deadlines:
 class UpstreamAnswer:
     """A 200 whose body is still to be read. content_type: lower case, without parameters, empty when absent."""
 
-    def __init__(self, connection: Connection, watch: _Watch) -> None:
+    def __init__(self, connection: Connection, watch: Watch) -> None:
         self.content_type = connection.headers.get("content-type", "").partition(";")[0].strip().lower()
         self._connection = connection
         self._watch = watch
@@ -93,18 +93,20 @@ class UpstreamClient:
         self._pool.close()
 
     @contextlib.asynccontextmanager
-    async def post(self, profile: ModelProfile, body: bytes, *, stream: bool) -> AsyncIterator[UpstreamAnswer]:
-        """Send *body* to the chat endpoint of *profile* and yield its 200 answer.
+    async def post(
+        self, profile: ModelProfile, body: bytes, *, stream: bool, path: str = "/chat/completions"
+    ) -> AsyncIterator[UpstreamAnswer]:
+        """Send *body* to *path* below the base URL of *profile* and yield its 200 answer.
 
         Raises UpstreamRefused `upstream_key_missing` before anything is sent when the key is unset; Unavailable,
         RateLimited, UpstreamRefused, ContextWindowExceeded or UpstreamProtocolError for any other failure.
         """
         headers = self._headers(profile, stream=stream)
-        watch = _Watch(self._deadlines)
-        connection = await self._send(profile, body, headers)
+        watch = Watch(self._deadlines)
+        connection = await self._send(profile, f"{profile.base_url}{path}", body, headers)
         del body  # sent: an open stream does not hold its request
         try:
-            watch.guard(connection)
+            watch.guard(connection.abort)
             if connection.status != 200:
                 raise await self._refusal(profile, connection)
             if any(connection.headers.get(name, plain).lower() != plain for name, plain in PLAIN_CODINGS):
@@ -144,17 +146,16 @@ class UpstreamClient:
             )
         if not self._may_hold_key(profile.base_url):
             raise UpstreamRefused(
-                f"{name} is not sent to {_place(profile.base_url)}: only this project's files name that address.",
+                f"{name} is not sent to {place_of(profile.base_url)}: only this project's files name that address.",
                 hint="If you trust it, set UPSTREAM_BASE, or place the profile in ~/.config/codex-oss/models.toml.",
                 code="upstream_key_withheld",
             )
         return key
 
-    async def _send(self, profile: ModelProfile, body: bytes, headers: Mapping[str, str]) -> Connection:
-        url = f"{profile.base_url}/chat/completions"
-        place = _place(profile.base_url)
-        proxy = _proxy_for(profile.base_url)
-        way = f" through the proxy at {_place(proxy)}" if proxy else ""
+    async def _send(self, profile: ModelProfile, url: str, body: bytes, headers: Mapping[str, str]) -> Connection:
+        place = place_of(profile.base_url)
+        proxy = proxy_for(profile.base_url)
+        way = f" through the proxy at {place_of(proxy)}" if proxy else ""
         try:
             async with asyncio.timeout(self._deadlines.first_byte_s):
                 return await self._pool.post(url, headers, body, proxy=proxy)
@@ -178,13 +179,13 @@ class UpstreamClient:
             connection.status,
             excerpt[:ERROR_BODY_BYTES],
             profile=profile,
-            place=_place(profile.base_url),
+            place=place_of(profile.base_url),
             retry_after=connection.headers.get("retry-after", ""),
             secret=self._key_of(profile.key_env) if profile.key_env else "",
         )
 
 
-class _Watch:
+class Watch:
     """The deadlines of one answer. When one passes, the connection is dropped, which wakes its reader.
 
     Silence counts only while a read waits: a client that takes its time must not look like a silent upstream.
@@ -197,11 +198,12 @@ class _Watch:
         self._waiting_since: float | None = self._begun_at
         self._heard = False
         self._timer: asyncio.TimerHandle | None = None
-        self._connection: Connection | None = None
+        self._drop: Callable[[], object] | None = None
         self._expired = ""
 
-    def guard(self, connection: Connection) -> None:
-        self._connection = connection
+    def guard(self, drop: Callable[[], object]) -> None:
+        """From now on a passed deadline calls *drop*, which closes the connection."""
+        self._drop = drop
         self._check()
 
     def begin_read(self) -> None:
@@ -225,9 +227,9 @@ class _Watch:
         ends_at, sentence = self._next_deadline(now)
         if now < ends_at:
             self._timer = self._loop.call_at(ends_at, self._check)
-        elif self._connection is not None:
+        elif self._drop is not None:
             self._expired = sentence
-            self._connection.abort()
+            self._drop()
 
     def _next_deadline(self, now: float) -> tuple[float, str]:
         allowed = self._deadlines
@@ -244,14 +246,14 @@ class _Watch:
         return quiet_ends_at, sentence
 
 
-def _place(base_url: str) -> str:
+def place_of(base_url: str) -> str:
     """`host:port` for messages."""
     parts = urlsplit(base_url)
     return f"{parts.hostname}:{parts.port or (443 if parts.scheme == 'https' else 80)}"
 
 
 @functools.lru_cache(maxsize=64)
-def _proxy_for(base_url: str) -> str:
+def proxy_for(base_url: str) -> str:
     """The proxy that the environment names for *base_url*, or empty; loopback always goes direct. Looked up once."""
     parts = urlsplit(base_url)
     if parts.hostname in LOOPBACK:

@@ -20,9 +20,12 @@ from codex_oss.wire.events import CustomCallStart
 
 
 class AssembledCall:
-    """One call so far. `index` is its place in the output, None until its name is known and the item opened."""
+    """One call so far. `index` is its place in the output, None until its name is known and the item opened.
 
-    __slots__ = ("call_id", "custom", "index", "name", "pieces", "upstream_id")
+    search: a search for tools, whose item opens only when the answer is whole.
+    """
+
+    __slots__ = ("call_id", "custom", "index", "name", "pieces", "search", "upstream_id")
 
     def __init__(self) -> None:
         self.index: int | None = None
@@ -30,6 +33,7 @@ class AssembledCall:
         self.call_id = ""
         self.name = ""
         self.custom: CustomCallStart | None = None
+        self.search = False
         self.pieces: list[str] = []
 
     def arguments(self) -> str:

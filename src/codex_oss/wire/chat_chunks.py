@@ -94,22 +94,29 @@ def decode_chunk(payload: bytes) -> Chunk:
 
 
 def decode_usage(raw: dict[str, Any]) -> Usage | None:
-    """Read a usage object of any vendor; None when it holds no token counts."""
+    """Read a usage object of any vendor, of Chat Completions or Responses; None when it holds no token counts."""
     prompt = _count(raw, "prompt_tokens", "input_tokens")
     completion = _count(raw, "completion_tokens", "output_tokens")
     if prompt is None and completion is None:
         return None
-    cached = _count(_object(raw.get("prompt_tokens_details")), "cached_tokens")
+    details = _object(raw.get("prompt_tokens_details") or raw.get("input_tokens_details"))
+    cached = _count(details, "cached_tokens")
     if cached is None:
         # Moonshot, DeepSeek, and gateways in front of Anthropic models.
         cached = _count(raw, "cached_tokens", "prompt_cache_hit_tokens", "cache_read_input_tokens")
-    reasoning = _count(_object(raw.get("completion_tokens_details")), "reasoning_tokens")
+    written = _count(details, "cache_write_tokens", "cache_creation_tokens")
+    if written is None:
+        # Gateways in front of Anthropic models.
+        written = _count(raw, "cache_write_tokens", "cache_creation_input_tokens")
+    output_details = _object(raw.get("completion_tokens_details") or raw.get("output_tokens_details"))
+    reasoning = _count(output_details, "reasoning_tokens")
     return Usage(
         input_tokens=prompt or 0,
         output_tokens=completion or 0,
         cached_tokens=cached or 0,
         reasoning_tokens=reasoning or 0,
         cached_known=cached is not None,
+        cache_write_tokens=written or 0,
     )
 
 

@@ -19,8 +19,6 @@ Rules that hold here:
 
 from __future__ import annotations
 
-import base64
-import binascii
 from collections.abc import Sequence
 from typing import Any, Final, assert_never
 
@@ -29,6 +27,7 @@ import msgspec
 from codex_oss.contracts.profiles import ModelProfile
 from codex_oss.errors import InvalidRequest
 from codex_oss.wire.chat_tools import ToolNames, custom_arguments
+from codex_oss.wire.file_text import UnreadableFile, file_as_text, text_of_file
 from codex_oss.wire.items import (
     CustomToolCall,
     FilePart,
@@ -230,17 +229,11 @@ def _part_text(part: Part, position: int | None) -> str:
 
 def _file_text(part: FilePart, position: int | None) -> str:
     """Return a text file as text with its name; anything else no chat upstream can open."""
-    data = part.data.partition(",")[2] if part.data.startswith("data:") else part.data
     try:
-        text = base64.b64decode(data, validate=True).decode() if data else ""
-    except (binascii.Error, UnicodeError, ValueError):
-        text = ""
-    if not text or "\0" in text:
+        return file_as_text(part.filename, text_of_file(part))
+    except UnreadableFile as exc:
         where = "input" if position is None else f"input[{position}]"
-        raise InvalidRequest(
-            f"`{where}` holds a file that is not text.", param=where, hint="Send its text, or an image as an image."
-        )
-    return f'<file name="{part.filename}">\n{text}\n</file>'
+        raise InvalidRequest(f"`{where}` holds {exc.what}.", param=where, hint=exc.hint) from None
 
 
 def _image(part: ImagePart) -> dict[str, Any]:

@@ -7,18 +7,19 @@ Rules that hold here:
 
 1. Same request, same bytes. `messages` comes last, so that a longer conversation shares the whole beginning.
 2. Only fields that nearly every upstream knows are sent; the others by a quirk of the profile. Not forwarded:
-   store, include, metadata, truncation, verbosity, service_tier, reasoning effort, prompt_cache_key.
+   store, include, metadata, truncation, verbosity, service_tier, prompt_cache_key.
 3. A limit of output tokens is sent only when the client gave one, and never above the profile's.
 4. A `response_format` is help, not a guarantee: whoever needs the structure validates the answer.
 """
 
 from __future__ import annotations
 
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Any, Final, get_args
 
 import msgspec
 
-from codex_oss.contracts.profiles import ModelProfile
+from codex_oss.contracts.profiles import Effort, ModelProfile
 from codex_oss.wire.chat_messages import encode_messages
 from codex_oss.wire.chat_tools import ToolNames, encode_tool_choice, encode_tools
 from codex_oss.wire.items import CustomToolCall, FunctionCall, TextFormat, TurnRequest
@@ -46,6 +47,7 @@ def encode_chat_request(request: TurnRequest, profile: ModelProfile, *, stream: 
     response_format, system_note = _structure(request.text_format, profile)
     if response_format is not None:
         body["response_format"] = response_format
+    body.update(_effort_fields(request.reasoning_effort, profile))
     body.update(_tool_fields(request, names, profile))
     body["messages"] = encode_messages(
         request.items, names, profile, instructions=request.instructions, system_note=system_note
@@ -68,11 +70,39 @@ def _sampling_fields(request: TurnRequest) -> dict[str, Any]:
     return {key: value for key, value in fields.items() if value is not None}
 
 
-def _tool_fields(request: TurnRequest, names: ToolNames, profile: ModelProfile) -> dict[str, Any]:
-    tools = encode_tools(names, request.tool_choice)
-    if not tools:
+def _effort_fields(effort: str | None, profile: ModelProfile) -> dict[str, Any]:
+    """Return how the upstream is told the effort; nothing when the client named none, or one that nobody knows."""
+    quirks = profile.quirks
+    if effort is None or effort not in EFFORTS or quirks.effort_field == "none":
         return {}
-    fields: dict[str, Any] = {"tools": tools, "tool_choice": encode_tool_choice(names, request.tool_choice)}
+    thinks = effort != "none"
+    match quirks.effort_field:
+        case "reasoning_effort":
+            return {"reasoning_effort": nearest_effort(effort, quirks.efforts)}
+        case "reasoning":
+            return {"reasoning": {"effort": nearest_effort(effort, quirks.efforts)}}
+        case "thinking":
+            return {"thinking": {"type": "enabled" if thinks else "disabled"}}
+        case "enable_thinking":
+            return {"enable_thinking": thinks}
+
+
+def nearest_effort(effort: str, supported: Sequence[str]) -> str:
+    """Return the supported level nearest to *effort*, the lower one of two; *effort* itself where none is named."""
+    place = EFFORTS.index(effort)
+    return min(supported, key=lambda level: (abs(EFFORTS.index(level) - place), EFFORTS.index(level)), default=effort)
+
+
+EFFORTS: Final = get_args(Effort)
+
+
+def _tool_fields(request: TurnRequest, names: ToolNames, profile: ModelProfile) -> dict[str, Any]:
+    choice = request.tool_choice
+    tools = encode_tools(names, choice)
+    limited = profile.quirks.tool_choice == "auto"
+    if not tools or (limited and choice.mode == "none"):
+        return {}
+    fields: dict[str, Any] = {"tools": tools, "tool_choice": "auto" if limited else encode_tool_choice(names, choice)}
     if profile.quirks.parallel_tool_calls:
         fields["parallel_tool_calls"] = request.parallel_tool_calls
     return fields

@@ -3,7 +3,7 @@
 Counterparts: `wire.chat_request` made the request and the `ToolNames`; `lanes.oss` feeds the bytes.
 
     bytes ─► SseDecoder ─► Chunk ─┬─ reasoning ─► reasoning item (or nothing, by quirk)
-                                  ├─ content ───► ThinkSplitter ─► reasoning item, message item
+                                  ├─ content ───► ThinkSplitter ─► reasoning item, message item, calls (by quirk)
                                   ├─ tool_calls ► CallAssembler ─► call items
                                   ├─ finish_reason ► items close; the outcome is known but waits for the usage
                                   └─ [DONE] / end of bytes ► UsageReported, then one terminal event
@@ -28,11 +28,12 @@ from typing import Final
 from codex_oss.contracts.profiles import ModelProfile
 from codex_oss.errors import UpstreamError, UpstreamProtocolError
 from codex_oss.wire.chat_calls import AssembledCall, CallAssembler
-from codex_oss.wire.chat_chunks import CallDelta, Choice, Chunk, Delta, decode_chunk, decode_usage
+from codex_oss.wire.chat_chunks import CallDelta, Choice, Chunk, Delta, FunctionDelta, decode_chunk, decode_usage
 from codex_oss.wire.chat_errors import classify_chat_error
 from codex_oss.wire.chat_runs import Kind, RunPattern, learn_pattern
+from codex_oss.wire.chat_text_calls import TextCallSplitter
 from codex_oss.wire.chat_thinking import Piece, ThinkSplitter
-from codex_oss.wire.chat_tools import ToolNames, unwrap_custom_arguments
+from codex_oss.wire.chat_tools import ToolNames, search_arguments, unwrap_custom_arguments
 from codex_oss.wire.events import (
     ArgumentsDelta,
     CustomCallStart,
@@ -42,6 +43,7 @@ from codex_oss.wire.events import (
     ReasoningDelta,
     ReasoningStart,
     TextDelta,
+    ToolSearchStart,
     TurnCompleted,
     TurnEvent,
     TurnFailed,
@@ -92,6 +94,7 @@ class ChatDecoder:
         self._request_bytes = request_bytes
         self._sse = SseDecoder()
         self._splitter = ThinkSplitter()
+        self._text_calls = TextCallSplitter() if profile.quirks.text_calls == "hermes" else None
         self._assembler = CallAssembler()
         self._fed = False
         self._started = False
@@ -241,7 +244,7 @@ class ChatDecoder:
         text = delta.content
         if text:
             if self._splitter.plain:
-                self._say(text, out)
+                self._write(text, out)
             else:
                 self._split(self._splitter.feed(text), out)
         if delta.refusal:
@@ -257,7 +260,26 @@ class ChatDecoder:
             if kind == "thinking":
                 self._think(text, out)
             else:
-                self._say(text, out)
+                self._write(text, out)
+
+    def _write(self, text: str, out: list[TurnEvent]) -> None:
+        """Take text of the answer, in which calls may stand when the profile says so."""
+        if self._text_calls is None:
+            self._say(text, out)
+        else:
+            self._take_text_pieces(self._text_calls.feed(text), out)
+
+    def _take_text_pieces(self, pieces: list[str | FunctionDelta], out: list[TurnEvent]) -> None:
+        for piece in pieces:
+            if isinstance(piece, str):
+                self._say(piece, out)
+            else:
+                self._call(CallDelta(None, None, piece), out)
+
+    def _end_text(self, out: list[TurnEvent]) -> None:
+        self._split(self._splitter.finish(), out)
+        if self._text_calls is not None:
+            self._take_text_pieces(self._text_calls.finish(), out)
 
     def _think(self, text: str, out: list[TurnEvent]) -> None:
         self._chars += len(text)
@@ -289,25 +311,28 @@ class ChatDecoder:
             call.pieces.append(text)
             self._chars += len(text)
         if call.index is None:
-            if not call.name:
+            if not call.name or call.search:
                 return
             self._open_call(call, out)
             text = call.arguments()
-        if text and call.custom is None:
+        if text and call.custom is None and call.index is not None:
             out.append(ArgumentsDelta(self._index_of(call), text))
 
     def _open_call(self, call: AssembledCall, out: list[TurnEvent]) -> None:
         self._close_reasoning(out)
         self._close_message(out)
-        call.index = self._open_index()
         call.call_id = self._names.take_call_id(call.upstream_id)
         start = self._names.start_of(call.name, call.call_id)
-        call.custom = start if isinstance(start, CustomCallStart) else None
         self._answered = True
+        if isinstance(start, ToolSearchStart):
+            call.search = True
+            return
+        call.index = self._open_index()
+        call.custom = start if isinstance(start, CustomCallStart) else None
         out.append(ItemStarted(call.index, start))
 
     def _take_finish(self, reason: str, out: list[TurnEvent]) -> None:
-        self._split(self._splitter.finish(), out)
+        self._end_text(out)
         self._settle(FINISH_REASONS.get(reason, TurnCompleted()), out)
 
     def _take_done(self, out: list[TurnEvent]) -> None:
@@ -315,7 +340,7 @@ class ChatDecoder:
         if not self._started:
             self._start("", out)
         if self._outcome is None:
-            self._split(self._splitter.finish(), out)
+            self._end_text(out)
             if all(call.is_whole() for call in self._assembler.calls):
                 self._settle(TurnCompleted(), out)
             else:
@@ -325,7 +350,7 @@ class ChatDecoder:
     def _settle(self, outcome: TurnCompleted | TurnIncomplete | TurnFailed, out: list[TurnEvent]) -> None:
         """Fix the outcome; a whole answer closes its items, any other leaves them to the encoder."""
         if isinstance(outcome, TurnCompleted):
-            if any(call.index is None for call in self._assembler.calls):
+            if any(call.index is None and not call.search for call in self._assembler.calls):
                 outcome = TurnFailed("upstream_protocol_error", "The model server sent a tool call without a name.")
             elif not self._answered:
                 outcome = TurnFailed("upstream_protocol_error", "The model server sent an empty answer.")
@@ -375,6 +400,9 @@ class ChatDecoder:
         self._close_reasoning(out)
         self._close_message(out)
         for call in self._assembler.calls:
+            if call.search:
+                call.index = self._open_index()
+                out.append(ItemStarted(call.index, ToolSearchStart(call.call_id, search_arguments(call.arguments()))))
             index = self._index_of(call)
             if call.custom is not None:
                 out.append(ArgumentsDelta(index, unwrap_custom_arguments(call.arguments())))

@@ -23,9 +23,9 @@ from typing import Any, Final
 
 import msgspec
 
-from codex_oss.wire.events import CustomCallStart, FunctionCallStart
-from codex_oss.wire.items import CustomTool, Tool, ToolChoice
-from codex_oss.wire.loose_json import clean_text
+from codex_oss.wire.events import CallStart, CustomCallStart, FunctionCallStart, ToolSearchStart
+from codex_oss.wire.items import CustomTool, FunctionTool, SearchTool, Tool, ToolChoice
+from codex_oss.wire.loose_json import clean_text, decode_loose
 
 MAX_NAME_CHARS: Final = 64
 MAX_CALL_ID_CHARS: Final = 64
@@ -62,7 +62,7 @@ class ToolNames:
         """Return the wire names that *choice* names; the client names them without their namespace."""
         return [wire for wire, tool in self._tools.items() if tool.name in choice.names or wire in choice.names]
 
-    def start_of(self, wire_name: str, call_id: str) -> FunctionCallStart | CustomCallStart:
+    def start_of(self, wire_name: str, call_id: str) -> CallStart:
         """Return what opens when the model calls *wire_name*.
 
         A name that was never offered passes as a plain function: clients answer it with an error the model reads.
@@ -72,6 +72,8 @@ class ToolNames:
             return FunctionCallStart(call_id, wire_name)
         if isinstance(tool, CustomTool):
             return CustomCallStart(call_id, tool.name, tool.namespace)
+        if isinstance(tool, SearchTool):
+            return ToolSearchStart(call_id)
         return FunctionCallStart(call_id, tool.name, tool.namespace)
 
     def _only_tool_named(self, name: str) -> Tool | None:
@@ -133,13 +135,25 @@ def unwrap_custom_arguments(arguments: str) -> str:
     return arguments
 
 
+def search_arguments(arguments: str) -> dict[str, Any]:
+    """Return the arguments of a search for tools as the object that its item holds."""
+    try:
+        value = decode_loose(arguments.encode("utf-8", "replace"))
+    except ValueError:
+        value = arguments
+    if isinstance(value, dict):
+        return value
+    # A search with the model's words is worth more than an error.
+    return {"query": value} if isinstance(value, str) and value.strip() else {}
+
+
 def _encode_tool(wire: str, tool: Tool) -> dict[str, Any]:
     if isinstance(tool, CustomTool):
         description, parameters = _custom_description(tool), _CUSTOM_PARAMETERS
     else:
         description, parameters = tool.description, tool.parameters or _NO_PARAMETERS
     function: dict[str, Any] = {"name": wire, "description": description, "parameters": parameters}
-    if not isinstance(tool, CustomTool) and tool.strict:
+    if isinstance(tool, FunctionTool) and tool.strict:
         # `false` is the default; upstreams that do not know the field refuse it.
         function["strict"] = True
     return {"type": "function", "function": function}

@@ -8,8 +8,8 @@ Counterparts: `wire.completions_request` calls this; `wire.chat_messages` goes t
 
 Rules that hold here:
 
-1. `reasoning_content` of an assistant message is kept: OpenCode sends it back, and some models need it within a tool
-   loop (Observed: OpenCode 1.18, `@ai-sdk/openai-compatible`).
+1. `reasoning_content` (or `reasoning`) of an assistant message is kept: OpenCode sends it back, and some models need
+   it within a tool loop (Observed: OpenCode 1.18, `@ai-sdk/openai-compatible`).
 2. The form before `tool_calls` has no ids: a `function_call` gets one by its number, and the next `function` message
    of that name answers it.
 3. A content part that no open model can read (audio) is refused, never left out. The `name` of a speaker is not kept.
@@ -95,7 +95,9 @@ def _decode_message(obj: dict[str, Any], where: str, calls: _Calls) -> list[Item
 
 def _assistant(obj: dict[str, Any], where: str, calls: _Calls) -> list[Item]:
     items: list[Item] = []
-    thought = text_at(obj, "reasoning_content", where)
+    if object_at(obj, "audio", where) is not None:
+        raise invalid(f"{where}.audio", "refers to speech that is not kept here", "Send what was said as `content`.")
+    thought = text_at(obj, "reasoning_content", where) or text_at(obj, "reasoning", where)
     if thought:
         items.append(ReasoningItem(text=thought))
     parts = _parts(obj, where)

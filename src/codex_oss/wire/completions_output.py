@@ -74,11 +74,14 @@ class CallOutput:
 
 
 def encode_chat_usage(usage: Usage) -> dict[str, Any]:
-    """Return the `usage` of Chat Completions; unknown counts are 0, and no chat upstream reports cache writes."""
+    """Return the `usage` of Chat Completions; unknown counts are 0."""
     return {
         "prompt_tokens": usage.input_tokens,
         "completion_tokens": usage.output_tokens,
         "total_tokens": usage.input_tokens + usage.output_tokens,
-        "prompt_tokens_details": {"cached_tokens": usage.cached_tokens, "cache_write_tokens": 0},
+        "prompt_tokens_details": {
+            "cached_tokens": usage.cached_tokens,
+            "cache_write_tokens": usage.cache_write_tokens,
+        },
         "completion_tokens_details": {"reasoning_tokens": usage.reasoning_tokens},
     }

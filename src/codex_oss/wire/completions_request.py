@@ -5,8 +5,8 @@ two big fields; `wire.completions_stream` writes the answer. `wire.chat_request`
 
 Rules that hold here:
 
-1. Unknown fields are accepted silently. Read over without effect: `logprobs`, `logit_bias`, `seed`, `modalities`,
-   `prediction`, `service_tier`, `verbosity`, `store`, `name` of a message. A chat answer is never stored.
+1. Unknown fields are accepted silently. Read over without effect: `logprobs`, `logit_bias`, `seed`, `prediction`,
+   `service_tier`, `verbosity`, `store`, `name` of a message. A chat answer is never stored.
 2. A known field of a wrong type is `InvalidRequest` with its path as `param`. Nothing else is ever raised.
 3. What would change the answer without a word is refused: more than one choice (`n`), `functions`, audio.
 4. `stop` is forwarded: editors that complete code rely on it.
@@ -24,6 +24,7 @@ from codex_oss.wire.fields import (
     flag_at,
     invalid,
     kind_of,
+    list_at,
     object_at,
     optional_text_at,
     required_text_at,
@@ -47,6 +48,7 @@ def decode_chat_turn(
     """
     if (whole_at(obj, "n", 1) or 1) > 1:
         raise invalid("n", "must be 1", "Ask once per answer that you want.")
+    _refuse_audio(obj)
     tools, dropped = decode_chat_tools(obj)
     return TurnRequest(
         response_id=response_id,
@@ -73,6 +75,12 @@ def decode_chat_turn(
 def wants_usage(obj: dict[str, Any]) -> bool:
     """Say whether a streamed answer is to end with a usage chunk (`stream_options.include_usage`)."""
     return flag_at(object_at(obj, "stream_options", "") or {}, "include_usage", "stream_options", False)
+
+
+def _refuse_audio(obj: dict[str, Any]) -> None:
+    if object_at(obj, "audio", "") is not None or "audio" in list_at(obj, "modalities", ""):
+        where = "audio" if obj.get("audio") is not None else "modalities"
+        raise invalid(where, "cannot be served: open models answer in text", 'Ask for `"modalities": ["text"]`.')
 
 
 def _stops(value: Any) -> tuple[str, ...]:

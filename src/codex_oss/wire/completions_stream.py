@@ -48,7 +48,9 @@ from codex_oss.wire.events import (
     MessageStart,
     ReasoningDelta,
     ReasoningStart,
+    Relayed,
     TextDelta,
+    ToolSearchStart,
     TurnCompleted,
     TurnEvent,
     TurnFailed,
@@ -184,6 +186,8 @@ class ChatEncoder:
                 self._start()
             case LimitsReported():
                 pass
+            case Relayed():
+                raise LocalProtocolError("Frames to relay for a client that did not ask untranslated.")
 
     def _start(self) -> None:
         self._started = True
@@ -202,6 +206,11 @@ class ChatEncoder:
                 self._open[index] = self._reasoning
             case FunctionCallStart() | CustomCallStart():
                 self._open[index] = call = CallOutput(start)
+                self._queue.append(call)
+            case ToolSearchStart(call_id, arguments, name):
+                # No chat client can declare it; a lane that gives it all the same is shown as what it is.
+                self._open[index] = call = CallOutput(FunctionCallStart(call_id, name))
+                call.waiting.append(_encode(arguments).decode())
                 self._queue.append(call)
 
     def _close_item(self, index: int) -> None:

@@ -1,7 +1,7 @@
 """`TurnEvent`, the one vocabulary of what streams while a turn runs, and `Lane`, the signature of all lanes.
 
-Counterparts: `wire.chat` makes these events from upstream bytes, `missions.commentary` from mission events;
-`wire.responses_stream` turns them into the frames a client reads.
+Counterparts: `wire.chat_stream` and `wire.responses_upstream` make these events from upstream bytes,
+`missions.commentary` from mission events; `wire.responses_stream` turns them into the frames a client reads.
 
     TurnStarted ─► ( ItemStarted ─► TextDelta* | ReasoningDelta* | ArgumentsDelta* ─► ItemDone )* ─►
                    ( UsageReported | LimitsReported )* ─► TurnCompleted | TurnIncomplete | TurnFailed
@@ -18,7 +18,7 @@ Rules that hold here:
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
-from typing import Final, Literal, cast
+from typing import Any, Final, Literal, cast
 
 from msgspec import Struct
 
@@ -53,7 +53,16 @@ class CustomCallStart(Struct, frozen=True, gc=False):
     namespace: str | None = None
 
 
-ItemStart = MessageStart | ReasoningStart | FunctionCallStart | CustomCallStart
+class ToolSearchStart(Struct, frozen=True):
+    """A search for tools, whole from the start: it has no deltas, because its arguments are a value and no text."""
+
+    call_id: str
+    arguments: dict[str, Any] = {}
+    name: str = "tool_search"
+
+
+CallStart = FunctionCallStart | CustomCallStart | ToolSearchStart
+ItemStart = MessageStart | ReasoningStart | CallStart
 
 
 class Usage(Struct, frozen=True, gc=False):
@@ -67,6 +76,8 @@ class Usage(Struct, frozen=True, gc=False):
     """False when the upstream gave no cache figure; 0 then means unknown."""
     estimated: bool = False
     """True when the upstream reported nothing and the bridge counted roughly."""
+    cache_write_tokens: int = 0
+    """Part of the input that the upstream put into its cache; 0 when it did not say."""
 
 
 class TurnStarted(Struct, frozen=True, gc=False):
@@ -116,6 +127,20 @@ class ItemDone(Struct, frozen=True, gc=False):
     """An item is whole. The encoder knows its content from the deltas."""
 
     index: int
+    encrypted_content: str = ""
+    """Of a reasoning item: what its maker sealed and wants back with the next turn; marked by `wire.seals`."""
+
+
+class Relayed(Struct, frozen=True, gc=False):
+    """Whole SSE frames of an upstream that speaks the client's own protocol, written to the client as they are.
+
+    Only an answer to a request with `untranslated` holds it; then it takes the place of all events of items. Decision
+    0015. response: the response object in the frames; items: the output items that they complete.
+    """
+
+    frames: bytes
+    response: dict[str, Any] | None = None
+    items: tuple[dict[str, Any], ...] = ()
 
 
 class UsageReported(Struct, frozen=True, gc=False):
@@ -154,6 +179,7 @@ TurnEvent = (
     | ReasoningDelta
     | ArgumentsDelta
     | ItemDone
+    | Relayed
     | UsageReported
     | LimitsReported
     | TurnCompleted

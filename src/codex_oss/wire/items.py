@@ -95,6 +95,7 @@ class ReasoningItem(Struct, frozen=True, tag="reasoning", gc=False):
     summary: str = ""
     text: str = ""
     encrypted_content: str = ""
+    id: str = ""
 
 
 class OpaqueItem(Struct, frozen=True):
@@ -124,9 +125,23 @@ class CustomTool(Struct, frozen=True, tag="custom"):
     description: str = ""
     grammar: str = ""
     namespace: str | None = None
+    syntax: str = "lark"
 
 
-Tool = FunctionTool | CustomTool
+class SearchTool(Struct, frozen=True, tag="tool_search"):
+    """The client's own search for further tools; what it finds comes back in a `tool_search_output` item.
+
+    Called, it is answered with a `tool_search_call` item and not with a function call. It has no name in the API; this
+    is the one that the model sees. namespace is always None.
+    """
+
+    description: str = ""
+    parameters: dict[str, Any] = {}
+    name: str = "tool_search"
+    namespace: str | None = None
+
+
+Tool = FunctionTool | CustomTool | SearchTool
 
 
 class ToolChoice(Struct, frozen=True):
@@ -189,3 +204,6 @@ class TurnRequest(Struct, frozen=True):
     """The agent inside the session (`thread-id` of Codex); empty when unknown."""
     echo: dict[str, Any] = {}
     """Request fields that the response object repeats (metadata, tools, reasoning, text …), as they came."""
+    untranslated: dict[str, Any] | None = None
+    """The Responses body of the client with its whole conversation in `input`, given by an edge that can pass on an
+    answer as it comes (`Relayed`). A lane whose upstream speaks Responses sends it; every other lane ignores it."""

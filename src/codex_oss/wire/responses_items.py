@@ -4,12 +4,14 @@ Counterparts: `wire.responses_request` calls this, `wire.chat_messages` turns th
 
 Rules that hold here:
 
-1. One row of `_DECODERS` per item type; a type without a row becomes an `OpaqueItem`, never an error.
+1. One row of `_DECODERS` or `wire.tool_items` per item type; a type without a row becomes an `OpaqueItem`, never an
+   error.
 2. Keys that no row reads are dropped (Observed: Codex 0.169 lite mode adds
    `internal_chat_message_metadata_passthrough` to items).
-3. Whoever keeps items puts them in the place of each `item_reference` before (`wire.stored_items`); one that is
+3. `configuration_update` is no item of the conversation either: `wire.responses_settings` reads it.
+4. Whoever keeps items puts them in the place of each `item_reference` before (`wire.stored_items`); one that is
    left, and images by file id, are `InvalidRequest`.
-4. `agent_message` (Codex multi-agent v2) is read as a user message. Its `encrypted_content` part is the plain
+5. `agent_message` (Codex multi-agent v2) is read as a user message. Its `encrypted_content` part is the plain
    text that the parent's open model wrote, so it is kept as text (Observed: Codex 0.169).
 Source: Open Responses 2026-04-24; the `openai` package 3.52; captures of Codex CLI 0.169 and OpenCode 1.18.
 """
@@ -43,6 +45,7 @@ from codex_oss.wire.items import (
     TextPart,
     ToolOutput,
 )
+from codex_oss.wire.tool_items import TOOL_ITEMS
 
 _ROLES: Final[tuple[Role, ...]] = get_args(Role)
 
@@ -51,8 +54,8 @@ def decode_items(value: Any) -> tuple[tuple[Item, ...], list[tuple[dict[str, Any
     """Decode the `input` field.
 
     value: a string (one user message) or the list of items.
-    Returns the items in order, and apart from them the `additional_tools` items with their paths: these declare
-    tools and are no part of the conversation.
+    Returns the items in order, and apart from them the objects that bring tools with their paths: `additional_tools`,
+    which are no part of the conversation, and `tool_search_output`, which are.
     """
     if value is None:
         return (), []
@@ -70,7 +73,11 @@ def decode_items(value: Any) -> tuple[tuple[Item, ...], list[tuple[dict[str, Any
             declarations.append((obj, where))
         elif not kind:
             raise invalid(f"{where}.type", "is required for an item without a role")
-        else:
+        elif kind in TOOL_ITEMS:
+            if kind == "tool_search_output":
+                declarations.append((obj, where))
+            items += TOOL_ITEMS[kind](obj, where)
+        elif kind != "configuration_update":
             items.append(_DECODERS.get(kind, _opaque)(obj, where))
     return tuple(items), declarations
 
@@ -118,6 +125,7 @@ def _reasoning(obj: dict[str, Any], where: str) -> ReasoningItem:
         _joined_text(obj, "summary", where),
         _joined_text(obj, "content", where),
         text_at(obj, "encrypted_content", where),
+        _id(obj),
     )
 
 

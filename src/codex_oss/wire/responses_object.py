@@ -68,11 +68,14 @@ def changing_fields(
 def encode_usage(usage: Usage) -> dict[str, Any]:
     """Return the `usage` object. Cached tokens are part of the input, reasoning tokens part of the output.
 
-    `cache_write_tokens` is required by the types of `openai` 3.52; no chat upstream reports it.
+    `cache_write_tokens` is required by the types of `openai` 3.52; 0 when the upstream is silent.
     """
     return {
         "input_tokens": usage.input_tokens,
-        "input_tokens_details": {"cached_tokens": usage.cached_tokens, "cache_write_tokens": 0},
+        "input_tokens_details": {
+            "cached_tokens": usage.cached_tokens,
+            "cache_write_tokens": usage.cache_write_tokens,
+        },
         "output_tokens": usage.output_tokens,
         "output_tokens_details": {"reasoning_tokens": usage.reasoning_tokens},
         "total_tokens": usage.input_tokens + usage.output_tokens,

@@ -27,13 +27,20 @@ from codex_oss.wire.events import (
     ReasoningDelta,
     ReasoningStart,
     TextDelta,
+    ToolSearchStart,
 )
 from codex_oss.wire.loose_json import clean_text
 
 NamedFields = tuple[bytes, dict[str, Any]]
 """The type of an event and its members, without `type` and `sequence_number`."""
 
-_PREFIXES: Final = {"message": "msg", "reasoning": "rs", "function_call": "fc", "custom_tool_call": "ctc"}
+_PREFIXES: Final = {
+    "message": "msg",
+    "reasoning": "rs",
+    "function_call": "fc",
+    "custom_tool_call": "ctc",
+    "tool_search_call": "tsc",
+}
 
 
 def open_item(response_id: str, index: int, start: ItemStart) -> OutputItem:
@@ -47,6 +54,8 @@ def open_item(response_id: str, index: int, start: ItemStart) -> OutputItem:
             return _CallOutput(response_id, index, "function_call", start)
         case CustomCallStart():
             return _CallOutput(response_id, index, "custom_tool_call", start)
+        case ToolSearchStart():
+            return _ToolSearchOutput(response_id, index, start)
         case _:
             assert_never(start)
 
@@ -54,12 +63,13 @@ def open_item(response_id: str, index: int, start: ItemStart) -> OutputItem:
 class OutputItem(ABC):
     """One output item. `texts` collects its deltas; `delta_prefix` is the JSON of a delta up to its string."""
 
-    __slots__ = ("delta_name", "delta_prefix", "delta_type", "id", "index", "place", "status", "texts")
+    __slots__ = ("delta_name", "delta_prefix", "delta_type", "id", "index", "place", "sealed", "status", "texts")
 
     def __init__(self, response_id: str, index: int, kind: str, delta_name: bytes, part_key: str | None) -> None:
         self.index = index
         self.id = f"{_PREFIXES[kind]}_{response_id.removeprefix('resp_')}_{index}"
         self.status = "in_progress"
+        self.sealed = ""
         self.texts: list[str] = []
         self.delta_name = delta_name
         self.delta_type: type = ArgumentsDelta
@@ -124,7 +134,10 @@ class _ReasoningOutput(OutputItem):
 
     def value(self) -> dict[str, Any]:
         summary = [] if self.status == "in_progress" else [_summary_part(self.text())]
-        return {"type": "reasoning", "id": self.id, "status": self.status, "summary": summary}
+        item = {"type": "reasoning", "id": self.id, "status": self.status, "summary": summary}
+        if self.sealed:
+            item["encrypted_content"] = clean_text(self.sealed)
+        return item
 
     def opening(self) -> list[NamedFields]:
         part = (b"response.reasoning_summary_part.added", {**self.place, "part": _summary_part("")})
@@ -172,6 +185,27 @@ class _CallOutput(OutputItem):
         if self._kind == "function_call":
             fields["name"] = clean_text(self._start.name)
         return [(done, fields), *ends]
+
+
+class _ToolSearchOutput(OutputItem):
+    """A search for tools that the client runs. It has no deltas: both of its events hold the whole of it."""
+
+    __slots__ = ("_start",)
+
+    def __init__(self, response_id: str, index: int, start: ToolSearchStart) -> None:
+        super().__init__(response_id, index, "tool_search_call", b"", None)
+        self.delta_type = type(None)
+        self._start = start
+
+    def value(self) -> dict[str, Any]:
+        return {
+            "type": "tool_search_call",
+            "id": self.id,
+            "status": self.status,
+            "call_id": clean_text(self._start.call_id),
+            "execution": "client",
+            "arguments": self._start.arguments,
+        }
 
 
 _CALL_EVENTS: Final = {

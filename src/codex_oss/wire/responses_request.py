@@ -1,6 +1,7 @@
 """Decode the body of `POST /v1/responses` into a `TurnRequest`.
 
-Counterparts: `server` calls this; `wire.responses_items` and `wire.responses_tools` read the two big fields;
+Counterparts: `server` calls this; `wire.responses_items` and `wire.responses_tools` read the two big fields,
+`wire.responses_settings` the ones that items may change;
 `wire.responses_stream` writes the answer and repeats `TurnRequest.echo` in it.
 
 Rules that hold here:
@@ -16,7 +17,7 @@ Source: Open Responses 2026-04-24; captures of Codex CLI 0.169 and OpenCode 1.18
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from codex_oss.errors import InvalidRequest
 from codex_oss.wire.fields import (
@@ -31,9 +32,10 @@ from codex_oss.wire.fields import (
     text_at,
     whole_at,
 )
-from codex_oss.wire.items import Sampling, TextFormat, TurnRequest
+from codex_oss.wire.items import Sampling, TurnRequest
 from codex_oss.wire.loose_json import decode_loose
 from codex_oss.wire.responses_items import decode_items
+from codex_oss.wire.responses_settings import decode_settings
 from codex_oss.wire.responses_tools import decode_tool_choice, decode_tools
 
 MAX_METADATA_PAIRS: Final = 16
@@ -75,12 +77,13 @@ def decode_turn(
     """
     _refuse_stored_state(obj, history)
     model = required_text_at(obj, "model", "")
-    items, declarations = decode_items(turn_items(obj, history or ()))
+    whole = turn_items(obj, history or ())
+    items, declarations = decode_items(whole)
     instructions = text_at(obj, "instructions", "")
     if not items and not instructions:
         raise invalid("input", "is required and must not be empty")
     tools, dropped = decode_tools(obj, declarations)
-    reasoning = object_at(obj, "reasoning", "") or {}
+    effort, text_format = decode_settings(obj, whole)
     return TurnRequest(
         response_id=response_id,
         model=model,
@@ -93,8 +96,8 @@ def decode_turn(
         parallel_tool_calls=flag_at(obj, "parallel_tool_calls", "", True),
         sampling=decode_sampling(obj),
         max_output_tokens=whole_at(obj, "max_output_tokens", 1),
-        reasoning_effort=optional_text_at(reasoning, "effort", "reasoning"),
-        text_format=_text_format(obj),
+        reasoning_effort=effort,
+        text_format=text_format,
         stream=flag_at(obj, "stream", "", False),
         store=flag_at(obj, "store", "", True),
         previous_response_id=optional_text_at(obj, "previous_response_id", ""),
@@ -123,6 +126,8 @@ def _refuse_stored_state(obj: dict[str, Any], history: Sequence[dict[str, Any]] 
         raise previous_not_found(str(obj["previous_response_id"]))
     if obj.get("conversation") is not None:
         raise invalid("conversation", "is not kept by this bridge", "Send the whole conversation in `input`.")
+    if obj.get("prompt") is not None:
+        raise invalid("prompt", "names a template that is not kept by this bridge", "Send its text in `instructions`.")
     if flag_at(obj, "background", "", False):
         raise invalid("background", "is not supported", "Ask with `stream` instead.")
 
@@ -145,26 +150,6 @@ def decode_sampling(obj: dict[str, Any]) -> Sampling:
         number_at(obj, "presence_penalty", -2, 2),
         number_at(obj, "frequency_penalty", -2, 2),
     )
-
-
-def _text_format(obj: dict[str, Any]) -> TextFormat:
-    text = object_at(obj, "text", "") or {}
-    form = object_at(text, "format", "text")
-    if form is None:
-        return TextFormat()
-    kind = text_at(form, "type", "text.format", "text")
-    where = "text.format"
-    match kind:
-        case "text" | "json_object":
-            known: Literal["text", "json_object"] = "text" if kind == "text" else "json_object"
-            return TextFormat(known)
-        case "json_schema":
-            schema = object_at(form, "schema", where)
-            if schema is None:
-                raise invalid(f"{where}.schema", "is required")
-            strict = flag_at(form, "strict", where, False) if form.get("strict") is not None else None
-            return TextFormat("json_schema", required_text_at(form, "name", where), schema, strict)
-    raise invalid(f"{where}.type", "must be text, json_object or json_schema")
 
 
 def _echo(obj: dict[str, Any]) -> dict[str, Any]:

@@ -37,6 +37,7 @@ from codex_oss.wire.events import (
     ItemStarted,
     LimitsReported,
     ReasoningDelta,
+    Relayed,
     TextDelta,
     TurnCompleted,
     TurnEvent,
@@ -142,8 +143,10 @@ class ResponseEncoder:
         match event:
             case ItemStarted(index, start):
                 self._open_item(index, open_item(self._response_id, index, start))
-            case ItemDone(index):
-                self._close_item(self._open_at(index), whole=True)
+            case ItemDone(index, sealed):
+                item = self._open_at(index)
+                item.sealed = sealed
+                self._close_item(item, whole=True)
             case UsageReported(usage):
                 self._usage = usage
             case TurnStarted():
@@ -152,6 +155,8 @@ class ResponseEncoder:
                 self._start()
             case LimitsReported():
                 pass
+            case Relayed():
+                raise LocalProtocolError("Frames to relay for a client that did not ask untranslated.")
 
     def _start(self) -> None:
         self._started = True
@@ -214,7 +219,7 @@ class ResponseEncoder:
             case TurnFailed(code, message):
                 name = b"response.failed"
                 error = {"code": responses_code(code), "message": clean_text(message)}
-                self._emit(b"error", _error_fields(error))
+                self._emit(b"error", error_fields(error))
                 final = changing_fields("failed", output, usage=usage, completed_at=at, error=error)
         self._final = final
         self._emit_raw(name, b'"response":' + self._object.encoded(final))
@@ -246,6 +251,7 @@ class ResponseEncoder:
         return frames if self._terminal is None else frames + DONE_FRAME
 
 
-def _error_fields(error: dict[str, str]) -> dict[str, Any]:
+def error_fields(error: dict[str, str]) -> dict[str, Any]:
+    """The members of an `error` event in its nested form. error: code (of Responses) and message."""
     code = error["code"]
     return {"error": {"type": ERROR_TYPE.get(code, "server_error"), **error, "param": None}}

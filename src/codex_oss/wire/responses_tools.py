@@ -5,10 +5,12 @@ Counterparts: `wire.responses_request` calls this, `wire.chat_tools` writes the 
 Rules that hold here:
 
 1. Namespaces are flattened: each inner tool carries `namespace`, because Codex needs name *and* namespace back.
-2. Hosted tools (web_search and its like) and client-executed ones that need their own item types (tool_search,
-   local_shell, shell, apply_patch) land in the list of dropped types. They are never an error: Codex sends one
-   in each turn.
-3. A tool listed twice counts once, the first one; order is kept because upstream prompt caches depend on it.
+2. Hosted tools (web_search and its like) and client-executed ones that need their own item types (local_shell,
+   shell, apply_patch) land in the list of dropped types. They are never an error: Codex sends one in each turn. A
+   `tool_search` that the client executes is kept, and `defer_loading` is read over: what is listed is offered.
+3. Tools that items of the conversation bring (`additional_tools`, what a `tool_search` found) stand behind those of
+   the request, in the order of their items: they are there for the rest of the conversation, and never move.
+4. A tool listed twice counts once, the first one; order is kept because upstream prompt caches depend on it.
 Source: captures of Codex CLI 0.169 and OpenCode 1.18; the `openai` package 3.52 for the other kinds.
 """
 
@@ -18,7 +20,7 @@ from collections.abc import Sequence
 from typing import Any, Final, Literal
 
 from codex_oss.wire.fields import as_object, invalid, kind_of, list_at, object_at, required_text_at, text_at
-from codex_oss.wire.items import CustomTool, FunctionTool, Tool, ToolChoice
+from codex_oss.wire.items import CustomTool, FunctionTool, SearchTool, Tool, ToolChoice
 
 
 def decode_tools(
@@ -26,7 +28,7 @@ def decode_tools(
 ) -> tuple[tuple[Tool, ...], tuple[str, ...]]:
     """Decode every tool of a request.
 
-    declarations: the `additional_tools` items of the input with their paths.
+    declarations: the items of the input that bring tools, with their paths.
     Returns the tools in order and the types of those left out, each once.
     """
     tools: dict[tuple[str | None, str], Tool] = {}
@@ -104,8 +106,19 @@ def _take_tool(
             for position, raw in enumerate(list_at(obj, "tools", where)):
                 inner = f"{where}.tools[{position}]"
                 _take_tool(as_object(raw, inner), inner, name, tools, dropped)
+        case "tool_search" if namespace is None and text_at(obj, "execution", where) == "client":
+            search = SearchTool(text_at(obj, "description", where), object_at(obj, "parameters", where) or _SEARCH)
+            tools.setdefault((None, search.name), search)
         case _:
             dropped.setdefault(kind)
+
+
+_SEARCH: Final[dict[str, Any]] = {
+    "type": "object",
+    "properties": {"query": {"type": "string"}, "limit": {"type": "number"}},
+    "required": ["query"],
+}
+"""For a search that says nothing of its parameters; Codex 0.169 has these two."""
 
 
 def _function_tool(obj: dict[str, Any], where: str, namespace: str | None) -> FunctionTool:
@@ -130,4 +143,5 @@ def _custom_tool(obj: dict[str, Any], where: str, namespace: str | None) -> Cust
         text_at(obj, "description", where),
         text_at(form, "definition", f"{where}.format"),
         namespace,
+        text_at(form, "syntax", f"{where}.format", "lark"),
     )

@@ -47,6 +47,11 @@ class SseDecoder:
         whole = self.feed_frames(data)
         return payloads_of(whole) if whole else []
 
+    @property
+    def between_frames(self) -> bool:
+        """True when every byte so far belongs to a frame that is over: the next read begins one."""
+        return not (self._buffer or self._after_cr)
+
     def feed_frames(self, data: bytes) -> bytes:
         """As `feed`, but return the frames as they came: LF only, without the last blank line; for `payloads_of`."""
         data = self._with_lf_only(data)

@@ -33,9 +33,11 @@ _PREFIXES: Final = {
     "function_call_output": "fco",
     "custom_tool_call": "ctc",
     "custom_tool_call_output": "ctco",
+    "tool_search_call": "tsc",
+    "tool_search_output": "tso",
 }
 _OUR_ID: Final = re.compile(r"[a-z]+_([0-9a-zA-Z]+)_i?[0-9]+")
-_CALLS: Final = ("function_call", "custom_tool_call")
+_CALLS: Final = ("function_call", "custom_tool_call", "tool_search_call")
 
 
 class TurnItems(Struct, frozen=True):

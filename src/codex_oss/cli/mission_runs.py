@@ -1,0 +1,161 @@
+"""`codex-oss mission watch`, `resume`, `cancel` and `rebuild`: what can be done with a run that exists already.
+
+They work on the project's records directly, whether a bridge runs or not; a run that another process writes is left to
+that process. Exit codes of `resume` are those of `run`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from codex_oss.cli.missions import EXIT_OF_STATUS, outcome_of
+from codex_oss.cli.options import json_option, project_option
+from codex_oss.policy.printable import printable, printable_json
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from codex_oss.missions.record import RunRecord
+
+
+@click.command("watch", epilog="Example: codex-oss mission watch mission_local_001")
+@click.argument("mission_id")
+@project_option
+@json_option
+def watch(mission_id: str, project: Path, as_json: bool) -> None:
+    """Show a mission while it runs, in whichever process: phase, budget, coverage and what happens; then its report.
+
+    With --json each event of its log is one line. Leaving does not end it. Exits as `mission run` does, and with 1 when
+    nobody runs it and it has not ended.
+    """
+    from codex_oss.missions.projections import final_report, render_final_text
+
+    record = asyncio.run(_watch(project, mission_id, as_json))
+    if record.closed is None:
+        click.echo(f"error: nobody runs {mission_id}, and it has not ended", err=True)
+        click.echo(f"hint: `codex-oss mission resume {mission_id}` goes on with it", err=True)
+        sys.exit(1)
+    report = final_report(record)
+    if not as_json:
+        click.echo(printable(render_final_text(report)))
+    sys.exit(EXIT_OF_STATUS.get(record.closed.status, 1))
+
+
+@click.command("resume", epilog="Example: codex-oss mission resume mission_local_001")
+@click.argument("mission_id")
+@project_option
+@json_option
+def resume(mission_id: str, project: Path, as_json: bool) -> None:
+    """Go on with a mission whose process died or was stopped, from where its log ends.
+
+    What had been read is not read again, what had been asked without an answer is asked again. Prints and exits as
+    `mission run` does.
+    """
+    from codex_oss.missions.projections import final_report, render_final_text
+
+    show = (lambda remark: None) if as_json else (lambda remark: click.echo(printable(f"· {remark}"), err=True))
+    record = asyncio.run(_resume(project, mission_id, show))
+    report = final_report(record)
+    click.echo(_dumps(outcome_of(project, report)) if as_json else printable(render_final_text(report)))
+    sys.exit(EXIT_OF_STATUS.get(str(report.get("status")), 1))
+
+
+@click.command("cancel", epilog="Example: codex-oss mission cancel mission_local_001")
+@click.argument("mission_id")
+@project_option
+@json_option
+def cancel(mission_id: str, project: Path, as_json: bool) -> None:
+    """End a mission, in whichever process it runs; it keeps what it has and is closed as cancelled."""
+    record = asyncio.run(_cancel(project, mission_id))
+    closed = record.closed
+    status, codes = (closed.status, list(closed.reason_codes)) if closed else ("", [])
+    if as_json:
+        facts = {"mission_id": mission_id, "run_id": record.run_id, "status": status, "reason_codes": codes}
+        click.echo(_dumps({"ok": True, "cancelled": "cancelled" in codes, **facts}))
+    elif "cancelled" in codes:
+        click.echo(printable(f"{mission_id} is cancelled; it ended as {status}."))
+    else:
+        click.echo(printable(f"{mission_id} had ended already, as {status}."))
+
+
+@click.command("rebuild", epilog="Example: codex-oss mission rebuild mission_local_001")
+@click.argument("mission_id")
+@project_option
+@json_option
+def rebuild(mission_id: str, project: Path, as_json: bool) -> None:
+    """Write every projected file of a mission's latest run anew from its log."""
+    from codex_oss.services.mission_store import MissionStore, write_rebuilt
+
+    paths = write_rebuilt(MissionStore(project), mission_id)
+    if as_json:
+        click.echo(_dumps({"ok": True, "mission_id": mission_id, "files": paths}))
+        return
+    for path in paths:
+        click.echo(printable(path))
+
+
+async def _watch(project: Path, mission_id: str, as_json: bool) -> RunRecord:
+    from codex_oss.cli.mission_progress import ProgressLine
+    from codex_oss.missions.commentary import Commentator
+    from codex_oss.missions.record import evolve, new_record
+    from codex_oss.services.log_tail import follow_log
+    from codex_oss.services.mission_store import MissionStore
+
+    store = MissionStore(project)
+    run_id = store.read_latest(mission_id).run_id
+    record, commentator = new_record(run_id, mission_id), Commentator()
+    with ProgressLine(enabled=not as_json) as progress:
+        async for batch in follow_log(store.run_folder(run_id)):
+            for one in batch:
+                evolve(record, one.recorded)
+                if as_json:
+                    click.echo(printable_json(one.line.decode()))
+                for remark in commentator.take(record, one.recorded):
+                    progress.remark(remark.message)
+                progress.show(record)
+    return record
+
+
+async def _resume(project: Path, mission_id: str, show: Callable[[str], None]) -> RunRecord:
+    from codex_oss import wiring
+    from codex_oss.missions.commentary import Commentator
+    from codex_oss.missions.record import evolve, new_record
+    from codex_oss.services.event_log import LOG_NAME, read_log
+
+    bridge = wiring.build(wiring.read_settings(project, {}, os.environ), project, os.environ)
+    try:
+        job = bridge.missions.resume(mission_id)
+        commentator, record = Commentator(), new_record(job.run_id, mission_id)
+        # What was before is folded silently; what happens now is shown.
+        for recorded in read_log(bridge.missions.store.run_folder(job.run_id) / LOG_NAME).recorded():
+            evolve(record, recorded)
+        async for batch in job.follow():
+            for recorded in batch:
+                if recorded.seq > record.last_seq:
+                    evolve(record, recorded)
+                    for remark in commentator.take(record, recorded):
+                        show(remark.message)
+        return record
+    finally:
+        await bridge.aclose()
+
+
+async def _cancel(project: Path, mission_id: str) -> RunRecord:
+    from codex_oss import wiring
+
+    bridge = wiring.build(wiring.read_settings(project, {}, os.environ), project, os.environ)
+    try:
+        return await bridge.missions.cancel(mission_id)
+    finally:
+        await bridge.aclose()
+
+
+def _dumps(value: object) -> str:
+    return printable_json(json.dumps(value, ensure_ascii=False))
