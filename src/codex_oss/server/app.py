@@ -197,7 +197,6 @@ class Application:
 
     @asynccontextmanager
     async def _lifespan(self, _: Starlette) -> AsyncIterator[None]:
-        # The pool opens with the first request, or by the process right after it listens; see `server.process`.
         try:
             yield
         finally:
