@@ -85,6 +85,10 @@ class Config:
     state_ttl_s: float = 21600.0
     state_max_responses: int = 2000
     state_max_bytes: int = 256 * 1024 * 1024
+    request_log: str = ".codex-oss/state/requests.jsonl"
+    """Where a line for each request is appended; relative to the project."""
+    request_log_max_bytes: int = 16 * 1024 * 1024
+    """A larger request log is put aside; one older file is kept."""
     shutdown_drain_s: float = 4.0
     """Open streams get this long to end after SIGTERM; the process is gone within 5 s."""
 
@@ -410,6 +414,8 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         _whole(65_536, 1 << 40),
         "most bytes of stored responses",
     ),
+    Setting("request_log", ("PROXY_LOG_PATH",), _text, "file of the request log, from the project's folder on"),
+    Setting("request_log_max_bytes", (), _whole(4096, 1 << 40), "size at which the request log is put aside"),
     Setting(
         "shutdown_drain_s",
         ("BRIDGE_SHUTDOWN_DRAIN_SECONDS",),

@@ -45,6 +45,7 @@ from codex_oss.services.mission_store import MissionStore
 from codex_oss.services.pdf_text import PdfTexts
 from codex_oss.services.project_files import ProjectRoot
 from codex_oss.services.relay import RelayClient
+from codex_oss.services.request_log import RequestLog
 from codex_oss.services.response_rows import Bounds
 from codex_oss.services.response_store import ResponseStore
 from codex_oss.services.sealing import Sealed, Sealer
@@ -63,6 +64,8 @@ RECORD_KEY = "record"
 """Name of the key that mission logs are sealed with, in the user's state folder."""
 STATE_FOLDER = PurePosixPath(".codex-oss/state")
 """The folder of the bridge's own state, in the project."""
+OWN_FILES = {"state_db": "PROXY_STATE_DB", "request_log": "PROXY_LOG_PATH"}
+"""Settings that name a file which the bridge writes, and the variable that may place it anywhere."""
 NATIVE_QUIET_S = 300.0
 """`stream_idle_timeout_ms` of Codex 0.169."""
 NATIVE_TOTAL_S = 3600.0
@@ -101,6 +104,7 @@ class Bridge:
     missions: MissionControl
     route: Callable[[str], Route]
     """Which lane and profile answer to a model name; see `policy.routing`."""
+    requests: RequestLog
 
     def lane_for(self, request: TurnRequest) -> tuple[Route, Lane]:
         """The route of a request and the lane that serves it. Raises RequestError for a name nobody answers to.
@@ -157,6 +161,7 @@ class Bridge:
         await self.upstream.aclose()
         await self.relay.aclose()
         await self.responses.aclose()
+        self.requests.close()
         self.root.close()
 
 
@@ -239,6 +244,7 @@ def build(settings: Settings, project: Path, environ: Mapping[str, str]) -> Brid
         relay=relay,
         missions=missions,
         route=route,
+        requests=_request_log(config, project),
     )
 
 
@@ -338,6 +344,11 @@ def _response_store(config: Config, project: Path) -> ResponseStore:
     return ResponseStore(path, bounds, ours=path.parent == project / STATE_FOLDER)
 
 
+def _request_log(config: Config, project: Path) -> RequestLog:
+    path = project / config.request_log
+    return RequestLog(path, ours=path.parent == project / STATE_FOLDER, max_bytes=config.request_log_max_bytes)
+
+
 def _held_secrets(config: Config, profiles: Mapping[str, ModelProfile], key_of: Callable[[str], str]) -> list[str]:
     """Every key this process holds; the public default of the local key is no secret."""
     keys = {key_of(profile.key_env) for profile in profiles.values() if profile.key_env}
@@ -362,11 +373,12 @@ def _config(
         paths.insert(0, project / ".codex-oss" / "config.toml")
     files = [(str(path), _read_toml(path, problems)) for path in paths]
     config, more = parse_config(flags=flags, environ=environ, files=files)
-    named = str(files[0][1].get("state_db", "")).strip() if project is not None else ""
-    if named and named == config.state_db and PurePosixPath(named).parent != STATE_FOLDER:
-        # Whoever clones a repository clones its configuration: it must not choose a file anywhere on the machine.
-        told = f"a project's file can only name one in {STATE_FOLDER}/; use PROXY_STATE_DB or your own config.toml"
-        more.append(ConfigProblem(str(paths[0]), "state_db", told))
+    for key, variable in OWN_FILES.items():
+        named = str(files[0][1].get(key, "")).strip() if project is not None else ""
+        if named and named == getattr(config, key) and PurePosixPath(named).parent != STATE_FOLDER:
+            # Whoever clones a repository clones its configuration: it must not choose a file anywhere on the machine.
+            told = f"a project's file can only name one in {STATE_FOLDER}/; use {variable} or your own config.toml"
+            more.append(ConfigProblem(str(paths[0]), key, told))
     if project is not None:
         # Nor where credentials of the user's own go, not even to another port of this machine.
         told = "a project's file cannot place a backend; use the environment or your own config.toml"

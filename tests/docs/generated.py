@@ -18,6 +18,7 @@ import click
 from codex_oss.cli.main import cli
 from codex_oss.config import SETTINGS, Config
 from codex_oss.errors import HTTP_STATUS, RESPONSES_CODE
+from codex_oss.policy.cache_monitor import CAUSES, EXPECTED
 from codex_oss.policy.deviation import REASONS
 from tests.docs.markdown import PAGES
 
@@ -90,7 +91,15 @@ def allowed(parse: Any) -> str:
     raise AssertionError("every setting refuses an object")
 
 
+def render_cache_causes() -> str:
+    """What the cache monitor may name: bad steps, then expected ones."""
+    rows = [f"| `{cause}` | bad | {words} |" for cause, words in CAUSES.items()]
+    rows += [f"| `{cause}` | expected | {words} |" for cause, words in EXPECTED.items()]
+    return _table("| cause | step | what it means |\n| --- | --- | --- |", rows)
+
+
 GENERATED = {
+    "cache causes": render_cache_causes,
     "verbs": render_verbs,
     "http status": render_http_status,
     "responses code": render_responses_code,

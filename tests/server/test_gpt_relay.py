@@ -245,7 +245,8 @@ def test_relayed_turns_count_under_the_caps(tmp_path: Path) -> None:
             time.sleep(0.01)
         metrics = bridge.request("GET", "/metrics").body.decode()
     assert 'codex_oss_requests_total{lane="passthrough",outcome="completed"} 2.0' in metrics
-    assert 'gen_ai_client_token_usage_sum{gen_ai_request_model="other",gen_ai_token_type="input"} 200.0' in metrics
+    labels = 'gen_ai_operation_name="chat",gen_ai_request_model="other",gen_ai_response_model="other"'
+    assert f'gen_ai_client_token_usage_sum{{{labels},gen_ai_token_type="input"}} 200.0' in metrics
 
 
 def test_a_shutdown_cuts_what_does_not_end(tmp_path: Path) -> None:

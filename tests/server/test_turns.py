@@ -205,7 +205,8 @@ def test_metrics_count_turns(bridge: BridgeProcess) -> None:
     _ask(bridge, "text")
     page = bridge.request("GET", "/metrics").body.decode()
     assert 'codex_oss_requests_total{lane="oss",outcome="completed"}' in page
-    assert 'gen_ai_client_token_usage_sum{gen_ai_request_model="ocg-kimi-k2.6",gen_ai_token_type="input"}' in page
+    labels = 'gen_ai_operation_name="chat",gen_ai_request_model="ocg-kimi-k2.6",gen_ai_response_model="kimi-k2.6"'
+    assert f'gen_ai_client_token_usage_sum{{{labels},gen_ai_token_type="input"}}' in page
     assert 'codex_oss_in_flight{lane="oss"} ' in page
 
 

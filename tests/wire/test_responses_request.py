@@ -30,7 +30,7 @@ from codex_oss.wire.items import (
     ToolOutput,
     TurnRequest,
 )
-from codex_oss.wire.responses_request import decode_request
+from codex_oss.wire.responses_request import decode_request, identity_fields
 from codex_oss.wire.responses_stream import ResponseEncoder
 from tests.wire.scripts import DATA, json_values
 
@@ -485,3 +485,30 @@ def test_a_previous_response_is_not_found() -> None:
         decode({"model": "m", "input": "x", "previous_response_id": "resp_0"})
     assert (caught.value.code, caught.value.param) == ("previous_response_not_found", "previous_response_id")
     assert caught.value.message == "Previous response with id 'resp_0' not found."
+
+
+@pytest.mark.parametrize(
+    ("window", "number"),
+    [
+        ("thread:0", 0),
+        ("a:b:12", 12),
+        ("", None),
+        ("12", None),
+        ("t:", None),
+        ("t:-1", None),
+        ("t:9" * 9, 9),
+        ("t:١", None),
+    ],
+)
+def test_who_asks(window: str, number: int | None) -> None:
+    """Session, thread, window and program come from the headers of Codex, OpenCode and older clients."""
+    fields = identity_fields(
+        {"session-id": "s", "thread-id": "t", "x-codex-window-id": window, "user-agent": "codex_exec/0.169.0 (Linux)"}
+    )
+    assert fields == {"session_id": "s", "thread_id": "t", "window": number, "client": "codex_exec/0.169.0"}
+    assert identity_fields({"x-session-id": "ses_1"}) == {
+        "session_id": "ses_1",
+        "thread_id": "",
+        "window": None,
+        "client": "",
+    }

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from codex_oss.cli.options import json_option, project_option
+from codex_oss.policy.printable import printable
 
 if TYPE_CHECKING:
     from codex_oss.services.bridge_process import Bridge, Running
@@ -157,7 +158,8 @@ def describe(running: Running) -> dict[str, Any]:
     """The facts about a running bridge, as `status --json` gives them."""
     from codex_oss.services.source import source_hash
 
-    health = running.health
+    health, installed = running.health, source_hash()
+    fresh = health.source_hash == installed
     return {
         "running": True,
         "state": "running",
@@ -167,11 +169,29 @@ def describe(running: Running) -> dict[str, Any]:
         "uptime_s": round(health.uptime_s, 1),
         "version": health.version,
         "project_root": health.project_root,
-        "source": "FRESH" if health.source_hash == source_hash() else "STALE",
+        "source": "FRESH" if fresh else "STALE",
         "source_hash": health.source_hash,
         "upstream_keys": health.upstream_keys,
         "lanes": health.lanes,
         "gpt_model_strategy": health.gpt_model_strategy,
+        "in_flight": health.in_flight,
+        "capacity": health.capacity,
+        "circuits": health.circuits,
+        "state_db": health.state_db,
+        "request_log": health.request_log,
+        "prompt_cache": health.prompt_cache,
+        "bridge": {"source_hash": health.source_hash, "installed_source_hash": installed, "fresh": fresh},
+        "runtime": {
+            "identity": {
+                "pid": health.pid,
+                "port": running.record.port,
+                "project_root": health.project_root,
+                "started_at": running.record.started_at,
+                "version": health.version,
+                # `find_bridge` calls it running only if pid, project and start are those of the record.
+                "proven": True,
+            }
+        },
     }
 
 
@@ -187,6 +207,30 @@ def _print(running: Running, as_json: bool, *, already: bool, **more: Any) -> No
     click.echo(f"  sources  {facts['source']}" + (" (codex-oss restart)" if facts["source"] == "STALE" else ""))
     click.echo(f"  lanes    {', '.join(facts['lanes'])}; gpt-* models: {facts['gpt_model_strategy']}")
     click.echo(f"  keys     {keys or 'none needed'}")
+    for name, words in _load_lines(facts):
+        click.echo(printable(f"  {name:8} {words}"))
+
+
+def _load_lines(facts: dict[str, Any]) -> list[tuple[str, str]]:
+    """What it does now and where it keeps it. A bridge of other sources may not tell all of it."""
+    gate, stored, log, cache = (facts[name] for name in ("capacity", "state_db", "request_log", "prompt_cache"))
+    taken = f"; {sum(gate['under_way'].values())} of {gate['max_total']} upstream slots" if gate else ""
+    lines = [("load", f"{facts['in_flight']} turns under way, {len(gate.get('waiting', ()))} waiting{taken}")]
+    if path := stored.get("path"):
+        lines.append(("state", f"{path} ({stored.get('responses', 0)} responses)" + _trouble(stored)))
+    if path := log.get("path"):
+        lost = f", {log['dropped']} lines lost" if log.get("dropped") else ""
+        lines.append(("requests", f"{path}{lost}" + _trouble(log)))
+    ratios = [f"{model} {ratio:.0%}" for model, ratio in cache.get("models", {}).items()]
+    lines.append(("cache", ", ".join(ratios) if ratios else "nothing measured yet"))
+    for warning in cache.get("warnings", ()):
+        when = f"{warning.get('ago_s', 0):.0f} s ago"
+        lines.append(("warning", f"{warning.get('cause')} on {warning.get('model')}, {when} (docs/observability.md)"))
+    return lines
+
+
+def _trouble(facts: dict[str, Any]) -> str:
+    return f" - {facts['problem']}" if facts.get("problem") else ""
 
 
 def _not_running(bridge: Bridge) -> tuple[str, str]:

@@ -18,29 +18,42 @@ from __future__ import annotations
 
 import hmac
 import secrets
+from collections.abc import Callable
 from typing import Final
 
 from starlette.datastructures import Headers
+from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from codex_oss.config import LOOPBACK_HOSTS, Config
-from codex_oss.errors import RequestError, Unauthorized
+from codex_oss.errors import BridgeError, RequestError, Unauthorized
 from codex_oss.policy.outbound import OUR_KEY_HEADER, RELAYED, own_credential, shown_bearer
 from codex_oss.server.errors import error_response
+from codex_oss.server.turn_notes import Arrival, arrival_of
 
 OPEN_PATHS: Final = ("/health", "/v1/health")
+PATHS_OF_TURNS: Final = (("responses", "responses"), ("chat/completions", "chat"))
 HEADS: Final = ("http.response.start", "websocket.http.response.start", "websocket.accept")
+SURFACES: Final = {f"{base}/{path}": surface for base in ("", "/v1") for path, surface in PATHS_OF_TURNS}
+"""Where turns are taken; a request refused there is told to the request log."""
 WILDCARD_HOSTS: Final = ("0.0.0.0", "::")  # noqa: S104 (compared, not bound)
 
 
 class Access:
     """The wrapper. config: `local_key`, `host`, `allowed_origins` and `gpt_strategy` are used.
 
-    ours: every key of this bridge; none of them is a credential of a client's own.
+    ours: every key of this bridge; none of them is a credential of a client's own. on_refusal: told of refused turns.
     """
 
-    def __init__(self, app: ASGIApp, config: Config, ours: frozenset[bytes] = frozenset()) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        config: Config,
+        ours: frozenset[bytes] = frozenset(),
+        on_refusal: Callable[[BridgeError, Arrival], None] = lambda *_: None,
+    ) -> None:
         self._app = app
+        self._on_refusal = on_refusal
         self._key = config.local_key.encode()
         self._ours = ours | {self._key}
         self._relays = config.gpt_strategy == "passthrough"
@@ -68,6 +81,8 @@ class Access:
         scope["state"]["has_local_key"] = self._has_key(headers)
         refusal = self.refusal(headers, scope["path"], scope.get("method", "WEBSOCKET"))
         app = self._app if refusal is None else error_response(refusal)
+        if refusal is not None and (surface := _surface(scope)):
+            self._on_refusal(refusal, arrival_of(HTTPConnection(scope), surface))
         await app(scope, receive, send_with_id)
 
     def refusal(self, headers: Headers, path: str, method: str = "GET") -> RequestError | None:
@@ -102,6 +117,14 @@ class Access:
         shown = [value.strip().encode("latin-1", "replace") for value in headers.getlist(OUR_KEY_HEADER)]
         shown = shown if len(shown) == 1 else []
         return any([hmac.compare_digest(key, self._key) for key in (*shown, shown_bearer(headers.raw))])  # noqa: C419
+
+
+def _surface(scope: Scope) -> str:
+    """The way in of a turn; empty for a request that asks for none."""
+    surface = SURFACES.get(scope["path"], "")
+    if scope["type"] == "websocket":
+        return "websocket" if surface else ""
+    return surface if scope["method"] == "POST" else ""
 
 
 def host_name(host: str) -> str:

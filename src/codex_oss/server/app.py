@@ -20,6 +20,7 @@ Any other path is a 404 and any other method a 405, both as JSON.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import logging
 import secrets
@@ -47,11 +48,13 @@ from codex_oss.server.compaction import Compactions
 from codex_oss.server.errors import client_of, error_response, internal, json_response
 from codex_oss.server.gpt_relay import GptRelay
 from codex_oss.server.mcp_endpoint import McpEndpoint
-from codex_oss.server.metrics import CONTENT_TYPE, Metrics
+from codex_oss.server.metrics import Metrics
+from codex_oss.server.metrics_page import CONTENT_TYPE, Gauges, render_metrics
 from codex_oss.server.missions_api import MissionsApi
 from codex_oss.server.request_body import read_body
 from codex_oss.server.stored_responses import StoredResponses
 from codex_oss.server.turn_desk import AcceptedTurn, TurnDesk
+from codex_oss.server.turn_notes import Arrival, arrival_of
 from codex_oss.server.turn_response import OpenTurns, TurnResponse
 from codex_oss.server.turn_socket import TurnSockets
 from codex_oss.wire.chat_request import encode_chat_request
@@ -116,19 +119,21 @@ class Application:
         app.router.redirect_slashes = False
         config, ours = self._bridge.config, self._bridge.held_keys()
         if config.gpt_strategy == "passthrough":
-            return Access(GptRelay(app, self._desk, self._turns, self._own_models, ours), config, ours)
-        return Access(app, config)
+            relay = GptRelay(app, self._desk, self._turns, self._own_models, ours)
+            return Access(relay, config, ours, on_refusal=self._desk.refused)
+        return Access(app, config, on_refusal=self._desk.refused)
 
     async def create_response(self, http: Request) -> Any:
         """Decode a turn, choose its lane, and leave the rest to a TurnResponse."""
+        arrival = arrival_of(http, "responses")
         try:
-            request, obj, history = await self._decoded(http)
+            request, obj, history = await self._decoded(http, arrival)
             if request.background:
                 self._background.check_room()
-            accepted = self._desk.accept(http.state.request_id, "responses", request)
+            accepted = self._desk.accept(arrival.request_id, "responses", request, bytes_in=arrival.bytes_in)
             accepted, encoder = _untranslated(accepted, obj, history)
         except BridgeError as exc:
-            self._desk.refused(exc)
+            self._desk.refused(exc, arrival)
             raise
         keep = self._stored.keeper(request, obj, accepted.route.lane)
         if request.background and keep is not None:
@@ -137,20 +142,23 @@ class Application:
 
     async def input_tokens(self, http: Request) -> Response:
         """How many tokens a turn would send, roughly: the upstream's tokenizer is not here."""
-        request, _, _ = await self._decoded(http)
+        request, _, _ = await self._decoded(http, arrival_of(http, "responses"))
         profile = self._bridge.route(request.model).profile
         body, _ = encode_chat_request(self._desk.fitted(self._desk.opened(request), profile), profile, stream=False)
         return json_response({"object": "response.input_tokens", "input_tokens": len(body) // BYTES_PER_TOKEN})
 
-    async def _decoded(self, http: Request) -> tuple[TurnRequest, dict[str, Any], list[RawItem] | None]:
+    async def _decoded(
+        self, http: Request, arrival: Arrival
+    ) -> tuple[TurnRequest, dict[str, Any], list[RawItem] | None]:
         """The turn that a body asks for, its JSON object, both completed from what is stored, and the history."""
-        body = await self._read_body(http)
-        obj, history = await self._stored.complete(decode_body(body))
+        obj = decode_body(await self._read_body(http))
+        arrival.model = obj.get("model")
+        obj, history = await self._stored.complete(obj)
         request = decode_turn(
             obj,
             response_id=f"resp_{secrets.token_hex(16)}",
             created_at=int(time.time()),
-            headers={name.lower(): value for name, value in http.headers.items()},
+            headers=arrival.headers,
             history=history,
         )
         return request, obj, history
@@ -188,12 +196,29 @@ class Application:
             "capacity": bridge.gate.facts(),
             "circuits": bridge.breakers.facts(time.monotonic()),
             "state_db": msgspec.to_builtins(bridge.responses.facts),
+            "request_log": msgspec.to_builtins(bridge.requests.facts),
+            "prompt_cache": self._desk.notes.cache_summary(),
         }
         return json_response(facts)
 
     async def metrics(self, _: Request) -> Response:
         """Counters for Prometheus."""
-        return Response(self._desk.metrics.render(), headers={"Content-Type": CONTENT_TYPE})
+        page = await asyncio.to_thread(render_metrics, self._desk.metrics.snapshot(), self._gauges())
+        return Response(page, headers={"Content-Type": CONTENT_TYPE})
+
+    def _gauges(self) -> Gauges:
+        gate, stored = self._bridge.gate, self._bridge.responses.facts
+        return Gauges(
+            slots=gate.max_total,
+            slots_taken=gate.under_way,
+            waiting=gate.waiting,
+            stored_responses=stored.responses,
+            stored_bytes=stored.bytes,
+            cache=self._desk.notes.monitor.facts,
+            request_log=self._bridge.requests.facts,
+            version=self._identity.version,
+            source_hash=self._identity.source_hash,
+        )
 
     @asynccontextmanager
     async def _lifespan(self, _: Starlette) -> AsyncIterator[None]:

@@ -16,6 +16,7 @@ from starlette.routing import Route as Path
 
 from codex_oss.errors import BridgeError
 from codex_oss.server.turn_desk import TurnDesk
+from codex_oss.server.turn_notes import arrival_of
 from codex_oss.server.turn_response import OpenTurns, TurnResponse
 from codex_oss.wire.completions_request import decode_chat_turn, wants_usage
 from codex_oss.wire.completions_stream import ChatEncoder
@@ -39,17 +40,19 @@ class ChatCompletions:
 
     async def create(self, http: Request) -> Any:
         """Decode a turn, choose its lane, and leave the rest to a TurnResponse."""
+        arrival = arrival_of(http, "chat")
         try:
             obj = decode_body(await self._read_body(http))
+            arrival.model = obj.get("model")
             request = decode_chat_turn(
                 obj,
                 response_id=f"resp_{secrets.token_hex(16)}",
                 created_at=int(time.time()),
-                headers={name.lower(): value for name, value in http.headers.items()},
+                headers=arrival.headers,
             )
             encoder = ChatEncoder(request, include_usage=wants_usage(obj))
-            accepted = self._desk.accept(http.state.request_id, "chat", request)
+            accepted = self._desk.accept(arrival.request_id, "chat", request, bytes_in=arrival.bytes_in)
         except BridgeError as exc:
-            self._desk.refused(exc)
+            self._desk.refused(exc, arrival)
             raise
         return TurnResponse(accepted, self._turns, self._desk.ended, encoder=encoder)

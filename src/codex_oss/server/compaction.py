@@ -20,6 +20,7 @@ from starlette.routing import Route as Path
 from codex_oss.errors import BridgeError
 from codex_oss.server.stored_responses import StoredResponses
 from codex_oss.server.turn_desk import TurnDesk
+from codex_oss.server.turn_notes import arrival_of
 from codex_oss.server.turn_response import OpenTurns, TurnResponse
 from codex_oss.wire.items import TurnRequest
 from codex_oss.wire.responses_request import decode_body, decode_turn
@@ -48,20 +49,23 @@ class Compactions:
 
     async def create(self, http: Request) -> Any:
         """Decode the conversation, choose its lane, and leave the rest to a TurnResponse."""
+        arrival = arrival_of(http, "responses")
         try:
-            obj, history = await self._stored.complete(decode_body(await self._read_body(http)))
+            obj = decode_body(await self._read_body(http))
+            arrival.model = obj.get("model")
+            obj, history = await self._stored.complete(obj)
             said = new_items(obj)
             items = said if said[-1:] == [TRIGGER] else [*said, TRIGGER]
             request = decode_turn(
                 {**{key: obj.get(key) for key in FIELDS}, "input": items, "store": False},
                 response_id=f"resp_{secrets.token_hex(16)}",
                 created_at=int(time.time()),
-                headers={name.lower(): value for name, value in http.headers.items()},
+                headers=arrival.headers,
                 history=history,
             )
-            accepted = self._desk.accept(http.state.request_id, "responses", request)
+            accepted = self._desk.accept(arrival.request_id, "responses", request, bytes_in=arrival.bytes_in)
         except BridgeError as exc:
-            self._desk.refused(exc)
+            self._desk.refused(exc, arrival)
             raise
         kept = retained([*(history or ()), *said])
         encoder = CompactionEncoder(request, listed_items(request.response_id, kept))

@@ -27,7 +27,7 @@ from functools import cached_property
 from typing import Any, Final
 
 import msgspec
-from starlette.requests import Request
+from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -46,12 +46,14 @@ from codex_oss.server.errors import error_response, internal, json_response
 from codex_oss.server.relayed_turn import RelayedTurn
 from codex_oss.server.request_body import plain_body, receive_body
 from codex_oss.server.turn_desk import Surface, TurnDesk
+from codex_oss.server.turn_notes import arrival_of
 from codex_oss.server.turn_response import OpenTurns
 from codex_oss.services.relay import RelayedAnswer
 from codex_oss.services.vouched_credentials import VouchedCredentials
 from codex_oss.wire.items import TurnRequest
 from codex_oss.wire.merged_models import combined_tag, merge_models, their_tag
 from codex_oss.wire.model_name import peek_model
+from codex_oss.wire.responses_request import identity_fields
 
 log = logging.getLogger(__name__)
 
@@ -97,7 +99,7 @@ class GptRelay:
             else:
                 answer = self._app
         except BridgeError as exc:
-            self._desk.refused(exc)
+            self._desk.refused(exc, arrival_of(HTTPConnection(scope), SURFACES.get(endpoint, "responses")))
             answer = error_response(internal(exc) if exc.code == "internal" else exc)
         await answer(scope, receive, send)
 
@@ -124,17 +126,17 @@ class GptRelay:
     ) -> RelayedTurn:
         url = self._backends.url(credential, endpoint, scope["query_string"])
         headers = request_headers(scope["headers"])
-        named = {name: value.decode("latin-1") for name, value in headers}
+        named = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in headers}
         request = TurnRequest(
             f"resp_{secrets.token_hex(16)}",
             model,
             (),
             int(time.time()),
-            session_id=named.get(b"session-id", ""),
-            thread_id=named.get(b"thread-id", ""),
             store=False,
+            **identity_fields(named),
         )
-        accepted = self._desk.accept_relayed(scope["state"]["request_id"], SURFACES.get(endpoint, "responses"), request)
+        surface = SURFACES.get(endpoint, "responses")
+        accepted = self._desk.accept_relayed(scope["state"]["request_id"], surface, request, bytes_in=len(body))
 
         def open_answer() -> AbstractAsyncContextManager[RelayedAnswer]:
             return self._bridge.relay.open("POST", url, headers, body)

@@ -3,8 +3,8 @@
 Counterparts: `server.app`, `server.chat_completions` and `server.turn_socket` accept here; `server.turn_response` runs
 what was accepted and says how it ended.
 
-    decoded request ─► accept ─► AcceptedTurn ─► TurnResponse ─► TurnEnd ─► ended ─► metrics, log
-                          └─ no lane answers, or a sealed summary does not open: raised
+    decoded request ─► accept ─► AcceptedTurn ─► TurnResponse ─► TurnEnd ─► ended ─► metrics, log, notes
+              └─ no lane answers, or a sealed summary does not open: raised ─► refused ─► metrics, log, notes
 
 What a lane gets is open and fits: sealed summaries are opened and `truncation: auto` is done here, for all lanes.
 """
@@ -22,7 +22,8 @@ from codex_oss.contracts.profiles import ModelProfile
 from codex_oss.errors import BridgeError, LocalProtocolError
 from codex_oss.policy.routing import Route
 from codex_oss.policy.truncation import truncated
-from codex_oss.server.metrics import Metrics
+from codex_oss.server.metrics import Metrics, TurnLabels
+from codex_oss.server.turn_notes import Arrival, TurnNotes
 from codex_oss.wire.events import Lane, TurnEvent, TurnStarted, Usage
 from codex_oss.wire.items import CompactionItem, Item, OpaqueItem, TurnRequest
 from codex_oss.wiring import Bridge
@@ -46,6 +47,8 @@ class AcceptedTurn(Struct, frozen=True):
     request: TurnRequest
     route: Route
     lane: Lane
+    bytes_in: int | None = None
+    """Size of the request's body as it came; None when nobody knows."""
 
 
 class TurnEnd(Struct, frozen=True):
@@ -61,6 +64,8 @@ class TurnEnd(Struct, frozen=True):
     """Who really answered; None when nobody did."""
     first_batch_s: float | None = None
     """From the begin to the first bytes towards the client; None when there were none."""
+    bytes_out: int = 0
+    """Bytes of the answer's body that were sent."""
 
 
 class TurnDesk:
@@ -69,22 +74,27 @@ class TurnDesk:
     def __init__(self, bridge: Bridge, metrics: Metrics) -> None:
         self.bridge = bridge
         self.metrics = metrics
+        self.notes = TurnNotes(bridge.requests, bridge.redactor)
 
-    def accept(self, request_id: str, surface: Surface, request: TurnRequest) -> AcceptedTurn:
+    def accept(
+        self, request_id: str, surface: Surface, request: TurnRequest, *, bytes_in: int | None = None
+    ) -> AcceptedTurn:
         """Choose the lane of a turn. Raises RequestError for a name that nobody answers to."""
         route, lane = self.bridge.lane_for(request)
         request = self.opened(request)
         if route.lane == "oss":
             request = self.fitted(request, route.profile)
-        self.metrics.begin(route)
+        self.metrics.begin(route.lane)
         _note_left_out(request)
-        return AcceptedTurn(request_id, surface, request, route, lane)
+        return AcceptedTurn(request_id, surface, request, route, lane, bytes_in)
 
-    def accept_relayed(self, request_id: str, surface: Surface, request: TurnRequest) -> AcceptedTurn:
+    def accept_relayed(
+        self, request_id: str, surface: Surface, request: TurnRequest, *, bytes_in: int | None = None
+    ) -> AcceptedTurn:
         """The same for a turn that is relayed: there is no lane, and of the request only the model is known."""
         route = self.bridge.route(request.model)
-        self.metrics.begin(route)
-        return AcceptedTurn(request_id, surface, request, route, _no_lane)
+        self.metrics.begin(route.lane)
+        return AcceptedTurn(request_id, surface, request, route, _no_lane, bytes_in)
 
     def opened(self, request: TurnRequest) -> TurnRequest:
         """The request with its sealed summaries opened. Raises InvalidRequest `compaction_unreadable`."""
@@ -106,21 +116,36 @@ class TurnDesk:
             return item
         return msgspec.structs.replace(item, summary=self.bridge.sealer.open(item.sealed).text)
 
-    def refused(self, error: BridgeError) -> None:
+    def refused(self, error: BridgeError, arrival: Arrival) -> None:
         """A request that never became a turn."""
-        log.info("refused before a lane was chosen: %s", error.code)
-        self.metrics.refused()
+        log.info("%s refused before a lane was chosen: %s", arrival.request_id, error.code)
+        self.metrics.refused(error.code)
+        self.notes.refused(error, arrival)
 
     def ended(self, end: TurnEnd) -> None:
         """Called once for each accepted turn."""
-        turn, profile = end.turn, end.turn.route.profile
-        label = profile.alias if profile.name in self.bridge.profiles else OUTSIDE
-        self.metrics.end(turn.route, label, end.outcome, end.usage, end.total_s)
-        request = turn.request
+        turn, request = end.turn, end.turn.request
+        labels = self._labels(end)
+        self.metrics.end(labels, end.usage, end.total_s, end.first_batch_s if request.stream else None)
         log.info(
             "%s %s %s %s %s %.3fs %s",
             *(turn.request_id, request.response_id, turn.route.lane, request.model),
             *(end.outcome, end.total_s, end.error_code),
+        )
+        self.notes.ended(end, labels.request_model)
+
+    def _labels(self, end: TurnEnd) -> TurnLabels:
+        profiles, asked = self.bridge.profiles, end.turn.route.profile
+        known = asked.name in profiles
+        told = end.started.upstream_model if end.started else ""
+        answered = profiles.get(end.started.profile or asked.name) if end.started else None
+        return TurnLabels(
+            surface=end.turn.surface,
+            lane=end.turn.route.lane,
+            outcome=end.outcome,
+            request_model=asked.alias if known else OUTSIDE,
+            response_model="" if not told else told if answered and told == answered.model else OUTSIDE,
+            error_type=end.error_code,
         )
 
 

@@ -162,6 +162,7 @@ class TurnResponse:
         self._started: TurnStarted | None = None
         self._begun_at = 0.0
         self._first_batch_s: float | None = None
+        self._bytes_out = 0
         self._begun = begun
         self._refused: BridgeError | None = None
         self._interrupted = False
@@ -262,6 +263,7 @@ class TurnResponse:
         else:
             self._begin()
             body = msgspec.json.encode(self._encoder.response())
+            self._bytes_out = len(body)
             await Response(body, headers=self._route_header(), media_type="application/json")(scope, receive, send)
 
     async def _keep_response(self) -> None:
@@ -277,6 +279,7 @@ class TurnResponse:
             self._begin()
             headers = [*SSE_HEADERS, *((name.encode(), value.encode()) for name, value in self._route_header().items())]
             await send({"type": "http.response.start", "status": 200, "headers": headers})
+        self._bytes_out += len(frames)
         await send({"type": "http.response.body", "body": frames, "more_body": not last})
 
     def _route_header(self) -> dict[str, str]:
@@ -306,6 +309,7 @@ class TurnResponse:
             usage=self._encoder.usage,
             started=self._started,
             first_batch_s=self._first_batch_s,
+            bytes_out=self._bytes_out,
         )
 
 

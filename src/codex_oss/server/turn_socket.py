@@ -41,6 +41,7 @@ from codex_oss.errors import BridgeError, InvalidRequest, RequestError
 from codex_oss.server.errors import error_response, internal
 from codex_oss.server.stored_responses import StoredResponses
 from codex_oss.server.turn_desk import AcceptedTurn, TurnDesk
+from codex_oss.server.turn_notes import Arrival
 from codex_oss.server.turn_response import SHUTDOWN, Keep, OpenTurns, TurnResponse
 from codex_oss.wire.events import TurnCompleted, TurnEvent, TurnFailed, TurnStarted
 from codex_oss.wire.items import TurnRequest
@@ -166,6 +167,7 @@ class TurnSocket:
                 try:
                     await self._sort(text)
                 except BridgeError as exc:
+                    self._sockets.desk.refused(exc, Arrival(self._request_id, "websocket", self._headers))
                     await self._refuse(exc)
         except OSError:
             pass
@@ -195,13 +197,14 @@ class TurnSocket:
         """Run one turn and keep what the next one may continue."""
         previous = obj.get("previous_response_id")
         latest = self._latest if self._latest is not None and previous == self._latest.response_id else None
+        arrival = Arrival(self._request_id, "websocket", self._headers, obj.get("model"), time.monotonic(), size)
         warms_up = obj.pop("generate", True) is False
         try:
             obj, history = await self._completed(obj, latest, size)
             request = self._decode(obj, history)
-            accepted = self._sockets.desk.accept(self._request_id, "websocket", request)
+            accepted = self._sockets.desk.accept(self._request_id, "websocket", request, bytes_in=arrival.bytes_in)
         except BridgeError as exc:
-            self._sockets.desk.refused(exc)
+            self._sockets.desk.refused(exc, arrival)
             if latest is not None:
                 self._latest = None
             await self._refuse(exc)

@@ -29,7 +29,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import filelock
 import msgspec
@@ -82,6 +82,15 @@ class BridgeHealth(msgspec.Struct, frozen=True):
     """Key variable to whether it is set."""
     lanes: list[str] = []
     gpt_model_strategy: str = ""
+    in_flight: int = 0
+    """Turns under way."""
+    capacity: dict[str, Any] = {}
+    """`max_total` upstream requests at once, those `under_way` by model, and the models of those `waiting`."""
+    circuits: dict[str, Any] = {}
+    """The circuit of each model that failed lately."""
+    state_db: dict[str, Any] = {}
+    request_log: dict[str, Any] = {}
+    prompt_cache: dict[str, Any] = {}
 
 
 @dataclass(frozen=True, slots=True)

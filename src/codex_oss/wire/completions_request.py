@@ -32,7 +32,7 @@ from codex_oss.wire.fields import (
     whole_at,
 )
 from codex_oss.wire.items import TextFormat, TurnRequest
-from codex_oss.wire.responses_request import decode_sampling
+from codex_oss.wire.responses_request import decode_sampling, identity_fields
 
 MAX_STOPS: Final = 16
 """Open servers take more than OpenAI's four."""
@@ -44,7 +44,7 @@ def decode_chat_turn(
     """Decode one chat request from its JSON object.
 
     response_id: `resp_…`, as for every turn. created_at: seconds since the epoch. headers: names in lower case;
-    `x-session-id` (OpenCode) is read. Raises InvalidRequest.
+    those of `identity_fields` are read. Raises InvalidRequest.
     """
     if (whole_at(obj, "n", 1) or 1) > 1:
         raise invalid("n", "must be 1", "Ask once per answer that you want.")
@@ -67,7 +67,7 @@ def decode_chat_turn(
         stream=flag_at(obj, "stream", "", False),
         store=False,
         prompt_cache_key=optional_text_at(obj, "prompt_cache_key", ""),
-        session_id=headers.get("x-session-id") or headers.get("session-id") or "",
+        **identity_fields(headers),
         echo={"user": user} if (user := text_at(obj, "user", "")) else {},
     )
 

@@ -219,6 +219,10 @@ class TurnRequest(Struct, frozen=True):
     """Root session of the client (`session-id` of Codex, `x-session-id` of OpenCode); empty when unknown."""
     thread_id: str = ""
     """The agent inside the session (`thread-id` of Codex); empty when unknown."""
+    window: int | None = None
+    """How often the client has compacted this thread (the number in `x-codex-window-id`); None when it does not say."""
+    client: str = ""
+    """Name and version of the client's program, from its `User-Agent`; empty when unknown."""
     echo: dict[str, Any] = {}
     """Request fields that the response object repeats (metadata, tools, reasoning, text …), as they came."""
     untranslated: dict[str, Any] | None = None

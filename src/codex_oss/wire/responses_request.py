@@ -44,7 +44,7 @@ def decode_request(body: bytes, *, response_id: str, created_at: int, headers: M
     """Decode one create request.
 
     body: decompressed JSON. response_id: `resp_…`. created_at: seconds since the epoch. headers: names in lower
-    case; `session-id`, `thread-id` (Codex) and `x-session-id` (OpenCode) are read.
+    case; those of `identity_fields` are read.
     Raises InvalidRequest; code `previous_response_not_found` for a request that continues a stored one.
     """
     return decode_turn(decode_body(body), response_id=response_id, created_at=created_at, headers=headers)
@@ -108,10 +108,25 @@ def decode_turn(
         truncates=truncates(obj),
         previous_response_id=optional_text_at(obj, "previous_response_id", ""),
         prompt_cache_key=optional_text_at(obj, "prompt_cache_key", ""),
-        session_id=headers.get("session-id") or headers.get("session_id") or headers.get("x-session-id") or "",
-        thread_id=headers.get("thread-id") or "",
+        **identity_fields(headers),
         echo=_echo(_updated(obj, read.updates)),
     )
+
+
+def identity_fields(headers: Mapping[str, str]) -> dict[str, Any]:
+    """The fields of a TurnRequest that say who asks: session_id, thread_id, window, client.
+
+    headers: names in lower case. Read: `session-id`, `thread-id`, `x-codex-window-id` (`<thread>:<number>`, Codex
+    0.169), `session_id` (older clients), `x-session-id` (OpenCode 1.18), `user-agent`.
+    """
+    _, colon, number = headers.get("x-codex-window-id", "").rpartition(":")
+    counted = bool(colon) and number.isascii() and number.isdecimal() and len(number) <= 9
+    return {
+        "session_id": headers.get("session-id") or headers.get("session_id") or headers.get("x-session-id") or "",
+        "thread_id": headers.get("thread-id") or "",
+        "window": int(number) if counted else None,
+        "client": (headers.get("user-agent", "").split() or [""])[0],
+    }
 
 
 def turn_items(obj: dict[str, Any], history: Sequence[dict[str, Any]]) -> Any:

@@ -1,0 +1,226 @@
+"""What is noted of a request when it is over: its line in the request log, and the verdict on its prompt cache.
+
+Counterparts: `server.turn_desk` says that it is over; `services.request_log` owns the thread in which all of this file
+but `ended` and `refused` runs; `policy.cache_monitor` judges.
+
+    TurnEnd ─► ended ─► (thread) ─► monitor ─► RequestRecord, redacted ─► line
+                                        └─ a warning ─► the bridge's log
+
+Rules that hold here:
+
+1. Nothing here runs while deltas stream on this turn's path, and nothing of it can fail a turn.
+2. Texts of the client are cut, redacted and made printable before they are kept or logged.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from functools import lru_cache, partial
+from typing import TYPE_CHECKING, Any, Final
+
+from msgspec import Struct
+from starlette.requests import HTTPConnection
+
+from codex_oss.errors import BridgeError
+from codex_oss.policy.cache_monitor import CAUSES, CacheMonitor, Identity, Turn
+from codex_oss.policy.exposure import Redactor
+from codex_oss.policy.printable import INVISIBLE
+from codex_oss.policy.prompt_prefix import prefix_of
+from codex_oss.policy.routing import Route
+from codex_oss.services.request_log import RequestLog
+from codex_oss.services.request_record import (
+    MAX_CHARS,
+    CacheNote,
+    CostInputs,
+    RequestRecord,
+    Timings,
+    Tokens,
+    encode_record,
+)
+from codex_oss.wire.events import TurnStarted, Usage
+from codex_oss.wire.responses_request import identity_fields
+
+if TYPE_CHECKING:
+    from codex_oss.server.turn_desk import TurnEnd
+
+log = logging.getLogger(__name__)
+
+MAX_SEEN_CHARS: Final = 1000
+"""Of a client's text; what is behind is not even looked at."""
+MAX_TOOLS: Final = 16
+MAX_TOLD_WARNINGS: Final = 5
+AS_ASKED: Final = ("initial_attempt", "retry_same_model")
+"""Reasons of a turn that was answered by the one that was asked for."""
+
+
+class Arrival(Struct):
+    """A request that may never become a turn, as far as it is known."""
+
+    request_id: str
+    surface: str
+    headers: Mapping[str, str]
+    """Names in lower case."""
+    model: object = ""
+    """The field `model` of its body, once that was read; anything."""
+    begun_s: float = 0.0
+    """`time.monotonic()` when it came in; 0 when nobody looked."""
+    bytes_in: int | None = None
+    """Size of its body as it came; None when it was not told."""
+
+
+class TurnNotes:
+    """The notes of one bridge."""
+
+    def __init__(self, requests: RequestLog, redactor: Redactor, monitor: CacheMonitor | None = None) -> None:
+        self.requests = requests
+        self.monitor = monitor or CacheMonitor()
+        self._cleaned = lru_cache(1024)(partial(_cleaned, redactor))
+
+    def ended(self, end: TurnEnd, label: str) -> None:
+        """A turn is over. label: the bounded name of its model."""
+        work = partial(self._ended_line, end, label, time.time(), time.monotonic())
+        self.requests.put(work, weight_bytes=end.turn.bytes_in or 0)
+
+    def refused(self, error: BridgeError, arrival: Arrival) -> None:
+        """A request was refused before it was a turn."""
+        total_s = time.monotonic() - arrival.begun_s if arrival.begun_s else None
+        arrival.model = arrival.model[:MAX_SEEN_CHARS] if isinstance(arrival.model, str) else ""
+        self.requests.put(partial(self._refused_line, error.code, arrival, time.time(), total_s))
+
+    def cache_summary(self) -> dict[str, Any]:
+        """What `/health` tells of the prompt caches; it needs no key, so no thread is named."""
+        facts, now_s = self.monitor.facts, time.monotonic()
+        recent = facts.warnings[-MAX_TOLD_WARNINGS:]
+        return {
+            "models": {model: round(known.ratio, 4) for model, known in facts.models.items()},
+            "warnings_total": sum(facts.counts.values()),
+            "warnings": [
+                {"cause": one.cause, "model": one.model, "ago_s": round(now_s - one.at_s, 1)} for one in recent
+            ],
+        }
+
+    def _clean(self, text: str) -> str:
+        """A text of the client as it may be kept. Cut before it is remembered: it may have the size of a body."""
+        return self._cleaned(text[:MAX_SEEN_CHARS])
+
+    def _ended_line(self, end: TurnEnd, label: str, at: float, monotonic_s: float) -> bytes:
+        turn, request, started = end.turn, end.turn.request, end.started
+        asked = turn.route.profile
+        reason = started.reason if started else ""
+        answered, deviates = _answered(turn.route, started)
+        upstream_model = self._clean(started.upstream_model) if started else ""
+        record = RequestRecord(
+            time=_iso(at),
+            request_id=turn.request_id,
+            response_id=request.response_id,
+            surface=turn.surface,
+            client=self._clean(request.client),
+            session=self._clean(request.session_id),
+            thread=self._clean(request.thread_id),
+            model=self._clean(request.model),
+            lane=turn.route.lane,
+            profile_asked=self._clean(asked.name),
+            profile=self._clean(answered),
+            upstream_model=upstream_model,
+            deviation=deviates,
+            reason=reason,
+            attempts=started.attempts if started else 0,
+            outcome=end.outcome,
+            error_code=end.error_code,
+            tokens=_tokens(end.usage),
+            cost_inputs=_cost_inputs(upstream_model, end.usage),
+            timings=Timings(started.queued_s if started else None, _rounded(end.first_batch_s), _rounded(end.total_s)),
+            bytes_in=turn.bytes_in,
+            bytes_out=end.bytes_out,
+            dropped_tools=tuple(self._clean(kind) for kind in request.dropped_tools[:MAX_TOOLS]),
+            cache=self._judged(end, label, monotonic_s),
+        )
+        return encode_record(record)
+
+    def _refused_line(self, code: str, arrival: Arrival, at: float, total_s: float | None) -> bytes:
+        told = identity_fields(arrival.headers)
+        record = RequestRecord(
+            time=_iso(at),
+            request_id=arrival.request_id,
+            surface=arrival.surface,
+            client=self._clean(told["client"]),
+            session=self._clean(told["session_id"]),
+            thread=self._clean(told["thread_id"]),
+            model=self._clean(str(arrival.model)),
+            outcome="refused",
+            error_code=code,
+            timings=Timings(total_s=_rounded(total_s)),
+            bytes_in=arrival.bytes_in,
+        )
+        return encode_record(record)
+
+    def _judged(self, end: TurnEnd, label: str, monotonic_s: float) -> CacheNote:
+        """What the monitor says; only of whole turns that one open model answered."""
+        request, whole = end.turn.request, end.outcome in ("completed", "incomplete")
+        if end.turn.route.lane != "oss" or end.usage is None or end.started is None or not whole:
+            return CacheNote()
+        identity = Identity(
+            self._clean(request.session_id),
+            self._clean(request.thread_id),
+            self._clean(request.prompt_cache_key or ""),
+            request.window,
+        )
+        prefix = prefix_of(request)
+        turn = Turn(identity, label, end.started.upstream_model, prefix, end.usage, monotonic_s, request.compacts)
+        verdict = self.monitor.take(turn)
+        warning = verdict.warning
+        if warning is not None:
+            where = f"{warning.model}, thread {warning.thread or 'unknown'}"
+            log.warning("prompt cache: %s (%s): %s", warning.cause, where, CAUSES[warning.cause])
+        return CacheNote(verdict.state, verdict.cause, warning is not None)
+
+
+def arrival_of(http: HTTPConnection, surface: str) -> Arrival:
+    """A request over HTTP that has just come in."""
+    headers = {name.lower(): value for name, value in http.headers.items()}
+    told = headers.get("content-length", "")
+    size = int(told) if told.isascii() and told.isdecimal() and len(told) <= 15 else None
+    return Arrival(http.state.request_id, surface, headers, begun_s=time.monotonic(), bytes_in=size)
+
+
+def _answered(route: Route, started: TurnStarted | None) -> tuple[str, bool]:
+    """The profile that answered (empty when unknown), and whether that is another one than was asked for."""
+    if started is None or route.lane != "oss":
+        return (started.profile if started else ""), started is not None and started.reason not in AS_ASKED
+    same = started.upstream_model == route.profile.model
+    answered = started.profile or (route.profile.name if same else "")
+    return answered, started.reason not in AS_ASKED or answered != route.profile.name
+
+
+def _cleaned(redactor: Redactor, text: str) -> str:
+    return redactor.redact(text).text.translate(INVISIBLE)[:MAX_CHARS]
+
+
+def _tokens(usage: Usage | None) -> Tokens:
+    if usage is None:
+        return Tokens()
+    return Tokens(
+        input=usage.input_tokens,
+        cached=usage.cached_tokens if usage.cached_known else None,
+        output=usage.output_tokens,
+        reasoning=None if usage.estimated else usage.reasoning_tokens,
+        estimated=usage.estimated,
+    )
+
+
+def _cost_inputs(upstream_model: str, usage: Usage | None) -> CostInputs | None:
+    if usage is None:
+        return None
+    read = min(usage.cached_tokens, usage.input_tokens)
+    return CostInputs(upstream_model, usage.input_tokens - read, read, 0, usage.output_tokens)
+
+
+def _iso(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _rounded(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 4)

@@ -1,0 +1,148 @@
+"""One line of the request log: what is known of a request after its end, and nothing of what was said in it.
+
+Counterparts: `server.turn_notes` fills it, `services.request_log` writes it, `services.request_history` reads it back.
+
+Rules that hold here:
+
+1. No prompt, no text of an answer, no key. Texts that a client chose (names, ids, its program) are cut at `MAX_CHARS`
+   and redacted before they get here; errors are codes.
+2. A number that nobody told is null, not 0.
+3. A line is one JSON object in one line, whatever its texts hold: line feeds, escapes and direction marks are escaped.
+4. Fields are added, never renamed; a reader passes over what it does not know.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgspec
+from msgspec import Struct
+
+from codex_oss.policy.printable import printable_json
+
+SCHEMA: Final = "request.v1"
+MAX_CHARS: Final = 200
+MAX_LINE_BYTES: Final = 64 * 1024
+"""A longer line is none of ours."""
+
+
+class Tokens(Struct, frozen=True):
+    """Tokens as the upstream told them. Cached and written ones are part of the input, reasoning part of the output."""
+
+    input: int | None = None
+    cached: int | None = None
+    cache_write: int | None = None
+    output: int | None = None
+    reasoning: int | None = None
+    estimated: bool = False
+    """The upstream told nothing, and the bridge counted roughly."""
+
+
+class CostInputs(Struct, frozen=True):
+    """What a price list is applied to: parts of the usage that do not overlap, and whose prices hold."""
+
+    model: str = ""
+    """As the upstream calls it."""
+    input: int = 0
+    """Neither read from the cache nor written to it."""
+    cache_read: int = 0
+    cache_write: int = 0
+    output: int = 0
+
+
+class Timings(Struct, frozen=True):
+    """Seconds from the begin of the request."""
+
+    queued_s: float | None = None
+    """What it waited for a slot."""
+    first_batch_s: float | None = None
+    """Until the first bytes of an answer."""
+    total_s: float | None = None
+
+
+class CacheNote(Struct, frozen=True):
+    """What `policy.cache_monitor` says of this turn; empty when it did not look at it."""
+
+    state: str = ""
+    """ok, expected or bad."""
+    cause: str = ""
+    warned: bool = False
+
+
+class RequestRecord(Struct, frozen=True, kw_only=True):
+    """One request."""
+
+    schema: str = SCHEMA
+    time: str
+    """When it ended: UTC, ISO 8601 with milliseconds and `Z`."""
+    request_id: str
+    """`req_…`, as in the header `x-request-id`."""
+    response_id: str = ""
+    """`resp_…`; empty for one that was refused before it was a turn."""
+    surface: str
+    """responses, websocket or chat."""
+    client: str = ""
+    """Name and version of the client's program."""
+    session: str = ""
+    thread: str = ""
+    model: str = ""
+    """What was asked for."""
+    lane: str = ""
+    profile_asked: str = ""
+    """The profile that the asked name means."""
+    profile: str = ""
+    """The profile that answered; empty when nobody did."""
+    upstream_model: str = ""
+    deviation: bool = False
+    """Another one answered than was asked for."""
+    reason: str = ""
+    """Why this one answered; a stable code."""
+    attempts: int = 0
+    """Requests to upstreams, the answered one included."""
+    outcome: str
+    """completed, incomplete, failed, refused or cancelled."""
+    error_code: str = ""
+    """One of docs/errors.md; empty when all went well."""
+    tokens: Tokens = Tokens()
+    cost_inputs: CostInputs | None = None
+    """Null when no tokens were told."""
+    timings: Timings = Timings()
+    bytes_in: int | None = None
+    """Size of the request's body as it came."""
+    bytes_out: int | None = None
+    dropped_tools: tuple[str, ...] = ()
+    """Types of hosted tools that were left out."""
+    cache: CacheNote = CacheNote()
+
+
+_ENCODER: Final = msgspec.json.Encoder()
+_DECODER: Final = msgspec.json.Decoder(RequestRecord)
+
+
+def encode_record(record: RequestRecord) -> bytes:
+    """One line, its line feed included. Texts with half a character lose it."""
+    try:
+        text = _ENCODER.encode(record).decode()
+    except UnicodeEncodeError:
+        text = _ENCODER.encode(_whole(msgspec.to_builtins(record))).decode()
+    return printable_json(text).encode() + b"\n"
+
+
+def decode_record(line: bytes) -> RequestRecord | None:
+    """The record of a line; None for a torn one and for anything else that is not ours."""
+    try:
+        return _DECODER.decode(line)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
+
+
+def _whole(value: Any) -> Any:
+    match value:
+        case str():
+            return value.encode("utf-8", "replace").decode()
+        case dict():
+            return {key: _whole(inner) for key, inner in value.items()}
+        case list() | tuple():
+            return [_whole(inner) for inner in value]
+        case _:
+            return value
