@@ -155,10 +155,6 @@ class Bridge:
         names = sorted({profile.key_env for profile in self.profiles.values() if profile.key_env})
         return {name: bool(self.key_of(name)) for name in names}
 
-    async def start(self) -> None:
-        """Open the connection pool."""
-        await self.upstream.start()
-
     async def aclose(self) -> None:
         """End the missions under way, close the connection pool, the stored responses and the project."""
         await self.missions.jobs.aclose()
@@ -192,7 +188,7 @@ def read_settings(project: Path, flags: Mapping[str, Any], environ: Mapping[str,
 
 
 def build(settings: Settings, project: Path, environ: Mapping[str, str]) -> Bridge:
-    """Build all services and lanes; opens nothing yet (`Bridge.start` does)."""
+    """Build all services and lanes; opens nothing yet: connections come with the first requests."""
     config, profiles = settings.config, settings.profiles
     key_of = _key_reader(config, environ)
     deadlines = Deadlines(

@@ -243,7 +243,7 @@ def test_status_tells_where_and_how(tmp_path: Path) -> None:
     assert facts["runtime"]["identity"]["proven"] is True
     assert facts["request_log"]["path"] == str(bridge.project / LOG)
     assert facts["state_db"]["path"].endswith("responses.sqlite3")
-    assert (facts["in_flight"], facts["waiting"], facts["slots"]) == (0, 0, {"total": 5, "taken": 0})
+    assert (facts["in_flight"], facts["capacity"]) == (0, {"max_total": 5, "under_way": {}, "waiting": []})
     assert facts["prompt_cache"] == {"models": {}, "warnings_total": 0, "warnings": []}
     for words in ("load     0 turns under way, 0 waiting; 0 of 5 upstream slots", LOG, "responses.sqlite3", "cache"):
         assert words in shown

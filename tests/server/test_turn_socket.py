@@ -96,11 +96,27 @@ def contents(request: Request) -> list[Any]:
     return [message["content"] for message in request.messages]
 
 
+def joined_deltas(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Adjacent deltas of one item as one, and all events numbered anew; checks that the numbers had no gap."""
+    assert [event["sequence_number"] for event in events] == list(range(len(events)))
+    out: list[dict[str, Any]] = []
+    for event in events:
+        last = out[-1] if out else {}
+        if event["type"].endswith(".delta") and (last.get("type"), last.get("item_id")) == (
+            event["type"],
+            event["item_id"],
+        ):
+            out[-1] = {**last, "delta": last["delta"] + event["delta"]}
+        else:
+            out.append(event)
+    return [{**event, "sequence_number": number} for number, event in enumerate(out)]
+
+
 def without_ids(events: list[dict[str, Any]]) -> str:
-    """The events as text, without what differs from turn to turn."""
+    """The events as text, without what differs from turn to turn: ids, times, and where reads cut the deltas."""
     first = events[0]["response"]
     return (
-        json.dumps(events)
+        json.dumps(joined_deltas(events))
         .replace(first["id"].removeprefix("resp_"), "ID")
         .replace(f'"created_at": {first["created_at"]}', '"created_at": 1')
         .replace(f'"completed_at": {events[-1]["response"]["completed_at"]}', '"completed_at": 2')

@@ -29,6 +29,7 @@ from codex_oss.wire.events import (
     TurnStarted,
     Usage,
     UsageReported,
+    joined,
 )
 from codex_oss.wire.items import SearchTool
 from codex_oss.wire.responses_stream import ResponseEncoder
@@ -68,12 +69,11 @@ def answer(*payloads: Any, **quirks: Any) -> list[TurnEvent]:
 
 
 def test_text() -> None:
-    """Text opens one message, and the usage after the finish_reason still counts."""
+    """Text opens one message, its deltas of one read are one, and the usage after the finish_reason still counts."""
     assert answer(delta(role="assistant", content=""), delta(content="Hel"), delta(content="lo"), delta("stop")) == [
         START,
         ItemStarted(0, MessageStart()),
-        TextDelta(0, "Hel"),
-        TextDelta(0, "lo"),
+        TextDelta(0, "Hello"),
         ItemDone(0),
         USAGE,
         TurnCompleted(),
@@ -86,8 +86,7 @@ def test_reasoning_fields(field: str) -> None:
     script = (delta(**{field: "Hm"}), delta(**{field: "."}), delta(content="Hi"), delta("stop"))
     assert middle(answer(*script)) == [
         ItemStarted(0, ReasoningStart()),
-        ReasoningDelta(0, "Hm"),
-        ReasoningDelta(0, "."),
+        ReasoningDelta(0, "Hm."),
         ItemDone(0),
         ItemStarted(1, MessageStart()),
         TextDelta(1, "Hi"),
@@ -105,8 +104,7 @@ def test_inline_thinking() -> None:
     script = [delta(content=piece) for piece in ("\n<th", "ink>\nLet me", " see.\n</thi", "nk>\n\n", "Hi <think>")]
     assert middle(answer(*script, delta("stop"))) == [
         ItemStarted(0, ReasoningStart()),
-        ReasoningDelta(0, "Let me"),
-        ReasoningDelta(0, " see."),
+        ReasoningDelta(0, "Let me see."),
         ItemDone(0),
         ItemStarted(1, MessageStart()),
         TextDelta(1, "Hi <think>"),
@@ -133,8 +131,7 @@ def test_a_streamed_call() -> None:
     assert events == [
         START,
         ItemStarted(0, FunctionCallStart("c1", "read")),
-        ArgumentsDelta(0, '{"path":'),
-        ArgumentsDelta(0, '"a"}'),
+        ArgumentsDelta(0, '{"path":"a"}'),
     ]
     assert not decoder.whole
     assert decoder.feed(sse(delta("tool_calls"))) == [ItemDone(0)]
@@ -173,8 +170,7 @@ def test_text_closes_before_calls_and_parallel_calls_interleave() -> None:
         ItemStarted(1, FunctionCallStart("c1", "read")),
         ArgumentsDelta(1, "{"),
         ItemStarted(2, FunctionCallStart("c2", "read")),
-        ArgumentsDelta(2, "{"),
-        ArgumentsDelta(2, "}"),
+        ArgumentsDelta(2, "{}"),
         ArgumentsDelta(1, "}"),
         ItemDone(1),
         ItemDone(2),
@@ -372,22 +368,29 @@ def test_broken_unicode_is_repaired() -> None:
         b'data: {"choices":[{"delta":{"content":"a\\ud83d"}}]}\n\ndata: {"choices":[{"delta":{"content":"b\xff"}}]}\n\n'
     )
     texts = [event.text for event in decoded(data) if isinstance(event, TextDelta)]
-    assert texts == ["a\N{REPLACEMENT CHARACTER}", "b\N{REPLACEMENT CHARACTER}"]
+    assert texts == ["a\N{REPLACEMENT CHARACTER}b\N{REPLACEMENT CHARACTER}"]
 
 
 @pytest.mark.parametrize("name", FIXTURES)
 @given(data=st.data())
-def test_any_chunking_gives_the_same_events(name: str, data: st.DataObject) -> None:
-    """Reads of any size, borders inside characters and tags included, decode to the same events."""
+def test_any_chunking_gives_the_same_events_but_for_where_deltas_are_cut(name: str, data: st.DataObject) -> None:
+    """Reads of any size, borders inside characters and tags included, decode to the same events, deltas joined."""
     stream = (DATA / name).read_bytes()
-    assert decoded(data.draw(cuts(stream))) == decoded(stream)
+    assert joined(decoded(data.draw(cuts(stream)))) == joined(decoded(stream))
 
 
 @pytest.mark.parametrize("name", FIXTURES)
-def test_byte_by_byte_is_the_same(name: str) -> None:
-    """The smallest reads decode to the same events."""
+def test_byte_by_byte_is_the_same_but_for_where_deltas_are_cut(name: str) -> None:
+    """The smallest reads decode to the same events once deltas are joined."""
     stream = (DATA / name).read_bytes()
-    assert decoded(stream[i : i + 1] for i in range(len(stream))) == decoded(stream)
+    assert joined(decoded(stream[i : i + 1] for i in range(len(stream)))) == joined(decoded(stream))
+
+
+@pytest.mark.parametrize("name", FIXTURES)
+def test_one_read_has_no_two_deltas_of_an_item_side_by_side(name: str) -> None:
+    """What one read brought of an item is one delta."""
+    events = ChatDecoder(names(), PROFILE).feed((DATA / name).read_bytes())
+    assert joined(events) == events
 
 
 @pytest.mark.parametrize("name", FIXTURES)

@@ -175,8 +175,8 @@ def describe(running: Running) -> dict[str, Any]:
         "lanes": health.lanes,
         "gpt_model_strategy": health.gpt_model_strategy,
         "in_flight": health.in_flight,
-        "waiting": health.waiting,
-        "slots": health.slots,
+        "capacity": health.capacity,
+        "circuits": health.circuits,
         "state_db": health.state_db,
         "request_log": health.request_log,
         "prompt_cache": health.prompt_cache,
@@ -213,9 +213,9 @@ def _print(running: Running, as_json: bool, *, already: bool, **more: Any) -> No
 
 def _load_lines(facts: dict[str, Any]) -> list[tuple[str, str]]:
     """What it does now and where it keeps it. A bridge of other sources may not tell all of it."""
-    slots, stored, log, cache = (facts[name] for name in ("slots", "state_db", "request_log", "prompt_cache"))
-    taken = f"; {slots.get('taken', 0)} of {slots['total']} upstream slots" if slots.get("total") else ""
-    lines = [("load", f"{facts['in_flight']} turns under way, {facts['waiting']} waiting{taken}")]
+    gate, stored, log, cache = (facts[name] for name in ("capacity", "state_db", "request_log", "prompt_cache"))
+    taken = f"; {sum(gate['under_way'].values())} of {gate['max_total']} upstream slots" if gate else ""
+    lines = [("load", f"{facts['in_flight']} turns under way, {len(gate.get('waiting', ()))} waiting{taken}")]
     if path := stored.get("path"):
         lines.append(("state", f"{path} ({stored.get('responses', 0)} responses)" + _trouble(stored)))
     if path := log.get("path"):

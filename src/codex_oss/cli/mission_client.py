@@ -27,6 +27,8 @@ from codex_oss.errors import (
     UpstreamProtocolError,
 )
 from codex_oss.services.bridge_process import Running, find_bridge
+from codex_oss.services.upstream_connection import Connection, ConnectionBroken
+from codex_oss.services.upstream_pool import CannotConnect, ConnectionPool
 from codex_oss.wire.events import ItemDone, ItemStarted, MessageStart, TextDelta, TurnFailed, batches_of
 from codex_oss.wire.items import Message, TextPart, TurnRequest
 from codex_oss.wire.sse import SseDecoder
@@ -74,7 +76,6 @@ async def _in_process(
 ) -> AsyncGenerator[tuple[str, str], None]:
     bridge = wiring.build(settings, project, os.environ)
     request = TurnRequest("resp_cli", model, (Message("user", (TextPart(handoff),)),), stream=True, store=False)
-    await bridge.start()
     try:
         _, lane = bridge.lane_for(request)
         open_items: dict[int, tuple[str, list[str]]] = {}
@@ -98,27 +99,35 @@ async def _in_process(
 
 
 async def _through_bridge(base_url: str, key: str, model: str, handoff: str) -> AsyncGenerator[tuple[str, str], None]:
-    import aiohttp
-
-    body = {"model": model, "stream": True, "store": False, "input": handoff}
-    timeout = aiohttp.ClientTimeout(total=None, sock_connect=5)
+    body = msgspec.json.encode({"model": model, "stream": True, "store": False, "input": handoff})
+    headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
+    pool = ConnectionPool(max_idle=0)
+    connection = None
     try:
-        async with (
-            aiohttp.ClientSession(timeout=timeout) as session,
-            session.post(f"{base_url}/responses", json=body, headers={"Authorization": f"Bearer {key}"}) as answer,
-        ):
-            if answer.status != 200:
-                raise refusal_of(answer.status, await answer.content.read(MAX_REFUSAL_BYTES))
-            decoder, received = SseDecoder(), 0
-            async for chunk in answer.content.iter_any():
-                received += len(chunk)
-                if received > MAX_ANSWER_BYTES:
-                    raise _nonsense()
-                for payload in decoder.feed(chunk):
-                    for message in _messages_in(payload):
-                        yield message
-    except aiohttp.ClientError as exc:
+        connection = await pool.post(f"{base_url}/responses", headers, body)
+        if connection.status != 200:
+            raise refusal_of(connection.status, await _start_of(connection, MAX_REFUSAL_BYTES))
+        decoder, received = SseDecoder(), 0
+        while chunk := await connection.read():
+            received += len(chunk)
+            if received > MAX_ANSWER_BYTES:
+                raise _nonsense()
+            for payload in decoder.feed(chunk):
+                for message in _messages_in(payload):
+                    yield message
+    except (ConnectionBroken, CannotConnect) as exc:
         raise Unavailable(f"The bridge at {base_url} broke off.", hint="`codex-oss status` says how it is.") from exc
+    finally:
+        if connection is not None:
+            pool.release(connection)
+
+
+async def _start_of(connection: Connection, max_bytes: int) -> bytes:
+    """The body, or its first *max_bytes*."""
+    start = b""
+    while len(start) < max_bytes and (chunk := await connection.read()):
+        start += chunk
+    return start[:max_bytes]
 
 
 class _Part(Struct):

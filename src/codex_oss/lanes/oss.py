@@ -305,6 +305,7 @@ class OssLane:
             aclosing(answer.chunks()) as chunks,
             aclosing(_decoded(chunks, answer.content_type, decoder, profile)) as decoded,
         ):
+            del body  # sent; hundreds of streams would each hold a whole conversation until their end
             begun = False
             held: list[TurnEvent] = []
             async for events in decoded:

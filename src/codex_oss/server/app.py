@@ -193,8 +193,6 @@ class Application:
             "lanes": sorted(bridge.lanes),
             "gpt_model_strategy": bridge.config.gpt_strategy,
             "in_flight": len(self._turns),
-            "waiting": bridge.gate.waiting,
-            "slots": {"total": bridge.gate.max_total, "taken": bridge.gate.under_way},
             "capacity": bridge.gate.facts(),
             "circuits": bridge.breakers.facts(time.monotonic()),
             "state_db": msgspec.to_builtins(bridge.responses.facts),
@@ -229,7 +227,6 @@ class Application:
 
     @asynccontextmanager
     async def _lifespan(self, _: Starlette) -> AsyncIterator[None]:
-        # The pool opens with the first request, or by the process right after it listens; see `server.process`.
         try:
             yield
         finally:

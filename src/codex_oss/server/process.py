@@ -7,7 +7,6 @@ Rules that hold here:
 1. The first line on stdout is the ready line; everything else goes to stderr.
 2. After SIGTERM or SIGINT the process is gone within 5 s: open turns get `shutdown_drain_s` (at most MAX_DRAIN_S) to
    end by themselves, then a failed terminal event. A second signal ends the waiting. A thread is the last resort.
-3. The upstream client is imported and opened after the ready line, beside the first requests.
 """
 
 from __future__ import annotations
@@ -108,7 +107,6 @@ class BridgeServer(uvicorn.Server):
         self._turns = turns
         self._announce = announce
         self._withdraw = withdraw
-        self._opening: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._last_resort = threading.Timer(LAST_RESORT_S, self._die)
         self._last_resort.daemon = True
@@ -121,12 +119,11 @@ class BridgeServer(uvicorn.Server):
             self._last_resort.cancel()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start, say so, then load the upstream client."""
+        """Start, and say so."""
         await super().startup(sockets)
         if self.started:
             self._loop = asyncio.get_running_loop()
             self._announce()
-            self._opening = asyncio.create_task(self._bridge.start())
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop accepting, let open turns end or end them, then close everything."""
@@ -135,8 +132,6 @@ class BridgeServer(uvicorn.Server):
             server.close()
         patience_s = 0.0 if self.force_exit else min(self._bridge.config.shutdown_drain_s, MAX_DRAIN_S)
         await self._turns.drain(patience_s, INTERRUPT_GRACE_S)
-        if self._opening is not None:
-            await asyncio.wait((self._opening,))
         await super().shutdown(sockets)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:

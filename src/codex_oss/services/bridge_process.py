@@ -84,10 +84,10 @@ class BridgeHealth(msgspec.Struct, frozen=True):
     gpt_model_strategy: str = ""
     in_flight: int = 0
     """Turns under way."""
-    waiting: int = 0
-    """Turns that wait for a slot."""
-    slots: dict[str, int] = {}
-    """`total` and `taken`: upstream requests."""
+    capacity: dict[str, Any] = {}
+    """`max_total` upstream requests at once, those `under_way` by model, and the models of those `waiting`."""
+    circuits: dict[str, Any] = {}
+    """The circuit of each model that failed lately."""
     state_db: dict[str, Any] = {}
     request_log: dict[str, Any] = {}
     prompt_cache: dict[str, Any] = {}

@@ -85,7 +85,7 @@ class RelayClient:
         response = await self._send(method, url, headers, body)
         del body  # a stream may be open for long, and a conversation is large
         try:
-            watch.guard(response)
+            watch.guard(response.close)
             yield RelayedAnswer(response, watch, (self._aiohttp.ClientError, OSError))
         finally:
             watch.end()
@@ -120,7 +120,7 @@ class RelayClient:
                     data=body,
                     headers=_texts(headers),
                     allow_redirects=False,
-                    proxy=proxy_for(url),
+                    proxy=proxy_for(url) or None,
                 )
         except self._aiohttp.ClientConnectorError as exc:
             raise Unavailable(f"Cannot connect to the backend at {place}.") from exc

@@ -1,9 +1,10 @@
 """The HTTP client towards model servers: send bytes, get an async iterator of bytes.
 
-Counterparts: `lanes.oss` uses it, `wire.codecs` makes and reads the bytes. Rules that hold here:
+Counterparts: `lanes.oss` uses it, `wire.codecs` makes and reads the bytes, `services.upstream_pool` keeps
+the connections. Rules that hold here:
 
-1. aiohttp stays inside this file and is imported when the client starts, not when this file is (164 ms).
-2. One read is one chunk: nothing is collected, split or decoded on the way.
+1. One read of the socket is one chunk: nothing is collected, split or decoded on the way.
+2. No byte of HTTP is known here: that is the duty of `services.upstream_connection`.
 3. Three deadlines: first byte, silence between bytes, and the whole. One timer serves all of a stream; a chunk only
    notes the time.
 4. Leaving `post` closes an unfinished connection at once, also on cancellation.
@@ -16,23 +17,24 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import importlib
+import functools
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import Final
 from urllib.parse import urlsplit
 
 from codex_oss import __version__
 from codex_oss.contracts.profiles import ModelProfile
 from codex_oss.errors import StreamInterrupted, Unavailable, UpstreamError, UpstreamProtocolError, UpstreamRefused
 from codex_oss.policy.key_trust import LOOPBACK
+from codex_oss.services.upstream_connection import Connection, ConnectionBroken
 from codex_oss.services.upstream_errors import error_for_status
-
-if TYPE_CHECKING:
-    import aiohttp
+from codex_oss.services.upstream_pool import CannotConnect, ConnectionPool, TlsFailed
 
 ERROR_BODY_BYTES: Final = 16 * 1024
 ERROR_BODY_WAIT_S: Final = 5.0
+PLAIN_CODINGS: Final = (("content-encoding", "identity"), ("transfer-encoding", "chunked"))
+"""Headers of an answer that may be absent, and the only value they may have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,29 +53,27 @@ class Deadlines:
 class UpstreamAnswer:
     """A 200 whose body is still to be read. content_type: lower case, without parameters, empty when absent."""
 
-    def __init__(self, response: aiohttp.ClientResponse, watch: Watch, foreign: tuple[type[Exception], ...]) -> None:
-        header = response.headers.get("Content-Type", "")
-        self.content_type = header.partition(";")[0].strip().lower()
-        self._response = response
+    def __init__(self, connection: Connection, watch: Watch) -> None:
+        self.content_type = connection.headers.get("content-type", "").partition(";")[0].strip().lower()
+        self._connection = connection
         self._watch = watch
-        self._foreign = foreign
 
     async def chunks(self) -> AsyncGenerator[bytes, None]:
         """The body as it arrives, one read each.
 
         Raises Unavailable when a deadline passes, StreamInterrupted when the connection breaks.
         """
-        content = self._response.content
+        read, watch = self._connection.read, self._watch
         try:
             while True:
-                self._watch.begin_read()
-                chunk = await content.readany()
-                self._watch.end_read()
+                watch.begin_read()
+                chunk = await read()
+                watch.end_read()
                 if not chunk:
                     return
                 yield chunk
-        except self._foreign as exc:
-            self._watch.raise_if_expired(exc)
+        except ConnectionBroken as exc:
+            watch.raise_if_expired(exc)
             raise StreamInterrupted("The upstream broke the connection in the middle of its answer.") from exc
 
 
@@ -90,29 +90,11 @@ class UpstreamClient:
         self._key_of = key_of
         self._may_hold_key = may_hold_key
         self._deadlines = deadlines
-        self._session: aiohttp.ClientSession | None = None
-        self._opening = asyncio.Lock()
-        self._aiohttp: Any = None
-
-    async def start(self) -> None:
-        """Import aiohttp beside the running loop and open the pool; later calls do nothing."""
-        async with self._opening:
-            if self._session is not None:
-                return
-            self._aiohttp = await asyncio.to_thread(importlib.import_module, "aiohttp")
-            self._session = self._aiohttp.ClientSession(
-                connector=self._aiohttp.TCPConnector(limit=0),
-                cookie_jar=self._aiohttp.DummyCookieJar(),
-                timeout=self._aiohttp.ClientTimeout(total=None, sock_connect=self._deadlines.first_byte_s),
-                auto_decompress=False,
-                trust_env=False,
-            )
+        self._pool = ConnectionPool()
 
     async def aclose(self) -> None:
-        """Close every connection."""
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+        """Close every idle connection; one that is in use closes with its `post`."""
+        self._pool.close()
 
     @contextlib.asynccontextmanager
     async def post(
@@ -132,21 +114,20 @@ class UpstreamClient:
         RateLimited, UpstreamRefused, ContextWindowExceeded or UpstreamProtocolError for any other failure.
         """
         headers = self._headers(profile, stream=stream)
-        await self.start()
-        assert self._session is not None
         deadlines = self._deadlines.within(total_s)
         watch = Watch(deadlines)
-        response = await self._send(profile, f"{profile.base_url}{path}", body, headers, deadlines)
+        connection = await self._send(profile, f"{profile.base_url}{path}", body, headers, deadlines)
+        del body  # sent: an open stream does not hold its request
         try:
-            watch.guard(response)
-            if response.status != 200:
-                raise await self._refusal(profile, response)
-            if response.headers.get("Content-Encoding", "identity").lower() != "identity":
+            watch.guard(connection.abort)
+            if connection.status != 200:
+                raise await self._refusal(profile, connection)
+            if any(connection.headers.get(name, plain).lower() != plain for name, plain in PLAIN_CODINGS):
                 raise UpstreamProtocolError("The upstream compressed its answer although it was asked not to.")
-            yield UpstreamAnswer(response, watch, (self._aiohttp.ClientError, OSError))
+            yield UpstreamAnswer(connection, watch)
         finally:
             watch.end()
-            response.close()
+            self._pool.release(connection)
 
     def _headers(self, profile: ModelProfile, *, stream: bool) -> dict[str, str]:
         headers = {
@@ -186,42 +167,41 @@ class UpstreamClient:
 
     async def _send(
         self, profile: ModelProfile, url: str, body: bytes, headers: Mapping[str, str], deadlines: Deadlines
-    ) -> aiohttp.ClientResponse:
-        assert self._session is not None
+    ) -> Connection:
         place = place_of(profile.base_url)
+        proxy = proxy_for(profile.base_url)
+        way = f" through the proxy at {place_of(proxy)}" if proxy else ""
         try:
             async with asyncio.timeout(min(deadlines.first_byte_s, deadlines.total_s)):
-                return await self._session.post(
-                    url, data=body, headers=headers, allow_redirects=False, proxy=proxy_for(url)
-                )
-        except self._aiohttp.ClientSSLError as exc:
+                return await self._pool.post(url, headers, body, proxy=proxy)
+        except TlsFailed as exc:
             raise _final(f"The TLS connection to {place} failed.", f"Check the certificate of {place}.") from exc
-        except self._aiohttp.ClientConnectorError as exc:
+        except CannotConnect as exc:
             hint = f"Is the server running? The address comes from UPSTREAM_BASE or profile {profile.name!r}."
-            raise _final(f"Cannot connect to the upstream at {place}.", hint) from exc
+            raise _final(f"Cannot connect to the upstream at {place}{way}.", hint) from exc
         except TimeoutError as exc:
             raise Unavailable(f"The upstream at {place} did not answer in time.") from exc
-        except (self._aiohttp.ClientError, OSError, ValueError) as exc:
+        except (ConnectionBroken, ValueError) as exc:
             raise Unavailable(f"The upstream at {place} closed the connection without an answer.") from exc
 
-    async def _refusal(self, profile: ModelProfile, response: aiohttp.ClientResponse) -> UpstreamError:
+    async def _refusal(self, profile: ModelProfile, connection: Connection) -> UpstreamError:
         excerpt = b""
-        with contextlib.suppress(self._aiohttp.ClientError, TimeoutError):
+        with contextlib.suppress(ConnectionBroken, TimeoutError):
             async with asyncio.timeout(ERROR_BODY_WAIT_S):
-                while len(excerpt) < ERROR_BODY_BYTES and (chunk := await response.content.readany()):
+                while len(excerpt) < ERROR_BODY_BYTES and (chunk := await connection.read()):
                     excerpt += chunk
         return error_for_status(
-            response.status,
+            connection.status,
             excerpt[:ERROR_BODY_BYTES],
             profile=profile,
             place=place_of(profile.base_url),
-            retry_after=response.headers.get("Retry-After", ""),
+            retry_after=connection.headers.get("retry-after", ""),
             secret=self._key_of(profile.key_env) if profile.key_env else "",
         )
 
 
 class Watch:
-    """The deadlines of one answer. When one passes, the response is closed, which wakes its reader.
+    """The deadlines of one answer. When one passes, the connection is dropped, which wakes its reader.
 
     Silence counts only while a read waits: a client that takes its time must not look like a silent upstream.
     """
@@ -233,11 +213,12 @@ class Watch:
         self._waiting_since: float | None = self._begun_at
         self._heard = False
         self._timer: asyncio.TimerHandle | None = None
-        self._response: aiohttp.ClientResponse | None = None
+        self._drop: Callable[[], object] | None = None
         self._expired = ""
 
-    def guard(self, response: aiohttp.ClientResponse) -> None:
-        self._response = response
+    def guard(self, drop: Callable[[], object]) -> None:
+        """From now on a passed deadline calls *drop*, which closes the connection."""
+        self._drop = drop
         self._check()
 
     def begin_read(self) -> None:
@@ -256,14 +237,14 @@ class Watch:
             raise Unavailable(self._expired) from cause
 
     def _check(self) -> None:
-        """Close the response if a deadline passed; else look again when the nearest one can have passed."""
+        """Drop the connection if a deadline passed; else look again when the nearest one can have passed."""
         now = self._loop.time()
         ends_at, sentence = self._next_deadline(now)
         if now < ends_at:
             self._timer = self._loop.call_at(ends_at, self._check)
-        elif self._response is not None:
+        elif self._drop is not None:
             self._expired = sentence
-            self._response.close()
+            self._drop()
 
     def _next_deadline(self, now: float) -> tuple[float, str]:
         allowed = self._deadlines
@@ -286,15 +267,15 @@ def place_of(base_url: str) -> str:
     return f"{parts.hostname}:{parts.port or (443 if parts.scheme == 'https' else 80)}"
 
 
-def proxy_for(url: str) -> str | None:
-    """The proxy that the environment names for *url*; loopback always goes direct."""
+@functools.lru_cache(maxsize=64)
+def proxy_for(base_url: str) -> str:
+    """The proxy that the environment names for *base_url*, or empty; loopback always goes direct. Looked up once."""
+    parts = urlsplit(base_url)
+    if parts.hostname in LOOPBACK:
+        return ""
     from urllib.request import getproxies, proxy_bypass
 
-    parts = urlsplit(url)
-    proxies = getproxies()
-    if parts.hostname in LOOPBACK or not proxies or proxy_bypass(parts.hostname or ""):
-        return None
-    return proxies.get(parts.scheme)
+    return "" if proxy_bypass(parts.hostname or "") else getproxies().get(parts.scheme, "")
 
 
 def _final(message: str, hint: str) -> Unavailable:

@@ -12,7 +12,8 @@ Rules that hold here:
 
 1. Nothing is raised: whatever an upstream sends ends as `TurnFailed`. The first batch begins with `TurnStarted`;
    a lane that sees a failure in it, before any item, may still retry.
-2. Any chunking of the same bytes gives the same events.
+2. Any chunking of the same bytes gives the same events, but for where the deltas of an item are cut: those that one
+   read brought are one delta (decision 0020). Large reads are searched for runs first (`wire.chat_runs`).
 3. Reasoning closes before text or calls open, text closes before calls open. Calls stay open until the answer is
    whole: on `length` they are left open, so that the encoder closes them as incomplete.
 4. `finish_reason` does not end the turn, because the usage comes after it. After it only usage is read.
@@ -29,6 +30,7 @@ from codex_oss.errors import UpstreamError, UpstreamProtocolError
 from codex_oss.wire.chat_calls import AssembledCall, CallAssembler
 from codex_oss.wire.chat_chunks import CallDelta, Choice, Chunk, Delta, FunctionDelta, decode_chunk, decode_usage
 from codex_oss.wire.chat_errors import classify_chat_error
+from codex_oss.wire.chat_runs import Kind, RunPattern, learn_pattern
 from codex_oss.wire.chat_text_calls import TextCallSplitter
 from codex_oss.wire.chat_thinking import Piece, ThinkSplitter
 from codex_oss.wire.chat_tools import ToolNames, search_arguments, unwrap_custom_arguments
@@ -49,11 +51,20 @@ from codex_oss.wire.events import (
     TurnStarted,
     Usage,
     UsageReported,
+    joined,
 )
-from codex_oss.wire.sse import SseDecoder
+from codex_oss.wire.sse import SseDecoder, payloads_of, split_frames
 
 BYTES_PER_TOKEN: Final = 4
 """For estimates where the upstream reports no usage."""
+LARGE_READ_BYTES: Final = 4096
+"""From here on a read is searched for runs: at a person's pace no read is that large."""
+MAX_LESSONS: Final = 24
+"""Chunks of one answer that are looked at to learn a pattern; an upstream whose chunks all differ costs no more."""
+FIRST_BLOCK: Final = 4
+"""Chunks decoded one by one before a run is looked for again; doubles each time."""
+MAX_RUNS: Final = 16
+"""Runs looked for in one read: each search passes over all of it, and short ones would make that quadratic."""
 
 _CUT: Final = TurnIncomplete("max_output_tokens")
 _FILTERED: Final = TurnIncomplete("content_filter")
@@ -95,6 +106,8 @@ class ChatDecoder:
         self._ended = False
         self._usage: Usage | None = None
         self._chars = 0
+        self._patterns: list[RunPattern] = []
+        self._lessons = 0
 
     @property
     def whole(self) -> bool:
@@ -113,11 +126,14 @@ class ChatDecoder:
             return out
         self._fed = self._fed or bool(data)
         try:
-            for payload in self._sse.feed(data):
-                self._take(payload, out)
+            if len(data) < LARGE_READ_BYTES:
+                for payload in self._sse.feed(data):
+                    self._take(payload, out)
+            else:
+                self._take_frames(self._sse.feed_frames(data), out)
         except UpstreamProtocolError as exc:
             self._fail(exc, out)
-        return out
+        return joined(out)
 
     def finish(self) -> list[TurnEvent]:
         """Say that no more bytes come (end, cut or time-out); return the closing events. Idempotent."""
@@ -133,7 +149,7 @@ class ChatDecoder:
             if self._outcome is None:
                 self._settle(_INTERRUPTED if self._started or not self._fed else _NO_STREAM, out)
             self._end(out)
-        return out
+        return joined(out)
 
     def take_completion(self, body: bytes) -> list[TurnEvent]:
         """Take a whole answer, as an upstream sends it that does not stream, and end."""
@@ -144,7 +160,48 @@ class ChatDecoder:
             self._fail(exc, out)
         if not self._ended:
             self._take_done(out)
-        return out
+        return joined(out)
+
+    def _take_frames(self, frames: bytes, out: list[TurnEvent]) -> None:
+        """Take the frames of a large read: runs in one piece, what is between them in blocks that grow."""
+        block, runs = FIRST_BLOCK, 0
+        while frames and not self._ended:
+            found = self._cut_run(frames) if runs < MAX_RUNS else None
+            if found is not None:
+                block, runs = FIRST_BLOCK, runs + 1
+                delta, frames = found
+                self._take_delta(delta, out)
+                continue
+            first, frames = split_frames(frames, block)
+            block *= 2
+            payloads = payloads_of(first)
+            for payload in payloads:
+                self._take(payload, out)
+            if payloads and frames:
+                self._learn(payloads[-1])
+
+    def _cut_run(self, frames: bytes) -> tuple[Delta, bytes] | None:
+        """The run at the front, as one delta, and what follows; None unless it only makes an open item longer."""
+        if self._outcome is not None:
+            return None
+        for pattern in self._patterns:
+            if (found := pattern.cut(frames)) is not None:
+                text, rest = found
+                return (pattern.delta(text), rest) if self._lengthens(pattern.kind) else None
+        return None
+
+    def _lengthens(self, kind: Kind) -> bool:
+        if kind == "content":
+            return self._message is not None and self._splitter.plain
+        return kind == "arguments" or self._reasoning is not None
+
+    def _learn(self, payload: bytes) -> None:
+        if self._lessons >= MAX_LESSONS:
+            return
+        self._lessons += 1
+        pattern = learn_pattern(payload)
+        if pattern is not None and pattern not in self._patterns:
+            self._patterns = [pattern, *(known for known in self._patterns if known.kind != pattern.kind)]
 
     def _take(self, payload: bytes, out: list[TurnEvent]) -> None:
         if self._ended:

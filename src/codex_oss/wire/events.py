@@ -10,14 +10,15 @@ Rules that hold here:
 
 1. `index` numbers the items of a turn from 0 and equals the place in the final `output`.
 2. A lane may stop anywhere; the encoder closes what is open and ends the stream with one terminal event.
-3. A batch is what one upstream read produced, and becomes one write to the client.
+3. A batch is what one upstream read produced, and becomes one write to the client. Adjacent deltas of one item in it
+   are one delta (`joined`; decision 0020).
 4. A lane raises `BridgeError` only before its first event; afterwards a failure is `TurnFailed`.
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
-from typing import Any, Literal, cast
+from typing import Any, Final, Literal, cast
 
 from msgspec import Struct
 
@@ -197,8 +198,40 @@ TurnEvent = (
     | TurnFailed
 )
 
+DELTAS: Final = (TextDelta, ReasoningDelta, ArgumentsDelta)
+"""What a turn mostly consists of."""
+
 Lane = Callable[[TurnRequest], AsyncIterator[Sequence[TurnEvent]]]
 """A lane answers one turn. It is closed (`aclose`) when the client leaves, and must then free its upstream."""
+
+
+def joined(events: list[TurnEvent]) -> list[TurnEvent]:
+    """The same batch with each run of adjacent deltas of one item as one delta; no other event is touched."""
+    if len(events) < 2:
+        return events
+    out: list[TurnEvent] = []
+    run: list[str] = []
+    kind, index = None, -1
+    for event in events:
+        if not isinstance(event, DELTAS):
+            kind = None
+        elif type(event) is kind and event.index == index:
+            run.append(event.text)
+            continue
+        else:
+            kind, index = type(event), event.index
+        if len(run) > 1:
+            out[-1] = _longer(out[-1], run)
+        run = [event.text] if isinstance(event, DELTAS) else []
+        out.append(event)
+    if len(run) > 1:
+        out[-1] = _longer(out[-1], run)
+    return out
+
+
+def _longer(delta: TurnEvent, texts: list[str]) -> TurnEvent:
+    assert isinstance(delta, DELTAS)
+    return type(delta)(delta.index, "".join(texts))
 
 
 def batches_of(lane: Lane, request: TurnRequest) -> AsyncGenerator[Sequence[TurnEvent], None]:

@@ -33,7 +33,6 @@ class ResponseObject:
 
     def __init__(self, request: TurnRequest) -> None:
         self._constant = _constant_fields(request)
-        self._constant_json: bytes | None = None
 
     def tell_deviation(self, words: str) -> None:
         """Put *words* into the metadata, unless they are empty or the client filled it to the brim itself.
@@ -50,10 +49,12 @@ class ResponseObject:
         return {**changing, **self._constant}
 
     def encoded(self, changing: dict[str, Any]) -> bytes:
-        """Return the same object as JSON."""
-        if self._constant_json is None:
-            self._constant_json = _ENCODER.encode(self._constant)
-        return _ENCODER.encode(changing)[:-1] + b"," + self._constant_json[1:]
+        """Return the same object as JSON.
+
+        Made twice in a turn, at its begin and at its end, and not kept between: with the instructions and tools of a
+        coding agent it would be the most that an open stream holds.
+        """
+        return _ENCODER.encode(self.value(changing))
 
 
 def changing_fields(

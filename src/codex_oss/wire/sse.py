@@ -44,14 +44,16 @@ class SseDecoder:
         """
         if not (self._buffer or self._after_cr or self._at_start) and _is_one_line(data):
             return [data[6:-2]]
-        return self._feed_any(data)
+        whole = self.feed_frames(data)
+        return payloads_of(whole) if whole else []
 
     @property
     def between_frames(self) -> bool:
         """True when every byte so far belongs to a frame that is over: the next read begins one."""
         return not (self._buffer or self._after_cr)
 
-    def _feed_any(self, data: bytes) -> list[bytes]:
+    def feed_frames(self, data: bytes) -> bytes:
+        """As `feed`, but return the frames as they came: LF only, without the last blank line; for `payloads_of`."""
         data = self._with_lf_only(data)
         if self._at_start:
             data = self._without_bom(data)
@@ -63,7 +65,7 @@ class SseDecoder:
             end = buffer.rfind(b"\n\n", seam)
             whole, rest = (bytes(buffer[:end]), buffer[end + 2 :]) if end >= 0 else (b"", buffer)
         elif data.endswith(b"\n\n"):
-            return _payloads(data[:-2])
+            return data[:-2]
         else:
             end = data.rfind(b"\n\n")
             whole, rest = (data[:end], bytearray(data[end + 2 :])) if end >= 0 else (b"", bytearray(data))
@@ -71,12 +73,12 @@ class SseDecoder:
             self._buffer = bytearray()
             raise UpstreamProtocolError("The model server sent an event that does not end.")
         self._buffer = rest
-        return _payloads(whole) if whole else []
+        return whole
 
     def finish(self) -> list[bytes]:
         """Say that no more bytes come; return the payload of a last frame without its blank line, if any."""
         rest, self._buffer = bytes(self._buffer), bytearray()
-        return _payloads(rest) if rest else []
+        return payloads_of(rest) if rest else []
 
     def _with_lf_only(self, data: bytes) -> bytes:
         if self._after_cr and data:
@@ -110,7 +112,8 @@ def _is_one_line(data: bytes) -> bool:
     )
 
 
-def _payloads(frames: bytes) -> list[bytes]:
+def payloads_of(frames: bytes) -> list[bytes]:
+    """The payloads of whole frames as `feed_frames` gives them."""
     out: list[bytes] = []
     for frame in frames.split(b"\n\n"):
         if frame.startswith(b"data: ") and _LF not in frame:
@@ -119,6 +122,16 @@ def _payloads(frames: bytes) -> list[bytes]:
         else:
             _append_payload_of_lines(frame, out)
     return out
+
+
+def split_frames(frames: bytes, count: int) -> tuple[bytes, bytes]:
+    """The first *count* of whole frames, and the others."""
+    end = -2
+    for _ in range(count):
+        end = frames.find(b"\n\n", end + 2)
+        if end < 0:
+            return frames, b""
+    return frames[:end], frames[end + 2 :]
 
 
 def _append_payload_of_lines(frame: bytes, out: list[bytes]) -> None:
