@@ -25,6 +25,7 @@ import pytest
 
 from codex_oss.services.child_process import run_child
 from codex_oss.services.codex_exec import KEPT_VARIABLES, CodexTurn
+from tests.official.tap import tap_environment
 
 ROOT = Path(__file__).resolve().parents[2]
 CLIENTS = ROOT / ".cache" / "clients"
@@ -47,11 +48,15 @@ def find_client(name: str) -> str:
 @contextmanager
 def run_bridge(project: Path, upstream_base: str, upstream_key: str = UPSTREAM_KEY) -> Iterator[str]:
     """The bridge of *project* on a free port, asking *upstream_base*; yields its base URL."""
-    environ = clean_environ(project.parent / "bridge-home") | {
-        "UPSTREAM_BASE": upstream_base,
-        "OPENCODE_GO_API_KEY": upstream_key,
-        "PROXY_API_KEY": LOCAL_KEY,
-    }
+    environ = (
+        clean_environ(project.parent / "bridge-home")
+        | tap_environment()
+        | {
+            "UPSTREAM_BASE": upstream_base,
+            "OPENCODE_GO_API_KEY": upstream_key,
+            "PROXY_API_KEY": LOCAL_KEY,
+        }
+    )
     command = [sys.executable, "-m", "codex_oss", "up", "--port", "0", "--project", str(project)]
     with run_child(command, environ=environ, start_timeout_s=30) as child:
         assert child.address.startswith("http://127.0.0.1:")

@@ -20,6 +20,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from tests.official.tap import tap_environment
+
 LOCAL_KEY = "sk-local-test"
 UPSTREAM_KEY = "synthetic-upstream-key"
 
@@ -118,6 +120,7 @@ def bridge_environment(project: Path, upstream: str | None, extra: Mapping[str, 
         "OPENCODE_GO_API_KEY": UPSTREAM_KEY,
         "PYTHONWARNINGS": "error",
         "COVERAGE_PROCESS_START": os.environ.get("COVERAGE_PROCESS_START", ""),
+        **tap_environment(),
         **extra,
     }
     if upstream is not None:
