@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from tests.official.schema import problem_of_chunk, problem_of_completion, problem_of_event, problem_of_response
 
-CHECKED_WHOLE: Final = 1000
+CHECKED_WHOLE: Final = 300
 SAMPLED: Final = 50
 MAX_PROBLEMS: Final = 5
 CHECKS: Final[dict[str, Callable[[Any], str]]] = {

@@ -75,6 +75,8 @@ def decode_turn(
     """
     _refuse_stored_state(obj, history)
     model = required_text_at(obj, "model", "")
+    if history is not None:
+        _refuse_orphans(obj, history)
     items, declarations = decode_items(turn_items(obj, history or ()))
     instructions = text_at(obj, "instructions", "")
     if not items and not instructions:
@@ -125,6 +127,20 @@ def _refuse_stored_state(obj: dict[str, Any], history: Sequence[dict[str, Any]] 
         raise invalid("conversation", "is not kept by this bridge", "Send the whole conversation in `input`.")
     if flag_at(obj, "background", "", False):
         raise invalid("background", "is not supported", "Ask with `stream` instead.")
+
+
+def _refuse_orphans(obj: dict[str, Any], history: Sequence[dict[str, Any]]) -> None:
+    """A continuation cannot answer a call that nobody made. (A whole history may: interrupted turns leave such.)"""
+    new = obj.get("input")
+    given = new if isinstance(new, list) else []
+    items = [item for item in [*history, *given] if isinstance(item, dict)]
+    called = [item.get("call_id") for item in items if item.get("type") not in OUTPUTS]
+    for position, item in enumerate(given):
+        if isinstance(item, dict) and item.get("type") in OUTPUTS and item.get("call_id") not in called:
+            raise invalid(f"input[{position}].call_id", "names no call of the conversation")
+
+
+OUTPUTS: Final = ("function_call_output", "custom_tool_call_output")
 
 
 def previous_not_found(response_id: str, hint: str = "") -> InvalidRequest:
