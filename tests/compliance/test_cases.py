@@ -18,6 +18,7 @@ from pydantic import ValidationError
 from tests.compliance.specification import (
     SPEC_VERSION,
     Create,
+    Step,
     Turn,
     ask_json,
     ask_sse,
@@ -33,7 +34,10 @@ from tests.fakes.bridge_process import BridgeProcess, running_bridge
 from tests.fakes.chat_upstream import Answer, ChatUpstream, Request, text, tool_call
 
 MODEL = "ocg-kimi-k2.6"
-PIXEL = "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP8z8BQDwAEhQGAhKmMIQAAAABJRU5ErkJggg=="
+PIXEL = (
+    "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP8z8BQDwAEhQGAhKmMIQAAAABJRU5E"
+    "rkJggg=="
+)
 WEATHER = {
     "type": "function",
     "name": "get_weather",
@@ -209,7 +213,10 @@ def unstored(said: str) -> Create:
 
 def test_websocket_continuation(bridge: BridgeProcess, upstream: ChatUpstream) -> None:
     """websocket-continuation: an unstored response is continued on its connection by only what is new."""
-    steps = [unstored("Remember the code word: cobalt. Reply with OK."), continuing("What is the code word?")]
+    steps: list[Step] = [
+        unstored("Remember the code word: cobalt. Reply with OK."),
+        continuing("What is the code word?"),
+    ]
     _, second = converse(bridge, steps)
     output_of(second)
     assert "cobalt" in upstream.chats[-1].text
@@ -233,7 +240,11 @@ def test_websocket_previous_response_not_found(bridge: BridgeProcess) -> None:
 def test_websocket_failed_continuation_evicts_cache(bridge: BridgeProcess) -> None:
     """websocket-failed-continuation-evicts-cache: an output without its call fails, and takes the response along."""
     orphan = {"type": "function_call_output", "call_id": "call_missing", "output": "No matching call exists."}
-    steps = [unstored("Remember the code word: ember."), continuing([orphan]), continuing("Try to continue.")]
+    steps: list[Step] = [
+        unstored("Remember the code word: ember."),
+        continuing([orphan]),
+        continuing("Try to continue."),
+    ]
     first, failed, retried = converse(bridge, steps)
     output_of(first)
     assert failed.error_code

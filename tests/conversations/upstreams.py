@@ -11,6 +11,7 @@ Rules that hold here:
 
 from __future__ import annotations
 
+import itertools
 import json
 from random import Random
 from typing import Any, Final
@@ -186,4 +187,4 @@ def cut(rng: Random, data: bytes) -> list[bytes]:
     if rng.random() < 0.05:
         return [data[at : at + 1] for at in range(len(data))]
     marks = sorted({0, len(data), *(rng.randint(0, len(data)) for _ in range(rng.choice([0, 1, 3, 12])))})
-    return [data[a:b] for a, b in zip(marks, marks[1:], strict=False)] or [b""]
+    return [data[a:b] for a, b in itertools.pairwise(marks)] or [b""]
