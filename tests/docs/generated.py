@@ -10,7 +10,8 @@ Counterpart: `test_generated.py` compares. To write them anew: `python -m tests.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import click
@@ -18,6 +19,7 @@ import click
 from codex_oss.cli.main import cli
 from codex_oss.config import SETTINGS, Config
 from codex_oss.errors import HTTP_STATUS, RESPONSES_CODE
+from tests.clients.rude import CLI_CLIENTS, render_failures, render_sdk_failures
 from tests.docs.markdown import PAGES
 
 WIDTH = 100
@@ -83,11 +85,13 @@ def allowed(parse: Any) -> str:
     raise AssertionError("every setting refuses an object")
 
 
-GENERATED = {
+GENERATED: dict[str, Callable[[], str]] = {
     "verbs": render_verbs,
     "http status": render_http_status,
     "responses code": render_responses_code,
     "settings": render_settings,
+    "failures sdk": render_sdk_failures,
+    **{f"failures {client}": partial(render_failures, client) for client in CLI_CLIENTS},
 }
 
 
