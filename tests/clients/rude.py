@@ -310,6 +310,8 @@ def write_record() -> None:
     RECORD.write_text(json.dumps(ordered, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
+OPENCODE_DAILY: Final = ("400", "500", "reset-text", "no-finish")
+"""OpenCode takes ten seconds a row."""
 CLI_CLIENTS: Final = ("codex", "opencode-responses", "opencode-chat")
 SDK_SURFACES: Final = ("responses.create", "responses.stream", "responses.parse", "chat.create", "chat.stream")
 

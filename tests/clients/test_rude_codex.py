@@ -25,13 +25,14 @@ def shown_of(run: CodexRun) -> str:
     return run.failure or (run.messages[-1].message if run.messages else "") or ""
 
 
+@pytest.mark.timeout(240)
 @pytest.mark.parametrize("row", rows())
 def test_a_rude_upstream(tmp_path: Path, row: Row) -> None:
     """Codex ends by itself as recorded, and `codex exec resume` of the same thread is answered."""
     codex, project = find_client("codex"), make_project(tmp_path)
     with rude_bridge(project, row) as (_, relay, _bridge):
         scratch = tmp_path / "codex"
-        turn = CodexTurn(relay.base_url, LOCAL_KEY, MODEL, "hi", project, scratch, "danger-full-access", 55)
+        turn = CodexTurn(relay.base_url, LOCAL_KEY, MODEL, "hi", project, scratch, "danger-full-access", 90)
         run = run_codex(codex, turn)
         requests = relay.requests
         thread = next(event.value["thread_id"] for event in run.events if event.value["type"] == "thread.started")

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.clients.programs import OpenCodeRun, find_client, make_project, run_opencode
-from tests.clients.rude import AGAIN, RECOVERED, Row, Seen, judge, plain, rows, rude_bridge
+from tests.clients.rude import AGAIN, OPENCODE_DAILY, RECOVERED, Row, Seen, judge, plain, rows, rude_bridge
 from tests.fakes.bridge_process import LOCAL_KEY
 
 pytestmark = [pytest.mark.client, pytest.mark.slow]
@@ -36,7 +36,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("client", PACKAGES)
 @pytest.mark.timeout(240)
-@pytest.mark.parametrize("row", rows("400", "500", "reset-text", "no-finish"))
+@pytest.mark.parametrize("row", rows(*OPENCODE_DAILY))
 def test_a_rude_upstream(tmp_path: Path, home: Path, row: Row, client: str) -> None:
     """OpenCode ends by itself as recorded, and the next prompt of the same session is answered."""
     opencode, project = find_client("opencode"), make_project(tmp_path)
