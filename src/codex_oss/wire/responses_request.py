@@ -75,8 +75,6 @@ def decode_turn(
     """
     _refuse_stored_state(obj, history)
     model = required_text_at(obj, "model", "")
-    if history is not None:
-        _refuse_orphans(obj, history)
     items, declarations = decode_items(turn_items(obj, history or ()))
     instructions = text_at(obj, "instructions", "")
     if not items and not instructions:
@@ -111,12 +109,14 @@ def turn_items(obj: dict[str, Any], history: Sequence[dict[str, Any]]) -> Any:
     """The whole `input` of a turn that continues another one: what came before, then what is new.
 
     Without a history it is the field as it came. A string becomes the user message that it means.
+    Raises InvalidRequest for the output of a call that neither holds.
     """
     new = obj.get("input")
     if not history:
         return new
     if isinstance(new, str):
         new = [{"type": "message", "role": "user", "content": new}]
+    _refuse_orphans(history, new)
     return [*history, *(new or [])] if isinstance(new, list) or new is None else new
 
 
@@ -129,9 +129,18 @@ def _refuse_stored_state(obj: dict[str, Any], history: Sequence[dict[str, Any]] 
         raise invalid("background", "is not supported", "Ask with `stream` instead.")
 
 
-def _refuse_orphans(obj: dict[str, Any], history: Sequence[dict[str, Any]]) -> None:
+def previous_not_found(response_id: str, hint: str = "") -> InvalidRequest:
+    """The error for a `previous_response_id` that cannot be continued, in the words that OpenAI uses."""
+    return InvalidRequest(
+        f"Previous response with id '{response_id[:100]}' not found.",
+        param="previous_response_id",
+        hint=hint,
+        code="previous_response_not_found",
+    )
+
+
+def _refuse_orphans(history: Sequence[dict[str, Any]], new: Any) -> None:
     """A continuation cannot answer a call that nobody made. (A whole history may: interrupted turns leave such.)"""
-    new = obj.get("input")
     given = new if isinstance(new, list) else []
     items = [item for item in [*history, *given] if isinstance(item, dict)]
     called = [item.get("call_id") for item in items if item.get("type") not in OUTPUTS]
@@ -141,16 +150,6 @@ def _refuse_orphans(obj: dict[str, Any], history: Sequence[dict[str, Any]]) -> N
 
 
 OUTPUTS: Final = ("function_call_output", "custom_tool_call_output")
-
-
-def previous_not_found(response_id: str, hint: str = "") -> InvalidRequest:
-    """The error for a `previous_response_id` that cannot be continued, in the words that OpenAI uses."""
-    return InvalidRequest(
-        f"Previous response with id '{response_id[:100]}' not found.",
-        param="previous_response_id",
-        hint=hint,
-        code="previous_response_not_found",
-    )
 
 
 def decode_sampling(obj: dict[str, Any]) -> Sampling:
