@@ -104,7 +104,7 @@ OPTIONS: Final[dict[str, tuple[Any, ...]]] = {
     "top_p": (0.5, 1),
     "presence_penalty": (0, 1.5),
     "frequency_penalty": (0, -1),
-    "top_logprobs": (0, 5),
+    "top_logprobs": (0, None),
     "truncation": ("auto", "disabled"),
     "metadata": ({}, {"run": "7"}),
     "service_tier": ("auto", "default", "flex", "priority"),
