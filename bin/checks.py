@@ -30,6 +30,9 @@ STEP_TIMEOUT_S = 540
 INSTALL_TIMEOUT_S = 240
 
 DAILY = "not client and not local_model and not slow"
+RUDE = "RUDE"
+RUDE_TIMEOUT_S = 2400
+"""All rows of the rude matrix: OpenCode's patience alone takes minutes."""
 STATIC = {
     "FORMAT": ["ruff", "format", "--check", "."],
     "LINT": ["ruff", "check", "."],
@@ -38,8 +41,9 @@ STATIC = {
 }
 PYTEST = {
     "UNIT": ["-m", DAILY],
-    "CLIENTS": ["-m", "client or local_model"],
+    "CLIENTS": ["-m", "(client or local_model) and not rude"],
     "DOCS": ["tests/docs"],
+    RUDE: [f"tests/clients/test_rude_{client}.py" for client in ("sdk", "codex", "opencode")],
 }
 HELP = """\
 usage: bin/test [SELECTION ...] [PYTEST ARGUMENT ...]
@@ -57,6 +61,7 @@ selections:
   UNIT      the tests without real clients and without the embedded model
   CLIENTS   the tests that drive Codex, OpenCode and the embedded model
   DOCS      the examples of README and docs/
+  RUDE      every row of the rude matrix (docs/failures.md) with every client: ten minutes; the others run a part of it
 
 Anything else goes to pytest:  bin/test tests/wire -k sse
 """
@@ -78,11 +83,12 @@ class Session:
     steps: list[Step] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
-    def run(self, name: str, command: Sequence[str], **environ: str) -> None:
+    def run(self, name: str, command: Sequence[str], timeout_s: float = STEP_TIMEOUT_S, **environ: str) -> None:
         """Run a tool of `.venv` with its output shown, and note how it went."""
         print(f"\n=== {name}: {' '.join(command)}", flush=True)
         started = time.monotonic()
-        status = run_tool([str(ROOT / ".venv" / "bin" / command[0]), *command[1:]], environ)
+        tool = str(ROOT / ".venv" / "bin" / command[0])
+        status = run_tool([tool, *command[1:]], environ, timeout_s=timeout_s)
         self.steps.append(Step(name, "ok" if status == 0 else f"FAILED ({status})", time.monotonic() - started))
 
 
@@ -101,16 +107,17 @@ def main(arguments: list[str]) -> int:
         return 2
     everything = not arguments
     if "FAST" in words:
-        words = [*STATIC, "UNIT", *(word for word in words if word in ("CLIENTS", "DOCS"))]
+        words = [*STATIC, "UNIT", *(word for word in words if word in ("CLIENTS", "DOCS", RUDE))]
     for name in STATIC if everything else [name for name in STATIC if name in words]:
         session.run(name.lower(), STATIC[name])
     if everything:
         install_clients(session)
         run_whole_suite(session)
     for name in [name for name in PYTEST if name in words]:
-        if name == "CLIENTS":
+        if name in ("CLIENTS", RUDE):
             install_clients(session)
-        session.run(name.lower(), ["pytest", "-q", "-n", "2", *PYTEST[name]])
+        timeout_s = RUDE_TIMEOUT_S if name == RUDE else STEP_TIMEOUT_S
+        session.run(name.lower(), ["pytest", "-q", "-n", "2", *PYTEST[name]], timeout_s)
     if rest:
         if any(word.startswith("tests/clients") for word in rest):
             install_clients(session)
@@ -123,7 +130,7 @@ def run_whole_suite(session: Session) -> None:
     shutil.rmtree(COVERAGE.parent, ignore_errors=True)
     COVERAGE.parent.mkdir(parents=True)
     RESULTS.unlink(missing_ok=True)
-    suite = ["coverage", "run", "-m", "pytest", "-n", "2", f"--junitxml={RESULTS}"]
+    suite = ["coverage", "run", "-m", "pytest", "-n", "2", "-m", "not rude", f"--junitxml={RESULTS}"]
     session.run("tests", suite, COVERAGE_FILE=str(COVERAGE))
     session.warnings += skip_warnings(RESULTS)
     run_tool([str(ROOT / ".venv/bin/coverage"), "combine", "--quiet"], {"COVERAGE_FILE": str(COVERAGE)})

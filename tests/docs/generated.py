@@ -10,7 +10,8 @@ Counterpart: `test_generated.py` compares. To write them anew: `python -m tests.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import click
@@ -20,6 +21,7 @@ from codex_oss.config import SETTINGS, Config
 from codex_oss.errors import HTTP_STATUS, RESPONSES_CODE
 from codex_oss.policy.cache_monitor import CAUSES, EXPECTED
 from codex_oss.policy.deviation import REASONS
+from tests.clients.rude import CLI_CLIENTS, render_failures, render_sdk_failures
 from tests.docs.markdown import PAGES
 
 WIDTH = 100
@@ -98,13 +100,15 @@ def render_cache_causes() -> str:
     return _table("| cause | step | what it means |\n| --- | --- | --- |", rows)
 
 
-GENERATED = {
+GENERATED: dict[str, Callable[[], str]] = {
     "cache causes": render_cache_causes,
     "verbs": render_verbs,
     "http status": render_http_status,
     "responses code": render_responses_code,
     "reasons": render_reasons,
     "settings": render_settings,
+    "failures sdk": render_sdk_failures,
+    **{f"failures {client}": partial(render_failures, client) for client in CLI_CLIENTS},
 }
 
 

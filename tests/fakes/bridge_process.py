@@ -20,6 +20,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from tests.official.tap import tap_environment
+
 LOCAL_KEY = "sk-local-test"
 UPSTREAM_KEY = "synthetic-upstream-key"
 
@@ -119,6 +121,7 @@ def bridge_environment(project: Path, upstream: str | None, extra: Mapping[str, 
         "PYTHONWARNINGS": "error",
         "CIRCUIT_BREAKER_ERRORS": "0",  # one failing case must not refuse the next; "" brings the default back
         "COVERAGE_PROCESS_START": os.environ.get("COVERAGE_PROCESS_START", ""),
+        **tap_environment(),
         **extra,
     }
     if upstream is not None:

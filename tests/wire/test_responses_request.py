@@ -30,7 +30,7 @@ from codex_oss.wire.items import (
     ToolOutput,
     TurnRequest,
 )
-from codex_oss.wire.responses_request import decode_request, identity_fields
+from codex_oss.wire.responses_request import decode_request, decode_turn, identity_fields
 from codex_oss.wire.responses_stream import ResponseEncoder
 from tests.wire.scripts import DATA, json_values
 
@@ -512,3 +512,19 @@ def test_who_asks(window: str, number: int | None) -> None:
         "window": None,
         "client": "",
     }
+
+
+def test_a_continuation_answers_only_calls_that_were_made() -> None:
+    """An output without its call is refused where a response is continued; in a whole history it passes."""
+
+    def continued(call_id: str, history: list[dict[str, Any]] | None) -> TurnRequest:
+        output = {"type": "function_call_output", "call_id": call_id, "output": "x"}
+        obj = {"model": "m", "input": [output]}
+        return decode_turn(obj, response_id="resp_1", created_at=1, headers={}, history=history)
+
+    history = [{"type": "function_call", "call_id": "call_1", "name": "f", "arguments": "{}"}]
+    assert len(continued("call_1", history).items) == 2
+    assert len(continued("call_2", None).items) == 1
+    with pytest.raises(InvalidRequest) as caught:
+        continued("call_2", history)
+    assert caught.value.param == "input[0].call_id"

@@ -133,12 +133,14 @@ def turn_items(obj: dict[str, Any], history: Sequence[dict[str, Any]]) -> Any:
     """The whole `input` of a turn that continues another one: what came before, then what is new.
 
     Without a history it is the field as it came. A string becomes the user message that it means.
+    Raises InvalidRequest for the output of a call that neither holds.
     """
     new = obj.get("input")
     if not history:
         return new
     if isinstance(new, str):
         new = [{"type": "message", "role": "user", "content": new}]
+    _refuse_orphans(history, new)
     return [*history, *(new or [])] if isinstance(new, list) or new is None else new
 
 
@@ -159,6 +161,19 @@ def previous_not_found(response_id: str, hint: str = "") -> InvalidRequest:
         hint=hint,
         code="previous_response_not_found",
     )
+
+
+def _refuse_orphans(history: Sequence[dict[str, Any]], new: Any) -> None:
+    """A continuation cannot answer a call that nobody made. (A whole history may: interrupted turns leave such.)"""
+    given = new if isinstance(new, list) else []
+    items = [item for item in [*history, *given] if isinstance(item, dict)]
+    called = [item.get("call_id") for item in items if item.get("type") not in OUTPUTS]
+    for position, item in enumerate(given):
+        if isinstance(item, dict) and item.get("type") in OUTPUTS and item.get("call_id") not in called:
+            raise invalid(f"input[{position}].call_id", "names no call of the conversation")
+
+
+OUTPUTS: Final = ("function_call_output", "custom_tool_call_output")
 
 
 def decode_sampling(obj: dict[str, Any]) -> Sampling:
