@@ -204,6 +204,7 @@ def _tokens(usage: Usage | None) -> Tokens:
     return Tokens(
         input=usage.input_tokens,
         cached=usage.cached_tokens if usage.cached_known else None,
+        cache_write=usage.cache_write_tokens if usage.cached_known else None,
         output=usage.output_tokens,
         reasoning=None if usage.estimated else usage.reasoning_tokens,
         estimated=usage.estimated,
@@ -214,7 +215,7 @@ def _cost_inputs(upstream_model: str, usage: Usage | None) -> CostInputs | None:
     if usage is None:
         return None
     read = min(usage.cached_tokens, usage.input_tokens)
-    return CostInputs(upstream_model, usage.input_tokens - read, read, 0, usage.output_tokens)
+    return CostInputs(upstream_model, usage.input_tokens - read, read, usage.cache_write_tokens, usage.output_tokens)
 
 
 def _iso(at: float) -> str:
