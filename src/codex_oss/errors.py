@@ -235,6 +235,7 @@ HTTP_STATUS: Final[dict[str, int]] = {
     "request_timeout": 408,
     "compaction_failed": 502,
     "store_error": 500,
+    "key_unusable": 500,
     "internal": 500,
 }
 """HTTP status for a failure met before the first byte of the answer; anything absent is 500.

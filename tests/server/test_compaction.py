@@ -281,7 +281,7 @@ def test_a_home_that_cannot_be_written(upstream: ChatUpstream, tmp_path: Path) -
         tmp_path / "project", upstream=upstream.base_url, XDG_STATE_HOME=str(tmp_path / "state")
     ) as bridge:
         answer = bridge.request("POST", "/responses/compact", json.dumps({"model": MODEL, "input": "x"}).encode())
-        assert (answer.status, answer.error["code"]) == (500, "store_error")
+        assert (answer.status, answer.error["code"]) == (500, "key_unusable")
         assert bridge.post({"model": MODEL, "input": "hi"}).status == 200
 
 

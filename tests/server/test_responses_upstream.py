@@ -90,7 +90,7 @@ def by_last_text(request: Request) -> Answer:
         case "html":
             return html()
         case "limited":
-            return error(429, "slow down", retry_after="120")
+            return error(429, "slow down", retry_after="20")
     headers = (("openai-model", "gpt-5"), ("x-models-etag", "1"))
     answer = said(f"you said {what}")
     return Answer(answer.steps, plain=answer.plain, headers=headers)

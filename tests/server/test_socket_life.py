@@ -56,7 +56,13 @@ class Peer:
         self.incoming.put_nowait({"type": "websocket.connect"})
         self.broken = False
         self.outcomes: list[str] = []
-        bridge = SimpleNamespace(config=Config(), profiles={}, lane_for=lane_for or (lambda _: (ROUTE, self.lane)))
+        bridge = SimpleNamespace(
+            config=Config(),
+            profiles={},
+            requests=None,
+            redactor=None,
+            lane_for=lane_for or (lambda _: (ROUTE, self.lane)),
+        )
         desk = NotingDesk(cast("Any", bridge), Metrics())
         desk.outcomes = self.outcomes
         self.sockets = TurnSockets(desk, OpenTurns(), cast("Any", Unstored()), life_s=life_s)

@@ -190,11 +190,12 @@ def test_not_stored(bridge: BridgeProcess, sdk: OpenAI) -> None:
 
 
 def test_nothing_touches_the_disk_without_store(upstream: ChatUpstream, tmp_path: Path) -> None:
-    """A bridge whose clients all say `store: false`, as Codex and OpenCode do, never makes the file."""
+    """A bridge whose clients all say `store: false`, as Codex and OpenCode do, never makes the file of responses."""
     with running_bridge(tmp_path / "project", upstream=upstream.base_url) as bridge:
         assert bridge.post({**TURN, "store": False, "stream": True}).status == 200
         assert bridge.stop() == 0
-    assert not (tmp_path / "project/.codex-oss/state").exists()
+    state = tmp_path / "project/.codex-oss/state"
+    assert [path.name for path in state.iterdir()] == ["requests.jsonl"]
 
 
 def test_a_running_response(bridge: BridgeProcess, upstream: ChatUpstream) -> None:

@@ -31,7 +31,12 @@ TOOLS = [
         "name": "apply_patch",
         "format": {"type": "grammar", "syntax": "lark", "definition": "start: x"},
     },
-    {"type": "namespace", "name": "mcp", "tools": [{"type": "function", "name": "look.up", "parameters": {}}]},
+    {
+        "type": "namespace",
+        "name": "mcp",
+        "description": "Tools of a server.",
+        "tools": [{"type": "function", "name": "look.up", "parameters": {}}],
+    },
     {"type": "web_search"},
 ]
 WIRE_NAMES = ("shell", "apply_patch", "mcp__look_up", "gone")

@@ -204,7 +204,7 @@ def _tokens(usage: Usage | None) -> Tokens:
     return Tokens(
         input=usage.input_tokens,
         cached=usage.cached_tokens if usage.cached_known else None,
-        cache_write=usage.cache_write_tokens if usage.cached_known else None,
+        cache_write=usage.cache_write_tokens or None,
         output=usage.output_tokens,
         reasoning=None if usage.estimated else usage.reasoning_tokens,
         estimated=usage.estimated,
