@@ -26,7 +26,9 @@ CACHE = ROOT / ".cache"
 CLIENTS = CACHE / "clients"
 RESULTS = CACHE / "test-results.xml"
 COVERAGE = CACHE / "coverage" / "data"
-STEP_TIMEOUT_S = 540
+STEP_TIMEOUT_S = 840
+WORKERS = "3"
+"""On two cores: many tests wait for a client or for a time-out."""
 INSTALL_TIMEOUT_S = 240
 
 DAILY = "not client and not local_model and not slow"
@@ -43,13 +45,13 @@ PYTEST = {
     "UNIT": ["-m", DAILY],
     "CLIENTS": ["-m", "(client or local_model) and not rude"],
     "DOCS": ["tests/docs"],
-    RUDE: [f"tests/clients/test_rude_{client}.py" for client in ("sdk", "codex", "opencode")],
+    RUDE: ["tests/conversations", *(f"tests/clients/test_rude_{client}.py" for client in ("sdk", "codex", "opencode"))],
 }
 HELP = """\
 usage: bin/test [SELECTION ...] [PYTEST ARGUMENT ...]
 
 Sets itself up and runs everything: format, lint, types, import contracts, tests with the real clients and the
-embedded model, docs examples; then the branch coverage.
+embedded model, docs examples.
 
 selections:
   (none)    everything; at most ten minutes on two cores
@@ -61,7 +63,9 @@ selections:
   UNIT      the tests without real clients and without the embedded model
   CLIENTS   the tests that drive Codex, OpenCode and the embedded model
   DOCS      the examples of README and docs/
-  RUDE      every row of the rude matrix (docs/failures.md) with every client: ten minutes; the others run a part of it
+  RUDE      the full proof: every row of the rude matrix (docs/failures.md) with every client, and 10,000 generated
+            conversations: a quarter of an hour; the others run a part of it
+  COVERAGE  everything, with the branch coverage of the tests and of the bridge's own processes: half as long again
 
 Anything else goes to pytest:  bin/test tests/wire -k sse
 """
@@ -100,24 +104,24 @@ def main(arguments: list[str]) -> int:
     os.chdir(ROOT)
     CACHE.mkdir(exist_ok=True)
     session = Session()
-    words = [word for word in arguments if word in {*STATIC, *PYTEST, "FAST"}]
+    words = [word for word in arguments if word in {*STATIC, *PYTEST, "FAST", "COVERAGE"}]
     rest = [word for word in arguments if word not in words]
     if unknown := [word for word in rest if word.isupper() and word.isalpha()]:
         print(f"error: no selection {unknown[0]}\nhint: bin/test --help lists them", file=sys.stderr)
         return 2
-    everything = not arguments
+    everything = not arguments or "COVERAGE" in words
     if "FAST" in words:
         words = [*STATIC, "UNIT", *(word for word in words if word in ("CLIENTS", "DOCS", RUDE))]
     for name in STATIC if everything else [name for name in STATIC if name in words]:
         session.run(name.lower(), STATIC[name])
     if everything:
         install_clients(session)
-        run_whole_suite(session)
+        run_whole_suite(session, with_coverage="COVERAGE" in words)
     for name in [name for name in PYTEST if name in words]:
         if name in ("CLIENTS", RUDE):
             install_clients(session)
         timeout_s = RUDE_TIMEOUT_S if name == RUDE else STEP_TIMEOUT_S
-        session.run(name.lower(), ["pytest", "-q", "-n", "2", *PYTEST[name]], timeout_s)
+        session.run(name.lower(), ["pytest", "-q", "-n", WORKERS, *PYTEST[name]], timeout_s)
     if rest:
         if any(word.startswith("tests/clients") for word in rest):
             install_clients(session)
@@ -125,13 +129,17 @@ def main(arguments: list[str]) -> int:
     return summarise(session)
 
 
-def run_whole_suite(session: Session) -> None:
-    """All tests with branch coverage, that of the bridge's own child processes included."""
+def run_whole_suite(session: Session, *, with_coverage: bool) -> None:
+    """All tests; with branch coverage, that of the bridge's own child processes included, when it is asked for."""
+    RESULTS.unlink(missing_ok=True)
+    suite = ["pytest", "-n", WORKERS, "-m", "not rude", f"--junitxml={RESULTS}"]
+    if not with_coverage:
+        session.run("tests", suite)
+        session.warnings += skip_warnings(RESULTS)
+        return
     shutil.rmtree(COVERAGE.parent, ignore_errors=True)
     COVERAGE.parent.mkdir(parents=True)
-    RESULTS.unlink(missing_ok=True)
-    suite = ["coverage", "run", "-m", "pytest", "-n", "2", "-m", "not rude", f"--junitxml={RESULTS}"]
-    session.run("tests", suite, COVERAGE_FILE=str(COVERAGE))
+    session.run("tests", ["coverage", "run", "-m", *suite], 2 * STEP_TIMEOUT_S, COVERAGE_FILE=str(COVERAGE))
     session.warnings += skip_warnings(RESULTS)
     run_tool([str(ROOT / ".venv/bin/coverage"), "combine", "--quiet"], {"COVERAGE_FILE": str(COVERAGE)})
     session.run("coverage", ["coverage", "report"], COVERAGE_FILE=str(COVERAGE))

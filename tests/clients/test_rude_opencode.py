@@ -34,7 +34,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("opencode") / "home"
 
 
-@pytest.mark.parametrize("client", PACKAGES)
+@pytest.mark.parametrize("client", ["opencode-responses", pytest.param("opencode-chat", marks=pytest.mark.rude)])
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("row", rows(*OPENCODE_DAILY))
 def test_a_rude_upstream(tmp_path: Path, home: Path, row: Row, client: str) -> None:

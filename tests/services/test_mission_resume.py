@@ -59,37 +59,27 @@ def outcome(record: RunRecord) -> dict[str, Any]:
     return {key: value for key, value in told.items() if key not in ("source_seq", "source_event_hash")}
 
 
-KILLED = """
-import os, signal, sys
-from pathlib import Path
-from tests.services.test_mission_resume import play
-left, commit, moment = int(sys.argv[2]), os.fdatasync, sys.argv[3]
-
-def counted(fd):
-    global left
-    left -= 1
-    if left == 0 and moment == "before":
-        os.kill(os.getpid(), signal.SIGKILL)
-    commit(fd)
-    if left == 0:
-        os.kill(os.getpid(), signal.SIGKILL)
-
-os.fdatasync = counted
-play(Path(sys.argv[1]), resume=False)
-"""
-
-
 def kill_at(folder: Path, commit: int, moment: str) -> bool:
     """Run the mission in a process that is killed at this commit; False when it ended before."""
-    done = subprocess.run(
-        [sys.executable, "-c", KILLED, str(folder), str(commit), moment],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
-    )
-    assert done.returncode in (0, -signal.SIGKILL), done.stderr
-    return done.returncode != 0
+    if (child := os.fork()) == 0:
+        left, fdatasync = commit, os.fdatasync
+
+        def counted(fd: int) -> None:
+            nonlocal left
+            left -= 1
+            if left == 0 and moment == "before":
+                os.kill(os.getpid(), signal.SIGKILL)
+            fdatasync(fd)
+            if left == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        os.fdatasync = counted  # type: ignore[assignment]
+        try:
+            play(folder, resume=False)
+        finally:
+            os._exit(0)
+    _, status = os.waitpid(child, 0)
+    return os.WIFSIGNALED(status)
 
 
 @pytest.mark.parametrize("moment", ["before", "after"])
