@@ -25,6 +25,7 @@ from codex_oss.policy.exposure import Redactor
 from codex_oss.services.admission import AdmissionDesk
 from codex_oss.services.mission_runner import Admission, MissionRunner
 from codex_oss.services.mission_store import MissionStore
+from codex_oss.services.settings import read_settings
 from codex_oss.services.tool_host import ToolHost
 from codex_oss.wire.events import ItemDone, ItemStarted, MessageStart, TextDelta, TurnCompleted, TurnEvent, TurnStarted
 from codex_oss.wire.items import TurnRequest
@@ -66,7 +67,7 @@ async def one_mission(project: Path, number: int, steps: int) -> list[float]:
         ]
 
     environ = {"HOME": str(project), "RUNTIME_MISSION_MAX_DEADLINE_SECONDS": "3600"}
-    settings = wiring.read_settings(project, {}, environ)
+    settings = read_settings(project, {}, environ)
     with wiring.open_project(project) as root:
         redactor = Redactor()
         runner = MissionRunner(MissionStore(project), ToolHost(root, redactor), lane, redactor)

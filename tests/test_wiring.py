@@ -8,7 +8,7 @@ import pytest
 
 from codex_oss.errors import ConfigInvalid
 from codex_oss.policy.key_trust import may_hold_key
-from codex_oss.wiring import read_config, read_settings
+from codex_oss.services.settings import read_config, read_settings
 
 
 def _write(path: Path, text: str) -> None:

@@ -1,27 +1,21 @@
-"""The one place where concrete things meet: configuration is read, services are built, lanes are tied to them.
+"""The one place where concrete things meet: services are built, lanes are tied to them.
 
-Counterparts: `server` and `cli` call it; everything below takes its collaborators as arguments. Adding a lane is one
-line in `build`. Files that are read, the strongest first (`XDG_CONFIG_HOME` defaults to `~/.config`):
-
-    <project>/.codex-oss/config.toml     $XDG_CONFIG_HOME/codex-oss/config.toml
-    <project>/.codex-oss/models.toml     $XDG_CONFIG_HOME/codex-oss/models.toml     data/models.toml of the package
+Counterparts: `services.settings` reads what is to be built; `server` and `cli` call `build`; everything below takes its
+collaborators as arguments. Adding a lane is one line in `build`.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-import tomllib
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
-from importlib import resources
-from pathlib import Path, PurePosixPath
-from typing import Any
+from pathlib import Path
 
-from codex_oss.config import DEFAULT_LOCAL_KEY, DEFAULT_UPSTREAM_BASE, Config, ConfigProblem, parse_config
-from codex_oss.contracts.profiles import PRIMARY_KEY_ENV, ModelProfile, find_profile, parse_profiles
-from codex_oss.errors import ConfigInvalid, InvalidRequest, RequestError, StoreError
+from codex_oss.config import DEFAULT_LOCAL_KEY, DEFAULT_UPSTREAM_BASE, Config
+from codex_oss.contracts.profiles import PRIMARY_KEY_ENV, ModelProfile
+from codex_oss.errors import InvalidRequest, RequestError, StoreError
 from codex_oss.lanes.aliased import aliased
 from codex_oss.lanes.checked import CheckedLane
 from codex_oss.lanes.compaction import CompactionLane
@@ -32,7 +26,7 @@ from codex_oss.policy.breaker import BreakerPolicy, Breakers
 from codex_oss.policy.exposure import Redactor
 from codex_oss.policy.key_trust import may_hold_key
 from codex_oss.policy.retry import RetryPolicy
-from codex_oss.policy.routing import GPT_NAME, Route, choose_route, known_models
+from codex_oss.policy.routing import Route, choose_route, known_models
 from codex_oss.services.admission import AdmissionDesk
 from codex_oss.services.anchors import AnchorBook
 from codex_oss.services.audit import ReadDigest
@@ -49,7 +43,7 @@ from codex_oss.services.request_log import RequestLog
 from codex_oss.services.response_rows import Bounds
 from codex_oss.services.response_store import ResponseStore
 from codex_oss.services.sealing import Sealed, Sealer
-from codex_oss.services.state_files import read_plain
+from codex_oss.services.settings import STATE_FOLDER, Settings
 from codex_oss.services.tool_host import ToolHost
 from codex_oss.services.upstream import Deadlines, UpstreamClient
 from codex_oss.wire.events import Lane, TurnEvent
@@ -62,26 +56,11 @@ log = logging.getLogger(__name__)
 
 RECORD_KEY = "record"
 """Name of the key that mission logs are sealed with, in the user's state folder."""
-STATE_FOLDER = PurePosixPath(".codex-oss/state")
-"""The folder of the bridge's own state, in the project."""
-OWN_FILES = {"state_db": "PROXY_STATE_DB", "request_log": "PROXY_LOG_PATH"}
-"""Settings that name a file which the bridge writes, and the variable that may place it anywhere."""
 NATIVE_QUIET_S = 300.0
 """`stream_idle_timeout_ms` of Codex 0.169."""
 NATIVE_TOTAL_S = 3600.0
-MAX_TOML_BYTES = 8 * 1024 * 1024
 MAX_AUDITED_BYTES = 64 * 1024 * 1024
 """A file above this is said to be changed or gone by the audit: no mission could have read it whole."""
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """Everything that files, environment and flags say."""
-
-    config: Config
-    profiles: Mapping[str, ModelProfile]
-    trusted_bases: frozenset[str] = frozenset()
-    """Base URLs that the user placed, not the project; only they and loopback get keys (`policy.key_trust`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,28 +142,6 @@ class Bridge:
         await self.responses.aclose()
         self.requests.close()
         self.root.close()
-
-
-def read_config(project: Path, flags: Mapping[str, Any], environ: Mapping[str, str]) -> Config:
-    """The configuration of *project*. Raises ConfigInvalid with every problem, one a line."""
-    config, problems = _config(project, flags, environ)
-    _refuse(problems)
-    return config
-
-
-def load_profiles(project: Path, config: Config, environ: Mapping[str, str]) -> dict[str, ModelProfile]:
-    """The model profiles of *project*. Raises ConfigInvalid with every problem, one a line."""
-    profiles, problems = _profiles(project, config, environ)
-    _refuse(problems)
-    return profiles
-
-
-def read_settings(project: Path, flags: Mapping[str, Any], environ: Mapping[str, str]) -> Settings:
-    """Configuration and profiles; raises ConfigInvalid with the problems of both."""
-    config, problems = _config(project, flags, environ)
-    profiles, more = _profiles(project, config, environ)
-    _refuse(problems + more)
-    return Settings(config, profiles, _trusted_bases(flags, environ))
 
 
 def build(settings: Settings, project: Path, environ: Mapping[str, str]) -> Bridge:
@@ -355,93 +312,6 @@ def _held_secrets(config: Config, profiles: Mapping[str, ModelProfile], key_of: 
     if config.local_key != DEFAULT_LOCAL_KEY:
         keys.add(config.local_key)
     return sorted(filter(None, keys))
-
-
-def user_folder(environ: Mapping[str, str]) -> Path:
-    """The user's configuration folder by the XDG rule (a relative XDG_CONFIG_HOME is ignored)."""
-    xdg = environ.get("XDG_CONFIG_HOME", "")
-    home = Path(environ.get("HOME") or Path.home())
-    return (Path(xdg) if xdg.startswith("/") else home / ".config") / "codex-oss"
-
-
-def _config(
-    project: Path | None, flags: Mapping[str, Any], environ: Mapping[str, str]
-) -> tuple[Config, list[ConfigProblem]]:
-    problems: list[ConfigProblem] = []
-    paths = [user_folder(environ) / "config.toml"]
-    if project is not None:
-        paths.insert(0, project / ".codex-oss" / "config.toml")
-    files = [(str(path), _read_toml(path, problems)) for path in paths]
-    config, more = parse_config(flags=flags, environ=environ, files=files)
-    for key, variable in OWN_FILES.items():
-        named = str(files[0][1].get(key, "")).strip() if project is not None else ""
-        if named and named == getattr(config, key) and PurePosixPath(named).parent != STATE_FOLDER:
-            # Whoever clones a repository clones its configuration: it must not choose a file anywhere on the machine.
-            told = f"a project's file can only name one in {STATE_FOLDER}/; use {variable} or your own config.toml"
-            more.append(ConfigProblem(str(paths[0]), key, told))
-    if project is not None:
-        # Nor where credentials of the user's own go, not even to another port of this machine.
-        told = "a project's file cannot place a backend; use the environment or your own config.toml"
-        placed = [key for key in ("openai_base_url", "chatgpt_base_url") if key in files[0][1]]
-        more += [ConfigProblem(str(paths[0]), key, told) for key in placed]
-    return config, problems + more
-
-
-def _profiles(
-    project: Path | None, config: Config, environ: Mapping[str, str]
-) -> tuple[dict[str, ModelProfile], list[ConfigProblem]]:
-    problems: list[ConfigProblem] = []
-    shipped = resources.files("codex_oss").joinpath("data/models.toml").read_text(encoding="utf-8")
-    paths = [user_folder(environ) / "models.toml"]
-    if project is not None:
-        paths.append(project / ".codex-oss" / "models.toml")
-    sources = [("codex_oss/data/models.toml", tomllib.loads(shipped))]
-    sources += [(str(path), _read_toml(path, problems)) for path in paths]
-    profiles, more = parse_profiles(
-        sources,
-        project_source="" if project is None else str(paths[-1]),
-        upstream_base=config.upstream_base,
-        model_map=config.model_map,
-        fallback_map=config.fallback_map,
-        model_concurrency={
-            name: limit
-            for name, limit in config.model_concurrency.items()
-            if config.gpt_strategy != "passthrough" or not GPT_NAME.fullmatch(name)
-        },
-    )
-    if config.gpt_strategy == "oss" and find_profile(profiles, config.gpt_oss_fallback) is None:
-        told = f"unknown model {config.gpt_oss_fallback!r}; expected a profile's name, alias or upstream id"
-        more.append(ConfigProblem("configuration", "gpt_oss_fallback", told))
-    return profiles, problems + more
-
-
-def _trusted_bases(flags: Mapping[str, Any], environ: Mapping[str, str]) -> frozenset[str]:
-    """Every base URL that follows from flags, environment, the user's files and the package alone."""
-    config, _ = _config(None, flags, environ)
-    profiles, _ = _profiles(None, config, environ)
-    return frozenset({DEFAULT_UPSTREAM_BASE, *(profile.base_url for profile in profiles.values())})
-
-
-def _read_toml(path: Path, problems: list[ConfigProblem]) -> dict[str, Any]:
-    """The table of a file; empty when it does not exist or (with a problem noted) cannot be read."""
-    try:
-        return tomllib.loads(read_plain(path, MAX_TOML_BYTES, follow_link=True).decode("utf-8"))
-    except (FileNotFoundError, NotADirectoryError):
-        pass
-    except OSError as exc:
-        problems.append(ConfigProblem(str(path), "file", f"cannot be read: {exc.strerror}"))
-    except UnicodeDecodeError as exc:
-        problems.append(ConfigProblem(str(path), "file", f"is not UTF-8 (byte {exc.start})"))
-    except tomllib.TOMLDecodeError as exc:
-        problems.append(ConfigProblem(str(path), "TOML", str(exc)))
-    return {}
-
-
-def _refuse(problems: list[ConfigProblem]) -> None:
-    if problems:
-        lines = "\n".join(f"  {problem}" for problem in problems)
-        count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
-        raise ConfigInvalid(f"The configuration has {count}:\n{lines}", hint="Correct it; nothing was started.")
 
 
 def _key_reader(config: Config, environ: Mapping[str, str]) -> Callable[[str], str]:

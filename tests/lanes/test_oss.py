@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from codex_oss.contracts.profiles import ModelProfile
 from codex_oss.errors import RateLimited, StreamInterrupted, Unavailable, UpstreamError, UpstreamRefused
-from codex_oss.lanes.oss import ChatAnswer, OssLane
+from codex_oss.lanes.model_attempt import ChatAnswer
+from codex_oss.lanes.oss import OssLane
 from codex_oss.policy.retry import RetryPolicy
 from codex_oss.services.capacity import CapacityGate
 from codex_oss.wire.events import TextDelta, TurnCompleted, TurnEvent, TurnFailed, TurnStarted

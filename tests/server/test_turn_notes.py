@@ -316,7 +316,7 @@ def test_the_last_turns_are_written_at_the_end(tmp_path: Path) -> None:
 def test_a_project_cannot_place_the_log_elsewhere(tmp_path: Path) -> None:
     """A cloned repository's own configuration names a file of the bridge's own folder or none."""
     from codex_oss.errors import ConfigInvalid
-    from codex_oss.wiring import read_config
+    from codex_oss.services.settings import read_config
 
     folder = tmp_path / ".codex-oss"
     folder.mkdir()

@@ -261,7 +261,7 @@ def _check_renewed(old: Running | None, new: Running) -> None:
 
 
 def _local_key(project: Path, port: int | None) -> str:
-    from codex_oss.wiring import read_config
+    from codex_oss.services.settings import read_config
 
     return read_config(project, {"port": port}, os.environ).local_key
 

@@ -25,8 +25,9 @@ from codex_oss.errors import BridgeError
 from codex_oss.policy.key_trust import may_hold_key
 from codex_oss.services.bridge_process import Bridge, Running, Stopped, Unproven, find_bridge
 from codex_oss.services.client_setup import Places, find_places
+from codex_oss.services.settings import load_profiles, read_config, read_settings
 from codex_oss.services.source import source_hash
-from codex_oss.wiring import PRIMARY_KEY_NAMES, load_profiles, read_config, read_settings
+from codex_oss.wiring import PRIMARY_KEY_NAMES
 
 Status = Literal["PASS", "WARN", "FAIL"]
 

@@ -118,7 +118,7 @@ def _connection(project: Path, port: int | None) -> Connection:
     from codex_oss.errors import RequestError
     from codex_oss.services.bridge_process import Running, find_bridge
     from codex_oss.services.client_setup import Connection
-    from codex_oss.wiring import read_settings
+    from codex_oss.services.settings import read_settings
 
     settings = read_settings(project, {}, os.environ)
     if port is None:
@@ -137,7 +137,7 @@ def _installations(project: Path, scope: Scope) -> tuple[Installation, Installat
     from hashlib import sha256
 
     from codex_oss.services.installation import Installation
-    from codex_oss.wiring import user_folder
+    from codex_oss.services.settings import user_folder
 
     name = "user" if scope == "user" else sha256(os.fsencode(project)).hexdigest()[:16]
     folder = user_folder(os.environ) / "install" / name

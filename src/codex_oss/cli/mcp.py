@@ -34,8 +34,9 @@ async def _serve(project: Path) -> None:
     from codex_oss import wiring
     from codex_oss.services.delegation import Delegation
     from codex_oss.services.mcp_host import build_mcp_server
+    from codex_oss.services.settings import read_settings
 
-    bridge = wiring.build(wiring.read_settings(project, {}, os.environ), project, os.environ)
+    bridge = wiring.build(read_settings(project, {}, os.environ), project, os.environ)
     server = build_mcp_server(Delegation(bridge.missions, bridge.profiles, _begin_where_it_runs(bridge, project)))
     try:
         async with stdio_server() as (read_stream, write_stream):

@@ -27,6 +27,7 @@ from codex_oss.errors import (
     UpstreamProtocolError,
 )
 from codex_oss.services.bridge_process import Running, find_bridge
+from codex_oss.services.settings import Settings, read_settings
 from codex_oss.services.upstream_connection import Connection, ConnectionBroken
 from codex_oss.services.upstream_pool import CannotConnect, ConnectionPool
 from codex_oss.wire.events import ItemDone, ItemStarted, MessageStart, TextDelta, TurnFailed, batches_of
@@ -56,7 +57,7 @@ def is_ours(bridge: Running, config: Config) -> bool:
 
 async def _follow(project: Path, model: str, handoff: str, timeout_s: float | None, show: Show) -> str:
     bridge = find_bridge(project)
-    settings = wiring.read_settings(project, {}, os.environ)
+    settings = read_settings(project, {}, os.environ)
     if isinstance(bridge, Running) and is_ours(bridge, settings.config):
         messages = _through_bridge(bridge.base_url, settings.config.local_key, model, handoff)
     else:
@@ -72,7 +73,7 @@ async def _follow(project: Path, model: str, handoff: str, timeout_s: float | No
 
 
 async def _in_process(
-    settings: wiring.Settings, project: Path, model: str, handoff: str
+    settings: Settings, project: Path, model: str, handoff: str
 ) -> AsyncGenerator[tuple[str, str], None]:
     bridge = wiring.build(settings, project, os.environ)
     request = TurnRequest("resp_cli", model, (Message("user", (TextPart(handoff),)),), stream=True, store=False)

@@ -18,11 +18,11 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
-from codex_oss import wiring
 from codex_oss.cli.mission_client import is_ours, refusal_of
 from codex_oss.errors import StoreError, Unavailable, UpstreamProtocolError
 from codex_oss.services.bridge_process import Running, find_bridge
 from codex_oss.services.mission_store import MissionStore
+from codex_oss.services.settings import read_settings
 from codex_oss.services.state_files import ensure_private_dir
 from codex_oss.services.state_folder import STATE_DIR, open_state_folder
 
@@ -38,7 +38,7 @@ def begin_detached(project: Path, model: str, mission_id: str, handoff: str) -> 
     `mission_not_begun` when the process that should run it ended before.
     """
     bridge = find_bridge(project)
-    settings = wiring.read_settings(project, {}, os.environ)
+    settings = read_settings(project, {}, os.environ)
     if isinstance(bridge, Running) and is_ours(bridge, settings.config):
         return asyncio.run(begin_in_bridge(bridge, settings.config.local_key, handoff, model))[1]
     return _begin_process(project, model, mission_id, handoff)

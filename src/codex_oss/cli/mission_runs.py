@@ -128,8 +128,9 @@ async def _resume(project: Path, mission_id: str, show: Callable[[str], None]) -
     from codex_oss.missions.commentary import Commentator
     from codex_oss.missions.record import evolve, new_record
     from codex_oss.services.event_log import LOG_NAME, read_log
+    from codex_oss.services.settings import read_settings
 
-    bridge = wiring.build(wiring.read_settings(project, {}, os.environ), project, os.environ)
+    bridge = wiring.build(read_settings(project, {}, os.environ), project, os.environ)
     try:
         job = bridge.missions.resume(mission_id)
         commentator, record = Commentator(), new_record(job.run_id, mission_id)
@@ -149,8 +150,9 @@ async def _resume(project: Path, mission_id: str, show: Callable[[str], None]) -
 
 async def _cancel(project: Path, mission_id: str) -> RunRecord:
     from codex_oss import wiring
+    from codex_oss.services.settings import read_settings
 
-    bridge = wiring.build(wiring.read_settings(project, {}, os.environ), project, os.environ)
+    bridge = wiring.build(read_settings(project, {}, os.environ), project, os.environ)
     try:
         return await bridge.missions.cancel(mission_id)
     finally:

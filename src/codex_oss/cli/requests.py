@@ -80,7 +80,7 @@ def requests(
     """
     from codex_oss.errors import StoreError
     from codex_oss.services.request_history import follow_records, last_records
-    from codex_oss.wiring import read_config
+    from codex_oss.services.settings import read_config
 
     named = read_config(project, {}, os.environ).request_log
     path = project / named

@@ -25,7 +25,7 @@ from codex_oss.errors import BridgeError, RequestError
 
 if TYPE_CHECKING:
     from codex_oss.services.instance import Instance
-    from codex_oss.wiring import Settings
+    from codex_oss.services.settings import Settings
 
 
 class CannotListen(BridgeError):
@@ -53,7 +53,7 @@ def main(argv: list[str] | None = None) -> int:
 def serve(project: Path, flags: dict[str, object]) -> None:
     """Serve *project* until a signal. flags: configuration fields, None meaning "not given"."""
     from codex_oss.services.instance import own_project
-    from codex_oss.wiring import read_settings
+    from codex_oss.services.settings import read_settings
 
     project = project.resolve()
     if not project.is_dir():
