@@ -17,7 +17,8 @@ from codex_oss.contracts.tools import TOOL_ARGUMENTS, Match, ToolCall, ToolResul
 from codex_oss.policy.exposure import Redactor
 from codex_oss.policy.scope import Scope
 from codex_oss.services.project_files import ProjectRoot
-from codex_oss.services.tool_host import LINE_CUT, ToolHost, ToolLimits
+from codex_oss.services.shown_lines import LINE_CUT
+from codex_oss.services.tool_host import ToolHost, ToolLimits
 from tests.services.test_git import git
 
 HELD = "held-secret-value"

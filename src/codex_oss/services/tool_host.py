@@ -25,18 +25,18 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from codex_oss.contracts.tools import Match, ToolCall, ToolResult, tool_error
-from codex_oss.policy.exposure import Redactor, count_placeholders
+from codex_oss.policy.exposure import Redactor
 from codex_oss.policy.printable import INVISIBLE
 from codex_oss.policy.scope import WHOLE_PROJECT, Scope, check_path, check_tool, glob_matches, normalise_path
 from codex_oss.services.expressions import PatternInvalid
 from codex_oss.services.git import Git, GitProblem, GitText
 from codex_oss.services.project_files import Entry, EntryKind, FileRefused, ProjectRoot, Walk
 from codex_oss.services.search import Document, LineFinder, PatternTooSlow, batches, parse_query
+from codex_oss.services.shown_lines import bounded, lines_of, redactions_in, shortened, size_of
 
 MAX_LINE_CHARS: Final = 2_000
 MAX_MATCH_CHARS: Final = 500
 MIN_MATCH_S: Final = 1.0
-LINE_CUT: Final = " …[line cut]"
 DEFAULT_MAX_RESULTS: Final = 100
 DEFAULT_LOG_LIMIT: Final = 5
 
@@ -109,7 +109,7 @@ class ToolHost:
         content = self._root.read_file(path, limits.max_file_bytes)
         if b"\0" in content.data:
             return tool_error("rtk_read", "binary_file", f"{path!r} is a binary file.", path=path)
-        raw = _lines(content.data)
+        raw = lines_of(content.data)
         if not content.complete and len(raw) > 1:
             raw.pop()  # cut somewhere within: half a line is no line, and half a secret is not recognised
         total = len(raw)
@@ -117,7 +117,7 @@ class ToolHost:
         if start > max(total, 1):
             return tool_error("rtk_read", "range_outside_file", f"{path!r} has {total} lines.", exit_code=1, path=path)
         clean = self._clean_lines(raw)
-        shown, cut = _bounded(clean[start - 1 : end], limits.max_lines, limits.max_chars, MAX_LINE_CHARS)
+        shown, cut = bounded(clean[start - 1 : end], limits.max_lines, limits.max_chars, MAX_LINE_CHARS)
         return ToolResult(
             tool="rtk_read",
             kind="extract",
@@ -128,8 +128,8 @@ class ToolHost:
             total_lines=total,
             file_sha256=content.sha256,
             complete=content.complete and not cut and len(shown) == total,
-            bytes_read=_size(raw[start - 1 : start - 1 + len(shown)]),
-            redactions=_redactions(raw[start - 1 : start - 1 + len(shown)], shown),
+            bytes_read=size_of(raw[start - 1 : start - 1 + len(shown)]),
+            redactions=redactions_in(raw[start - 1 : start - 1 + len(shown)], shown),
         )
 
     # ------------------------------------------------------------------------------------------ rtk_grep
@@ -169,7 +169,7 @@ class ToolHost:
                 search.cut = search.cut or b"\0" not in content.data
                 continue
             search.searched += 1
-            yield Document(path, tuple(_lines(content.data)))
+            yield Document(path, tuple(lines_of(content.data)))
 
     def _take(self, search: _Search, document: Document, numbers: Sequence[int]) -> None:
         """Count the matches of one file and keep as many as the bounds allow, redacted."""
@@ -186,8 +186,8 @@ class ToolHost:
         search.cut = search.cut or len(context) < len(around)
         search.context += [_match(path, number, clean) for number in context]
         raw = [document.lines[number - 1] for number in (*kept, *context)]
-        search.bytes_read += _size(raw)
-        search.redactions += _redactions(raw, [clean[number - 1] for number in (*kept, *context)])
+        search.bytes_read += size_of(raw)
+        search.redactions += redactions_in(raw, [clean[number - 1] for number in (*kept, *context)])
 
     # ------------------------------------------------------------------------------------------ rtk_ls
 
@@ -198,7 +198,7 @@ class ToolHost:
         visible = [entry for entry in listing.entries if _may_show(f"{prefix}{entry.name}", entry.kind, scope)]
         raw = [_named(entry) for entry in visible]
         names = self._clean_lines(raw)
-        shown, cut = _bounded(names, limits.max_lines, limits.max_chars, MAX_LINE_CHARS)
+        shown, cut = bounded(names, limits.max_lines, limits.max_chars, MAX_LINE_CHARS)
         return ToolResult(
             tool="rtk_ls",
             kind="entries",
@@ -206,8 +206,8 @@ class ToolHost:
             path=path,
             lines=shown,
             complete=listing.complete and not cut,
-            bytes_read=_size(raw[: len(shown)]),
-            redactions=_redactions(raw[: len(shown)], shown),
+            bytes_read=size_of(raw[: len(shown)]),
+            redactions=redactions_in(raw[: len(shown)], shown),
         )
 
     # ------------------------------------------------------------------------------------------ rtk_git_*
@@ -232,15 +232,15 @@ class ToolHost:
 
     def _text(self, tool: str, found: GitText, limits: ToolLimits) -> ToolResult:
         clean = self._clean_lines(found.lines)
-        shown, cut = _bounded(clean, limits.max_lines, limits.max_chars, MAX_LINE_CHARS)
+        shown, cut = bounded(clean, limits.max_lines, limits.max_chars, MAX_LINE_CHARS)
         return ToolResult(
             tool=tool,
             kind="text",
             exit_code=0,
             lines=shown,
             complete=found.complete and not cut,
-            bytes_read=_size(found.lines[: len(shown)]),
-            redactions=_redactions(found.lines[: len(shown)], shown),
+            bytes_read=size_of(found.lines[: len(shown)]),
+            redactions=redactions_in(found.lines[: len(shown)], shown),
         )
 
     # ------------------------------------------------------------------------------------------ redaction
@@ -321,7 +321,7 @@ def _still_matching(search: _Search, document: Document, clean: Sequence[str], n
 
 
 def _match(path: str, number: int, clean: Sequence[str]) -> Match:
-    return Match(path, number, _shortened(clean[number - 1], MAX_MATCH_CHARS))
+    return Match(path, number, shortened(clean[number - 1], MAX_MATCH_CHARS))
 
 
 def _around(numbers: Sequence[int], distance: int, total: int) -> list[int]:
@@ -355,50 +355,3 @@ def _named(entry: Entry) -> str:
 
 def _shown_path(path: object) -> str:
     return (normalise_path(path) or "") if isinstance(path, str) else ""
-
-
-# ---------------------------------------------------------------------------------------------- lines
-
-
-def _lines(data: bytes) -> list[str]:
-    """The lines of a text without their ends; undecodable bytes become U+FFFD. An empty file has none."""
-    lines = data.decode("utf-8", "replace").split("\n")
-    if not lines[-1]:
-        lines.pop()
-    return [line.removesuffix("\r") for line in lines]
-
-
-def _bounded(lines: Sequence[str], max_lines: int, max_chars: int, max_line_chars: int) -> tuple[tuple[str, ...], bool]:
-    """As many of *lines* as fit, and whether something was left out. The first line is shown at least in part."""
-    shown: list[str] = []
-    cut, left = False, max_chars
-    for line in lines:
-        width = min(max_line_chars, max_chars)
-        short = _shortened(line, width)
-        if len(shown) >= max_lines or (shown and len(short) + 1 > left):
-            cut = True
-            break
-        cut = cut or short != line
-        left -= len(short) + 1
-        shown.append(short)
-    return tuple(shown), cut
-
-
-def _shortened(line: str, width: int) -> str:
-    if len(line) <= width:
-        return line
-    kept = line[: max(width - len(LINE_CUT), 0)]
-    # A placeholder is shown whole or not at all; half of one would look like content.
-    opened = kept.rfind("[REDACTED:")
-    if opened >= 0 and "]" not in kept[opened:]:
-        kept = kept[:opened]
-    return kept + LINE_CUT
-
-
-def _size(lines: Sequence[str]) -> int:
-    return sum(len(line.encode("utf-8", "replace")) + 1 for line in lines)
-
-
-def _redactions(raw: Sequence[str], shown: Sequence[str]) -> int:
-    """Placeholders among *shown* that the file did not have."""
-    return max(0, sum(map(count_placeholders, shown)) - sum(map(count_placeholders, raw)))
