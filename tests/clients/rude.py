@@ -257,6 +257,7 @@ def rows(*daily: str) -> list[Any]:
 
 
 _PLACES: Final = (
+    (re.compile(r"\d{1,2}:\d{2} [AP]M"), "TIME"),
     (re.compile(r"(https?|ws)://127\.0\.0\.1:\d+"), "BRIDGE"),
     (re.compile(r"127\.0\.0\.1:\d+"), "UPSTREAM"),
     (re.compile(r"\b(req|resp|chatcmpl|call|thread)_?-?[0-9a-f]{16,}\b"), r"\1_…"),
@@ -267,6 +268,7 @@ _PLACES: Final = (
 
 def plain(shown: str) -> str:
     """What a client showed, without what differs from run to run, on one line of at most 200 characters."""
+    shown = shown.replace("\u2060", "")  # `policy.final_words` breaks numbers up with it, ports too
     for pattern, instead in _PLACES:
         shown = pattern.sub(instead, shown)
     shown = " ".join(shown.split())

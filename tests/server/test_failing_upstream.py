@@ -222,6 +222,7 @@ def test_a_used_up_plan_is_told_to_each_client_as_it_stops(tmp_path: Path) -> No
     assert opencode.status == 400
     assert b"429" not in opencode.body
     assert (plain.status, plain.error["type"], plain.headers["retry-after"]) == (429, "rate_limit_error", "60")
+    assert plain.headers["x-should-retry"] == "false"
     for answer in (codex, opencode):
         assert "retry-after" not in answer.headers
 

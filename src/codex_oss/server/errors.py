@@ -91,6 +91,8 @@ def _quota_response(error: QuotaExhausted, status: int, client: Client) -> Respo
         body |= {"resets_in_seconds": seconds, "resets_at": int(time.time()) + seconds}
         if client == "other":
             headers["Retry-After"] = str(min(seconds, MAX_RETRY_AFTER_S))
+    if client == "other":
+        headers["x-should-retry"] = "false"  # the official SDKs go by it; they would wait a minute, twice, for nothing
     return json_response({"error": body}, status, headers)
 
 
