@@ -65,7 +65,9 @@ class Run:
             for at_once in CROWDS[: 2 if self.small else None]:
                 self.rounds_of(f"growth_streams_{at_once}", both, CROWD, at_once=at_once, streams=at_once, rounds=3)
             for kb in HISTORIES_KB[: 2 if self.small else None]:
-                self.rounds_of(f"growth_history_{kb}", both, SHORT, at_once=2, streams=20, history_kb=kb, rounds=3)
+                # Seen once: nginx broke off bodies of 4 MB; what it would cost there says nothing about ours.
+                servers = both if kb <= 1024 else both[1:]
+                self.rounds_of(f"growth_history_{kb}", servers, SHORT, at_once=2, streams=20, history_kb=kb, rounds=3)
             self.rounds_of("whole", both[1:], CUT, at_once=8, streams=2000 // part // part, rounds=1)
         with self.bench.stand_in():
             self.data["fresh"] = [self.fresh(512 // part) for _ in range(self.rounds)]
@@ -86,7 +88,7 @@ class Run:
                     continue
                 warm = {"streams": min(8, options["streams"])} if number < 0 else {}
                 row = self.bench.load(server, load.model, **{**options, **warm})
-                if row["error_count"]:
+                if row["error_count"] and not _only_unnumbered(server, row):
                     raise SystemExit(f"{figure}, {server.name}: {row['error_count']} streams failed: {row['errors']}")
                 if number >= 0:
                     rows[server.name].append(row)
@@ -102,6 +104,11 @@ class Run:
             self.bench.load(server, FIRST.model, at_once=1, streams=1)
             row = self.bench.load(server, CROWD.model, at_once=at_once, streams=at_once)
             return {"start_s": server.start_s, "rest_mb": rest_mb, "kib_per_stream": row["kib_per_stream"]}
+
+
+def _only_unnumbered(server: Server, row: dict[str, Any]) -> bool:
+    """LiteLLM's events carry no growing `sequence_number`; its texts are whole, and its cost can be compared."""
+    return server.name == "litellm" and all(error.startswith("sequence_number") for error in row["errors"])
 
 
 def _median(rows: list[dict[str, Any]], key: str) -> float:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import statistics
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 Data = dict[str, Any]
+SOAK = Path(__file__).resolve().parent / "results" / "soak.json"
 HEAD = """# Performance
 
 Measured by `bin/bench` on {date}: {system} on {machine}, {cores} cores, Python {python}; median [lowest to highest] of
@@ -16,8 +18,8 @@ Measured by `bin/bench` on {date}: {system} on {machine}, {cores} cores, Python 
 nginx passes a Responses stream through untouched, with one worker: it is the floor, not a rival. The bridge translates
 Chat Completions, with store, log, metrics and caps on. Every stream was checked: whole, in order, no number left out.
 
-| figure | must | aim | measured |
-| --- | --- | --- | --- |
+| figure | must | aim | measured | |
+| --- | --- | --- | --- | --- |
 """
 TAIL = """
 At full speed many deltas arrive in one read, and those of one item become one event
@@ -113,14 +115,39 @@ def table(data: Data) -> str:
         values = values_of(data)
         if values:
             middle, low, high = (form.format(f(values)) for f in (statistics.median, min, max))
-            shown = f"{middle} [{low} to {high}]"
+            shown, verdict = f"{middle} [{low} to {high}]", _verdict(must, statistics.median(values))
         else:
-            shown = "not run"
-        lines.append(f"| {name} | {must} | {aim} | {shown} |")
+            shown, verdict = "not run", ""
+        lines.append(f"| {name} | {must} | {aim} | {shown} | {verdict} |")
     whole = data["whole"]["codex-oss"][0]
     shown = f"{whole['deltas'] - 0:,} deltas in {whole['streams']:,} streams, {whole['error_count']} not whole"
-    lines.append(f"| streams whole and in order, reads cut at any byte | 100 % | of 10^6 | {shown} |")
+    verdict = "**not met**" if whole["error_count"] else "met"
+    lines.append(f"| streams whole and in order, reads cut at any byte | 100 % | of 10^6 | {shown} | {verdict} |")
     return "\n".join(lines) + "\n"
+
+
+def _soak() -> str:
+    """What the last soak found; nothing when none was kept."""
+    if not SOAK.exists():
+        return ""
+    soak = json.loads(SOAK.read_text())
+    return f"""
+## Soak
+
+`python -m bench.soak` on the bridge with all of its features: {soak["turns"]:,} turns of every kind in
+{soak["minutes"]:.0f} minutes, with upstreams that break, stall and talk nonsense and clients that leave. Wedged
+streams: {soak["wedged"]}; torn ones: {soak["torn"]}; turns open at the end: {soak["open_turns_at_end"]}. Memory grew by
+{soak["rss_slope_kib_per_minute"]:.1f} KiB a minute after warm-up.
+"""
+
+
+def _verdict(must: str, value: float) -> str:
+    """Whether a figure holds its must, e.g. `≤ 7`; empty for one without."""
+    if not must:
+        return ""
+    sign, bound = must.split()
+    held = value <= float(bound) if sign == "≤" else value >= float(bound)
+    return "met" if held else "**not met**"
 
 
 def write_page(data: Data, docs: Path | None) -> None:
@@ -129,7 +156,7 @@ def write_page(data: Data, docs: Path | None) -> None:
     if docs is None:
         return
     facts = dict(data["machine"])
-    (docs / "performance.md").write_text(HEAD.format(**facts) + table(data) + TAIL)
+    (docs / "performance.md").write_text(HEAD.format(**facts) + table(data) + TAIL + _soak())
     plot(
         data,
         "growth_streams_",
@@ -159,9 +186,10 @@ def plot(data: Data, prefix: str, key: str, across: str, up: str, path: Path) ->
     figure, axes = pyplot.subplots(figsize=(7, 4))
     found = sorted((int(name.removeprefix(prefix)), rows) for name, rows in data.items() if name.startswith(prefix))
     for target, colour in (("nginx", "#888888"), ("codex-oss", "#0b6e4f")):
-        middles = [statistics.median(row[key] for row in rows[target]) for _, rows in found]
-        axes.plot([size for size, _ in found], middles, color=colour, label=target)
-        dots = [(size, row[key]) for size, rows in found for row in rows[target]]
+        having = [(size, rows[target]) for size, rows in found if target in rows]
+        middles = [statistics.median(row[key] for row in rows) for _, rows in having]
+        axes.plot([size for size, _ in having], middles, color=colour, label=target)
+        dots = [(size, row[key]) for size, rows in having for row in rows]
         axes.scatter([size for size, _ in dots], [value for _, value in dots], color=colour, s=10)
     axes.set(xscale="log", yscale="log", xlabel=across, ylabel=up)
     axes.set_xticks([size for size, _ in found], [f"{size:,}" for size, _ in found])

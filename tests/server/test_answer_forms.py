@@ -47,6 +47,7 @@ SECOND: dict[str, Answer] = {
     "prose": text('{"limit": 5}'),
     "never": text("I said five."),
     "words": tool_call("read", {}),
+    "read": tool_call("read", {}),
     "list": tool_call("read", {}),
 }
 
@@ -54,7 +55,7 @@ SECOND: dict[str, Answer] = {
 def _by_word(request: Request) -> Answer:
     users = [str(message["content"]) for message in request.messages if message["role"] == "user"]
     if len(users) > 1:
-        return SECOND[users[0]]
+        return SECOND.get(users[0], text("Read: " + users[0]))
     return FIRST.get(users[0], text("Read: " + users[0]))
 
 
