@@ -46,7 +46,7 @@ HOW_TO_HAND_OVER: Final = (
 _TAG: Final = re.compile(re.escape(OPEN_TAG) + "|" + re.escape(CLOSE_TAG))
 _FENCE: Final = re.compile(r"\s*(?:```(?:json)?[ \t]*\r?\n)?\s*")
 _AFTER: Final = re.compile(r"\s*(?:```)?\s*")
-_TOKEN: Final = re.compile(r'"(?:[^"\\]++|\\.)*+"?|[\[\]{}]', re.DOTALL)
+_TOKEN: Final = re.compile(r'"(?:[^"\\]++|\\.)*"?|[\[\]{}]', re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
