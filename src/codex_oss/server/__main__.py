@@ -41,6 +41,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--port", type=int, metavar="N", help="0 picks a free port")
     parser.add_argument("--host", metavar="H", help="address to listen on")
     options = parser.parse_args(argv)
+    # No line shows them, so they need not be found out for each.
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     try:
         serve(options.project, {"port": options.port, "host": options.host})

@@ -3,6 +3,7 @@
 Not Starlette's StreamingResponse: at 512 streams that had a p99 delta age of 57 ms against 3 ms for a plain send loop.
 
     lane ─► batch ─► encoder ─► send        (one task)
+    lane ─► delta ─► encoder ─► transport   (no task: within the read that brought it, see `wire.events.DeltaSink`)
     receive ─► http.disconnect ─► cancel    (the other task)
     shutdown ─► interrupt ─► failed event   (by `OpenTurns`)
 
@@ -33,8 +34,19 @@ from starlette.types import Receive, Scope, Send
 
 from codex_oss.errors import BridgeError, fault_of
 from codex_oss.server.errors import client_of, error_response, internal
+from codex_oss.server.http_protocol import DIRECT_BODY, DirectBody
 from codex_oss.server.turn_desk import AcceptedTurn, Outcome, TurnEnd
-from codex_oss.wire.events import TurnCompleted, TurnEvent, TurnFailed, TurnIncomplete, TurnStarted, Usage, batches_of
+from codex_oss.wire.events import (
+    Batches,
+    DeltaSink,
+    TurnCompleted,
+    TurnEvent,
+    TurnFailed,
+    TurnIncomplete,
+    TurnStarted,
+    Usage,
+    batches_of,
+)
 from codex_oss.wire.responses_stream import ResponseEncoder
 
 log = logging.getLogger(__name__)
@@ -176,7 +188,7 @@ class TurnResponse:
         gone = asyncio.create_task(disconnected(receive))
         try:
             await asyncio.wait((self._task, gone), return_when=asyncio.FIRST_COMPLETED)
-            if self._encoder.terminal:
+            if self._encoder.terminal and not self._task.done():
                 await asyncio.wait((self._task,), timeout=TIDY_S)
         finally:
             self._task.cancel()
@@ -238,8 +250,10 @@ class TurnResponse:
 
     async def _relay(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass every batch on. The answer ends with the terminal event; the lane may then still tidy up."""
+        sink = self._sink(scope)
         async with aclosing(batches_of(self._accepted.lane, self._request)) as batches:
-            async for events in batches:
+            events: Sequence[TurnEvent] | None = await anext(batches, None)
+            while events is not None:
                 if self._started is None:
                     self._started = next((event for event in events if isinstance(event, TurnStarted)), None)
                 ended = self._encoder.terminal
@@ -248,8 +262,25 @@ class TurnResponse:
                     await self._end(frames, scope, receive, send)
                 elif frames and self._request.stream:
                     await self._write(send, frames)
+                events = await _next_batch(batches, sink)
         if not self._encoder.terminal:
             await self._end(self._encoder.finish(), scope, receive, send)
+
+    def _sink(self, scope: Scope) -> DeltaSink | None:
+        """What shows single deltas without a task; None where the server or the answer has no way for it."""
+        body: DirectBody | None = scope.get("state", {}).get(DIRECT_BODY) if self._request.stream else None
+        if body is None:
+            return None
+
+        def show(events: Sequence[TurnEvent]) -> bool:
+            if self._first_batch_s is None or self._encoder.terminal or not body.open:
+                return False
+            if frames := self._encoder.encode(events):
+                self._bytes_out += len(frames)
+                body.write(frames)
+            return True
+
+        return show
 
     async def _end(self, frames: bytes, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the last bytes: frames, the whole JSON object, or an HTTP error when nothing went out yet."""
@@ -318,6 +349,14 @@ _OUTCOMES: Final[dict[str, Outcome]] = {
     "TurnIncomplete": "incomplete",
     "TurnFailed": "failed",
 }
+
+
+async def _next_batch(batches: Batches, sink: DeltaSink | None) -> Sequence[TurnEvent] | None:
+    """The next batch that did not go into the sink; None at the end."""
+    try:
+        return await batches.asend(sink)
+    except StopAsyncIteration:
+        return None
 
 
 async def disconnected(receive: Receive) -> None:
