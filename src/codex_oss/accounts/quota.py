@@ -1,0 +1,206 @@
+"""How much of each account's windows is used, from whatever the backend says: headers, stream events, usage endpoint.
+
+Counterparts: `lanes.chatgpt` feeds it, `services.quota_store` keeps it, `cli/accounts` shows it.
+
+| source | where a window stands | its length | its reset |
+| --- | --- | --- | --- |
+| headers | `x-codex-primary-*`, `x-codex-secondary-*` | `window-minutes` | `reset-at`, `reset-after-seconds` |
+| stream | `rate_limits.primary`, `.secondary` of a `codex.rate_limits` event | `window_minutes` | the same |
+| usage | `rate_limit.primary_window`, `.secondary_window` | `limit_window_seconds` | the same |
+
+Rules that hold here:
+
+1. A window is known by its length, not by its place: some plans report the weekly window first, and alone.
+2. Decimals are kept; what was not said is None, never 0.
+3. Whatever arrives, nothing is raised: what cannot be read says nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, Final
+
+from msgspec import Struct
+
+THRESHOLDS: Final = (25.0, 20.0, 10.0, 5.0, 2.5, 0.0)
+"""Remaining percent at which the person is told, once each."""
+FIVE_HOURS_S: Final = 5 * 3600
+WEEK_S: Final = 7 * 24 * 3600
+TOLERANCE: Final = 0.1
+_PLACES: Final = (("primary", FIVE_HOURS_S), ("secondary", WEEK_S))
+"""A window whose length was not said counts as the one that usually stands in its place."""
+_FLAGS: Final = {"true": True, "1": True, "false": False, "0": False}
+MAX_RESET_AHEAD_S: Final = 366 * 24 * 3600
+
+
+class Window(Struct, frozen=True):
+    """One window. used_percent: 0 to 100; resets_at: epoch seconds; both None where nobody said."""
+
+    seconds: int
+    used_percent: float | None = None
+    resets_at: float | None = None
+
+    @property
+    def name(self) -> str:
+        """`5h`, `weekly` or `<n>s`."""
+        for seconds, name in ((FIVE_HOURS_S, "5h"), (WEEK_S, "weekly")):
+            if abs(self.seconds - seconds) <= TOLERANCE * seconds:
+                return name
+        return f"{self.seconds}s"
+
+    @property
+    def left_percent(self) -> float | None:
+        """What remains; None where nobody said."""
+        return None if self.used_percent is None else 100.0 - self.used_percent
+
+
+class Credits(Struct, frozen=True):
+    """What goes on beyond the windows."""
+
+    has: bool | None = None
+    unlimited: bool | None = None
+    balance: str | None = None
+
+
+class Quota(Struct, frozen=True):
+    """What is known of one account. read_at: epoch seconds."""
+
+    read_at: float
+    windows: tuple[Window, ...] = ()
+    credits: Credits = Credits()
+    plan: str = ""
+
+
+def quota_of_headers(headers: Mapping[str, str], now_s: float) -> Quota | None:
+    """What the headers of an answer say (names in lower case); None when they say nothing of windows."""
+    raw = {
+        place: {
+            "used_percent": headers.get(f"x-codex-{place}-used-percent"),
+            "window_minutes": headers.get(f"x-codex-{place}-window-minutes"),
+            "reset_at": headers.get(f"x-codex-{place}-reset-at"),
+            "reset_after_seconds": headers.get(f"x-codex-{place}-reset-after-seconds"),
+        }
+        for place, _ in _PLACES
+    }
+    credits = Credits(
+        _flag(headers.get("x-codex-credits-has-credits")),
+        _flag(headers.get("x-codex-credits-unlimited")),
+        headers.get("x-codex-credits-balance"),
+    )
+    return _quota(raw, credits, headers.get("x-codex-plan-type", ""), now_s)
+
+
+def quota_of_event(event: Mapping[str, Any], now_s: float) -> Quota | None:
+    """What a `codex.rate_limits` event says; None when it says nothing of windows."""
+    limits = _object(event.get("rate_limits"))
+    raw = {place: _object(limits.get(place)) for place, _ in _PLACES}
+    return _quota(raw, _credits(event.get("credits")), _text(event.get("plan_type")), now_s)
+
+
+def quota_of_usage(body: Mapping[str, Any], now_s: float) -> Quota | None:
+    """What the usage endpoint says, in any of the forms that were seen; None when it says nothing of windows."""
+    limit = _object(body.get("rate_limit"))
+    raw = {
+        place: _object(limit.get(f"{place}_window")) or _object(limit.get(place)) or _object(body.get(place))
+        for place, _ in _PLACES
+    }
+    return _quota(raw, _credits(body.get("credits")), _text(body.get("plan_type")), now_s)
+
+
+def joined_quota(known: Quota | None, told: Quota) -> Quota:
+    """What is known after something was told: windows it names replace those of the same name, others stay."""
+    if known is None:
+        return told
+    named = {window.name: window for window in known.windows} | {window.name: window for window in told.windows}
+    return Quota(
+        max(known.read_at, told.read_at),
+        tuple(named.values()),
+        told.credits if told.credits != Credits() else known.credits,
+        told.plan or known.plan,
+    )
+
+
+def exhausted_until(quota: Quota, now_s: float) -> float | None:
+    """When the last used-up window resets, epoch seconds; None while nothing is used up, or credits go on."""
+    if quota.credits.unlimited or (quota.credits.has and _number(quota.credits.balance) != 0):
+        return None
+    resets = [
+        window.resets_at
+        for window in quota.windows
+        if window.left_percent is not None and window.left_percent <= 0 and window.resets_at is not None
+    ]
+    ahead = [reset for reset in resets if reset > now_s]
+    return max(ahead, default=None)
+
+
+def crossed(before: float | None, left_percent: float) -> float | None:
+    """The deepest threshold that is newly reached. before: the deepest that was told already; None for none."""
+    reached = [threshold for threshold in THRESHOLDS if left_percent <= threshold]
+    deepest = min(reached, default=None)
+    return deepest if deepest is not None and (before is None or deepest < before) else None
+
+
+def told_after(before: float | None, left_percent: float) -> float | None:
+    """The deepest threshold that counts as told from now on: a window that recovered warns anew."""
+    return min((threshold for threshold in THRESHOLDS if left_percent <= threshold), default=None)
+
+
+def _quota(raw: Mapping[str, Mapping[str, Any]], credits: Credits, plan: str, now_s: float) -> Quota | None:
+    windows: dict[str, Window] = {}
+    for place, usual_s in _PLACES:
+        window = _window(raw[place], usual_s, now_s)
+        if window is not None:
+            windows.setdefault(window.name, window)
+    if not windows:
+        return None
+    return Quota(now_s, tuple(windows.values()), credits, plan.strip().lower())
+
+
+def _window(raw: Mapping[str, Any], usual_s: int, now_s: float) -> Window | None:
+    used = _number(raw.get("used_percent"))
+    minutes, seconds = _number(raw.get("window_minutes")), _number(raw.get("limit_window_seconds"))
+    length = seconds if seconds is not None else minutes * 60 if minutes is not None else None
+    at, after = _number(raw.get("reset_at")), _number(raw.get("reset_after_seconds"))
+    resets_at = at if at is not None else now_s + after if after is not None else None
+    if resets_at is not None and not 0 < resets_at <= now_s + MAX_RESET_AHEAD_S:
+        resets_at = None
+    if used is None and resets_at is None:
+        return None
+    kept = int(length) if length is not None and 0 < length <= MAX_RESET_AHEAD_S else usual_s
+    return Window(kept, None if used is None else min(max(used, 0.0), 100.0), resets_at)
+
+
+def _credits(value: object) -> Credits:
+    raw = _object(value)
+    balance = raw.get("balance")
+    shown = str(balance) if isinstance(balance, str | int | float) and not isinstance(balance, bool) else None
+    return Credits(_flag(raw.get("has_credits")), _flag(raw.get("unlimited")), shown)
+
+
+def _flag(value: object) -> bool | None:
+    if isinstance(value, bool):
+        return value
+    return (
+        {"true": True, "1": True, "false": False, "0": False}.get(value.strip().lower())
+        if isinstance(value, str)
+        else None
+    )
+
+
+def _number(value: object) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _object(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
