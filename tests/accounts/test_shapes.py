@@ -102,7 +102,7 @@ def test_what_is_no_object_is_unknown(data: bytes) -> None:
 
 
 JSON = st.recursive(
-    st.none() | st.booleans() | st.floats() | st.text(max_size=8) | st.integers(),
+    st.none() | st.booleans() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=8) | st.integers(),
     lambda inner: (
         st.lists(inner, max_size=3)
         | st.dictionaries(
