@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
-from codex_oss.accounts.account import Account, Claim, Cooldown, Credential, Switch
+from codex_oss.accounts.account import Account, Cooldown, Credential, Switch
 from codex_oss.accounts.book import STRATEGIES, Book, Meant
 
 INSTANTS = st.integers(0, 40)
@@ -32,7 +32,6 @@ def accounts(draw: st.DrawFn) -> Account:
         switch=draw(SWITCHES),
         cooldown=draw(st.builds(Cooldown, INSTANTS, WORDS, st.booleans())),
         workspace=draw(SWITCHES),
-        claim=draw(st.builds(Claim, INSTANTS, WORDS)),
         added_ms=draw(INSTANTS),
         last_used_ms=draw(INSTANTS),
         last_error=draw(st.tuples(INSTANTS, WORDS)),

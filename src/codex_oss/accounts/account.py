@@ -41,13 +41,6 @@ class Cooldown(Struct, frozen=True, rename="camel"):
     believed: bool = False
 
 
-class Claim(Struct, frozen=True, rename="camel"):
-    """Who refreshes an account just now. owner: of one process and one refresh; until_ms: then it is void."""
-
-    until_ms: int = 0
-    owner: str = ""
-
-
 class Credential(Struct, frozen=True, rename="camel"):
     """What the issuer gave. generation: grows by one with each answer of the issuer that was stored."""
 
@@ -77,7 +70,6 @@ class Account(Struct, frozen=True, kw_only=True, rename="camel"):
     cooldown: Cooldown = Cooldown()
     workspace: Switch = Switch()
     """Whether the workspace lets this account in; not enabled after the backend refused it."""
-    claim: Claim = Claim()
     added_ms: int = 0
     last_used_ms: int = 0
     last_error: tuple[int, str] = (0, "")
@@ -127,4 +119,4 @@ def rotated(account: Account, access: str, refresh: str, expires_ms: int) -> Acc
     """The account after an answer of the issuer. refresh: empty where it named none, the old one then stays."""
     held = account.credential
     renewed = Credential(held.generation + 1, expires_ms, access, refresh or held.refresh)
-    return structs.replace(account, credential=renewed, claim=Claim())
+    return structs.replace(account, credential=renewed)

@@ -22,7 +22,7 @@ from typing import Any, Literal, TypeVar
 import msgspec
 from msgspec import Struct, field, structs
 
-from codex_oss.accounts.account import Account, Claim, Cooldown, Credential, Switch, identity_key
+from codex_oss.accounts.account import Account, Cooldown, Credential, Switch, identity_key
 
 Strategy = Literal["sticky", "hybrid", "round_robin"]
 STRATEGIES: tuple[Strategy, ...] = ("sticky", "hybrid", "round_robin")
@@ -134,7 +134,6 @@ def joined_account(one: Account, other: Account) -> Account:
         switch=_later(one.switch, other.switch),
         cooldown=_later(one.cooldown, other.cooldown),
         workspace=_later(one.workspace, other.workspace),
-        claim=_later(one.claim, other.claim),
         added_ms=_earliest(one.added_ms, other.added_ms),
         last_used_ms=max(one.last_used_ms, other.last_used_ms),
         last_error=max(one.last_error, other.last_error),
@@ -142,7 +141,7 @@ def joined_account(one: Account, other: Account) -> Account:
     )
 
 
-Dated = TypeVar("Dated", Meant, Credential, Switch, Cooldown, Claim)
+Dated = TypeVar("Dated", Meant, Credential, Switch, Cooldown)
 
 
 def _later(one: Dated, other: Dated) -> Dated:
