@@ -120,13 +120,8 @@ def tokens_of(status: int, body: bytes) -> Tokens | Refusal:
     raw = _object(body)
     access = raw.get("access_token")
     if status // 100 == 2 and isinstance(access, str) and access:
-        life = raw.get("expires_in")
-        known = isinstance(life, int | float) and not isinstance(life, bool) and 0 < life < 1e10
         return Tokens(
-            access,
-            _text(raw.get("refresh_token")),
-            _text(raw.get("id_token")),
-            float(life) if known else DEFAULT_LIFE_S,
+            access, _text(raw.get("refresh_token")), _text(raw.get("id_token")), _life_s(raw.get("expires_in"))
         )
     if status // 100 == 2:
         return Refusal(status, "no_access_token", "The issuer answered without an access token.")
@@ -134,6 +129,12 @@ def tokens_of(status: int, body: bytes) -> Tokens | Refusal:
     if isinstance(error, dict):
         return Refusal(status, _text(error.get("code")), _text(error.get("message")))
     return Refusal(status, _text(error), _text(raw.get("error_description")))
+
+
+def _life_s(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1e10:
+        return DEFAULT_LIFE_S
+    return float(value)
 
 
 def _object(body: bytes) -> Mapping[str, Any]:

@@ -9,8 +9,8 @@ Counterparts: `services.account_store` keeps the tokens, `services.issuer` gives
 
 Rules that hold here:
 
-1. The lock of an account is a file lock that its holder keeps during the call: the kernel frees it when the holder dies,
-   and no clock can free it while the holder lives. So no living process spends a token that another one spent.
+1. The lock of an account is a file lock that its holder keeps during the call: the kernel frees it when the holder
+   dies, no clock while it lives. So no living process spends a token that another one spent.
 2. An answer of the issuer is written whenever the token that was spent is still the one in the book; else somebody
    signed in meanwhile, and that login stands. It is written even if whoever asked is gone.
 3. Before a terminal refusal is believed the book is read again: tokens that changed meanwhile are used.
