@@ -6,7 +6,7 @@ held.
 Rules that hold here:
 
 1. The set only grows. A key that was rotated is as secret as before: what was written with it lies about somewhere.
-2. A value that could be an ordinary word is not looked for: `hold` ignores it, and so does `held_in_environment`.
+2. What is too short to be told from ordinary words is not looked for; of the environment, nothing that could be one.
 3. A spelling is found in any text that has it as a substring, also inside a longer base64 text, and where a text was
    cut in the middle of it, if `MIN_PART_CHARS` are left.
 """
