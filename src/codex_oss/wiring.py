@@ -34,6 +34,7 @@ from codex_oss.services.capacity import CapacityGate
 from codex_oss.services.event_log import Seal
 from codex_oss.services.local_key import open_key, read_key, user_state_folder
 from codex_oss.services.mission_control import MissionControl
+from codex_oss.services.mission_lanes import MissionLanes
 from codex_oss.services.mission_runner import MissionRunner
 from codex_oss.services.mission_store import MissionStore
 from codex_oss.services.pdf_text import PdfTexts
@@ -290,9 +291,9 @@ def _missions(
     def seal() -> Seal:  # a key is made with the first mission, not with the bridge
         return open_seal(project, environ)
 
-    store = MissionStore(project)
-    runner = MissionRunner(store, ToolHost(root, redactor), oss, redactor, open_seal=seal)
-    return MissionControl(store, AdmissionDesk(project, config, count_entries), runner, route)
+    store, lanes = MissionStore(project), MissionLanes(project, config.mission_lanes)
+    runner = MissionRunner(store, ToolHost(root, redactor), oss, redactor, open_seal=seal, lanes=lanes)
+    return MissionControl(store, AdmissionDesk(project, config, count_entries), runner, route, lanes)
 
 
 def _response_store(config: Config, project: Path) -> ResponseStore:

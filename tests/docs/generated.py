@@ -130,8 +130,8 @@ def _shown(value: Any) -> str:
             return f"`{str(value).lower()}`"
         case float():
             return f"`{value:g}`"
-        case dict() if not value:
-            return "-"
+        case dict():
+            return "see below" if value else "-"
         case _:
             return f"`{value}`"
 

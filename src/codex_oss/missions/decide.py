@@ -131,7 +131,7 @@ def remaining_ms(record: RunRecord, now_ms: int) -> int:
 
 def _from_ready(record: RunRecord, opened: MissionOpened, now_ms: int) -> Step:
     if not record.calls and not record.judged:
-        refusal = _refuse_admission(opened)
+        refusal = refuse_at_door(opened)
         if refusal is not None:
             return refusal
     prefetch = _prefetch(record, opened.mission)
@@ -149,7 +149,7 @@ def _from_ready(record: RunRecord, opened: MissionOpened, now_ms: int) -> Step:
     return _ask(record, opened, left)
 
 
-def _refuse_admission(opened: MissionOpened) -> Append | None:
+def refuse_at_door(opened: MissionOpened) -> Append | None:
     """Missions that the runtime does not investigate at all."""
     mission = opened.mission
     if mission.tier not in RUNNABLE_TIERS:

@@ -7,7 +7,8 @@ is the only place that turns them into what a client sees.
                                                                     └─► ActionDenied
                                                    └─► ReportSubmitted ─► ReportRefused )* ─► MissionClosed
 
-A run that went on after its writer died has a MissionResumed where it was taken over.
+A run that went on after its writer died has a MissionResumed where it was taken over. One that had to wait for a slot
+has MissionQueued, for each place it was told, and MissionScheduled before its first step.
 
 Rules that hold here:
 
@@ -196,6 +197,25 @@ class MissionResumed(Struct, frozen=True, tag="MissionResumed", tag_field="event
     """writer_gone, writer_stopped or writer_silent."""
 
 
+class MissionQueued(Struct, frozen=True, tag="MissionQueued", tag_field="event_type"):
+    """The mission waits for a slot of its scheduler lane, or moved up. Waiting does not count against its time."""
+
+    lane: str
+    place: int
+    """From 1."""
+    waiting: int
+    """How many wait in all."""
+    capacity: int
+    max_wait_ms: int = 0
+
+
+class MissionScheduled(Struct, frozen=True, tag="MissionScheduled", tag_field="event_type"):
+    """A slot became free for it. A mission that need not wait has no such event."""
+
+    lane: str
+    waited_ms: int
+
+
 class LegacyEvent(Struct, frozen=True):
     """An event of the older vocabulary, kept but not interpreted."""
 
@@ -216,6 +236,8 @@ Known = (
     | ReportRefused
     | MissionClosed
     | MissionResumed
+    | MissionQueued
+    | MissionScheduled
 )
 MissionEvent = Known | LegacyEvent
 

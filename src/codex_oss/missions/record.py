@@ -33,7 +33,9 @@ from codex_oss.missions.events import (
     LegacyEvent,
     MissionClosed,
     MissionOpened,
+    MissionQueued,
     MissionResumed,
+    MissionScheduled,
     ModelAnswered,
     ModelAsked,
     Purpose,
@@ -121,7 +123,11 @@ class RunRecord(Struct):
     low_information: int = 0
     final_asked: bool = False
     paused_ms: int = 0
-    """Time in which nobody wrote this run; it does not count against the deadline."""
+    """Time in which nobody wrote this run, or it waited for a slot; it does not count against the deadline."""
+    queued: MissionQueued | None = None
+    """Its place in the queue of its lane, as long as it waits."""
+    queued_at: str = ""
+    """Until when the wait is part of `paused_ms`."""
     lost_calls: int = 0
     """Questions whose answer was lost with the writer; they do not count against the limit of questions."""
     last_seq: int = 0
@@ -184,12 +190,27 @@ def evolve(record: RunRecord, recorded: Recorded) -> None:
             record.transcript.append(Said("user", render_refusal(event)))
         case MissionClosed():
             record.closed, record.closed_at, record.stage = event, recorded.at, "closed"
+            record.queued = None
         case MissionResumed():
             record.paused_ms += max(0, event.paused_ms)
+            record.queued_at = recorded.at
+        case MissionQueued():
+            _waited(record, recorded.at)
+            record.queued = event
+        case MissionScheduled():
+            _waited(record, recorded.at)
+            record.queued = None
         case LegacyEvent():
             pass
         case _:
             assert_never(event)
+
+
+def _waited(record: RunRecord, at: str) -> None:
+    """Take the wait since the last event of the queue into the pause; the pause of a resumption is in it already."""
+    if record.queued is not None:
+        record.paused_ms += max(0, epoch_ms(at) - epoch_ms(record.queued_at))
+    record.queued_at = at
 
 
 def epoch_ms(at: str) -> int:

@@ -27,6 +27,7 @@ from codex_oss.contracts.profiles import ModelProfile
 from codex_oss.contracts.validation import check_alias_tier, check_mission
 from codex_oss.errors import StoreError
 from codex_oss.missions.events import MissionOpened
+from codex_oss.policy.mission_lanes import choose_lane
 from codex_oss.policy.scope import scope_of
 from codex_oss.services.event_log import utc_now
 from codex_oss.services.mission_runner import Admission
@@ -118,6 +119,7 @@ class AdmissionDesk:
             trace_level=config.visible_trace,
             trace_max_events=config.visible_trace_max_events,
             trace_max_chars=config.visible_trace_max_chars,
+            lane=choose_lane(mission),
         )
 
     def _ignored(self) -> Sequence[str]:

@@ -39,7 +39,16 @@ from codex_oss.contracts.tools import ToolCall, ToolResult, tool_error
 from codex_oss.errors import BridgeError, RequestError, StoreError, fault_of
 from codex_oss.missions.action_schema import action_schema
 from codex_oss.missions.closing import close_by_runtime
-from codex_oss.missions.decide import CHARS_PER_TOKEN, Append, AskModel, Finished, RunTool, decide, remaining_ms
+from codex_oss.missions.decide import (
+    CHARS_PER_TOKEN,
+    Append,
+    AskModel,
+    Finished,
+    RunTool,
+    decide,
+    refuse_at_door,
+    remaining_ms,
+)
 from codex_oss.missions.events import (
     Known,
     MissionOpened,
@@ -55,6 +64,7 @@ from codex_oss.missions.record import RunRecord, epoch_ms
 from codex_oss.policy.exposure import Redactor
 from codex_oss.policy.scope import Scope
 from codex_oss.services.event_log import EventLog, Seal, read_log
+from codex_oss.services.mission_lanes import LaneRefused, MissionLanes
 from codex_oss.services.mission_store import MissionStore, rebuild
 from codex_oss.services.tool_host import ToolLimits
 from codex_oss.wire.events import (
@@ -110,6 +120,8 @@ class Admission(Struct, frozen=True):
     trace_level: str
     trace_max_events: int
     trace_max_chars: int
+    lane: str = "read_pool"
+    """The scheduler lane it runs in."""
 
 
 class Seen(Struct, frozen=True):
@@ -131,8 +143,11 @@ class MissionRunner:
         monotonic_ms: Callable[[], int] = lambda: time.monotonic_ns() // 1_000_000,
         *,
         open_seal: Callable[[], Seal] = Seal,
+        lanes: MissionLanes | None = None,
     ) -> None:
+        """lanes: None runs every mission at once."""
         self._store = store
+        self._lanes = lanes
         self._open_seal = open_seal
         self._tools = tools
         self._lane = lane
@@ -174,6 +189,8 @@ class MissionRunner:
                 detail = "Cancelled on request, after its writer had gone."
                 log.append((close_by_runtime(log.record, "cancelled", detail=detail),))
                 self._project(log)
+            if self._lanes is not None:
+                self._lanes.forget(run_id)
             return log.record
 
     def _open(self, folder: Path, admission: Admission) -> EventLog:
@@ -185,7 +202,7 @@ class MissionRunner:
         ending, detail = "cancelled", "The mission was cut off."
         try:
             yield await self._commit(log, *first)
-            async with aclosing(self._steps(log, admission)) as steps:
+            async with aclosing(self._in_lane(log, admission)) as steps:
                 while (seen := await self._next(steps, log.run_id)) is not None:
                     yield seen
             if log.record.closed is None:
@@ -215,6 +232,25 @@ class MissionRunner:
             if not step.done():
                 step.cancel()
                 await asyncio.gather(step, return_exceptions=True)
+
+    async def _in_lane(self, log: EventLog, admission: Admission) -> AsyncGenerator[Seen, None]:
+        """Wait for a slot, then every step. What is refused at the door anyway waits for nothing."""
+        opened = log.record.opened
+        lanes = None if opened is not None and refuse_at_door(opened) else self._lanes
+        lease = lanes.lease(admission.lane, log.run_id, log.mission_id) if lanes else None
+        try:
+            if lease is not None:
+                async for event in lease.waits():
+                    yield await self._commit(log, event)
+            async with aclosing(self._steps(log, admission)) as steps:
+                async for seen in steps:
+                    yield seen
+        except LaneRefused as refused:
+            closing = close_by_runtime(log.record, "capacity_timeout", refused.code, detail=refused.message)
+            yield await self._commit(log, closing)
+        finally:
+            if lease is not None:
+                lease.release()
 
     async def _steps(self, log: EventLog, admission: Admission) -> AsyncGenerator[Seen, None]:
         begun_ms, began = epoch_ms(log.record.last_at), self._monotonic_ms()
@@ -308,6 +344,7 @@ def _opening(admission: Admission, redactor: Redactor) -> MissionOpened:
         trace_level=admission.trace_level,
         trace_max_events=admission.trace_max_events,
         trace_max_chars=admission.trace_max_chars,
+        lane=admission.lane,
     )
 
 
