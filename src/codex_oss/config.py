@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from codex_oss.setting_values import (
     LANE_DEFAULTS,
@@ -85,6 +85,8 @@ class Config:
     visible_trace_stream: bool = True
     visible_trace_max_events: int = 40
     visible_trace_max_chars: int = 500
+    action_protocol: Literal["json", "tools"] | None = None
+    """How missions are spoken: json or tools; None leaves it to each model's profile."""
     mission_max_time_s: int = 180
     mission_reserve_s: float = 5.0
     mission_turn_estimate_s: float = 8.0
@@ -287,6 +289,12 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         "longest commentary",
     ),
     Setting("mission_max_time_s", ("RUNTIME_MISSION_MAX_DEADLINE_SECONDS",), whole(1, 3600), "longest mission"),
+    Setting(
+        "action_protocol",
+        ("CODEX_OSS_ACTION_PROTOCOL",),
+        one_of("json", "tools"),
+        "how missions are spoken, whatever a model's profile says: one JSON object a turn, or native tool calls",
+    ),
     Setting(
         "mission_reserve_s",
         ("DETERMINISTIC_PARTIAL_RESERVE_SECONDS",),

@@ -238,8 +238,8 @@ def test_the_prompt_only_grows() -> None:
     seen: list[tuple[str, ...]] = []
 
     def model(record: RunRecord) -> Any:
-        rules, messages = build_conversation(record)
-        seen.append((rules, *(str(message) for message in messages)))
+        conversation = build_conversation(record)
+        seen.append((conversation.instructions, *map(str, conversation.items)))
         return [READ, "oops", call("rtk_grep", pattern="x", path="app"), report(status="COMPLETE"), HONEST][
             len(seen) - 1
         ]

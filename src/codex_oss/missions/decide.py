@@ -36,6 +36,7 @@ from codex_oss.missions.events import (
     ReportSubmitted,
 )
 from codex_oss.missions.gates import judge_draft, missing_sources
+from codex_oss.missions.native_calls import parse_call
 from codex_oss.missions.record import RunRecord, epoch_ms
 from codex_oss.missions.report import parse_draft
 from codex_oss.missions.verdicts import Denial, judge_tool_call
@@ -243,6 +244,10 @@ def _after_answer(record: RunRecord, opened: MissionOpened, now_ms: int) -> Step
     answer = record.answer
     if answer is None or answer.outcome in ("failed", "unknown"):
         return _from_ready(record, opened, now_ms)
+    if record.taken and remaining_ms(record, now_ms) <= _reserve_ms(opened):
+        return _close(record, "deadline_reached")
+    if opened.action_protocol == "tools":
+        return Append((parse_call(answer, record.taken),))
     return Append((parse_action(answer.call, answer.text),))
 
 
@@ -257,6 +262,9 @@ def _after_proposal(record: RunRecord, mission: MissionV1, scope: Scope) -> Step
             if record.final_asked and proposal.proposer == "model":
                 reason = "Only a final_report is accepted now."
                 return Append((ActionDenied(proposal.call, "final_report_required", reason, "redirected"),))
+            if proposal.proposer == "model" and record.tool_runs >= mission.budget.tool_calls:
+                reason = "The tool budget was spent by the calls before this one."
+                return Append((ActionDenied(proposal.call, "budget_exhausted", reason, "redirected"),))
             denial = judge_tool_call(record, mission, proposal, scope)
             if denial is not None:
                 return _deny(record, mission, proposal, denial)

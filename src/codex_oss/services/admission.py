@@ -120,6 +120,8 @@ class AdmissionDesk:
             trace_max_events=config.visible_trace_max_events,
             trace_max_chars=config.visible_trace_max_chars,
             lane=choose_lane(mission),
+            action_protocol=config.action_protocol or profile.action_protocol,
+            replay_reasoning=profile.quirks.replay_reasoning,
         )
 
     def _ignored(self) -> Sequence[str]:
