@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import subprocess
@@ -151,7 +152,7 @@ def test_a_stopped_writer_is_replaced_and_can_write_no_more(tmp_path: Path) -> N
             assert former.stdout.readline() == "writer_replaced\n"
             log.append((ActionAllowed(4, "latter"),))
         former.kill()
-    tools = [envelope.payload["tool"] for envelope in read_log(tmp_path / "events.jsonl").envelopes]
+    tools = [json.loads(bytes(envelope.payload))["tool"] for envelope in read_log(tmp_path / "events.jsonl").envelopes]
     assert tools == ["first", "latter", "latter"]
 
 

@@ -51,7 +51,7 @@ def render_files(record: RunRecord, remarks: list[Remark]) -> dict[str, bytes]:
     """Render all files of a folded record."""
     run_record = project_run_record(record)
     stamp: dict[str, Any] = {"source_seq": record.last_seq, "source_run_record_hash": run_record["run_record_hash"]}
-    report = final_report(record)
+    report = {**build_report(record), "source_run_record_hash": run_record["run_record_hash"]}
     return {
         "report.json": _pretty(report),
         "summary.md": render_summary(report).encode(),

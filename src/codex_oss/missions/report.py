@@ -12,6 +12,8 @@ Rules that hold here:
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import islice
 from typing import Any, Final, Literal
 
 import msgspec
@@ -168,21 +170,23 @@ def commands_run(record: RunRecord) -> list[dict[str, Any]]:
 
 def _runtime_findings(record: RunRecord) -> list[dict[str, Any]]:
     """What can be said without any model: which lines were read and what searches found."""
-    found: list[Finding] = []
+    return [msgspec.to_builtins(finding) for finding in islice(_seen_by_runtime(record), 20)]
+
+
+def _seen_by_runtime(record: RunRecord) -> Iterator[Finding]:
     for extracts in record.evidence.extracts.values():
         for extract in extracts:
             if extract.lines:
                 claim = (
                     f"{extract.path}: lines {extract.start_line}-{extract.end_line} of {extract.total_lines} were read."
                 )
-                found.append(Finding(claim, (extract.ref,), subject=Subject(path=extract.path)))
+                yield Finding(claim, (extract.ref,), subject=Subject(path=extract.path))
     for run in record.evidence.commands:
         if run.result.kind == "matches":
             where = str(run.arguments.get("path", "")) or "the scope"
             pattern = str(run.arguments.get("pattern", ""))
             claim = f"A search for {pattern!r} in {where} met {run.result.match_count} matches."
-            found.append(Finding(claim, (run.ref,)))
-    return [msgspec.to_builtins(finding) for finding in found[:20]]
+            yield Finding(claim, (run.ref,))
 
 
 def _refused_findings(draft: Draft, failures: tuple[GateFailure, ...]) -> list[dict[str, Any]]:

@@ -19,7 +19,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -82,15 +82,17 @@ class LogReading(Struct, frozen=True):
         """Mission of the first event; empty for an empty log."""
         return self.envelopes[0].mission_id if self.envelopes else ""
 
-    def recorded(self) -> list[Recorded]:
-        """The events, opened for folding. Raises LogCorrupt for a payload this version cannot read."""
-        opened = []
+    def events(self) -> Iterator[Recorded]:
+        """The events, opened one at a time for folding. Raises LogCorrupt for a payload this version cannot read."""
         for line, envelope in enumerate(self.envelopes, 1):
             try:
-                opened.append(record_of(envelope))
+                yield record_of(envelope)
             except ValueError as exc:
                 raise LogCorrupt(line, str(exc)) from exc
-        return opened
+
+    def recorded(self) -> list[Recorded]:
+        """All of them at once."""
+        return list(self.events())
 
 
 def read_log(path: Path, key: bytes = b"") -> LogReading:
@@ -117,7 +119,7 @@ def _check_line(line: bytes, before: list[Envelope], key: bytes) -> str:
     except ValueError as exc:
         return str(exc)
     previous = before[-1] if before else None
-    if envelope.seq != len(before) + 1:
+    if envelope.seq != len(before) + 1 or envelope.event_id != f"evt_{envelope.seq:06d}":
         return "seq_mismatch"
     if envelope.prev_hash != (previous.event_hash if previous else ""):
         return "prev_hash_mismatch"
@@ -234,7 +236,7 @@ class EventLog:
             self._lease.rise_above(reading.head.epoch)
         if reading.torn_bytes:
             os.ftruncate(self._fd, reading.committed_bytes)
-        for entry in reading.recorded():
+        for entry in reading.events():
             evolve(self.record, entry)
         self._size = reading.committed_bytes
 

@@ -22,6 +22,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from codex_oss.errors import LogCorrupt, RequestError, StoreError
+from codex_oss.missions.events import Envelope
 from codex_oss.missions.projections import project_files
 from codex_oss.services.event_log import LOCK_NAME, LOG_NAME, MAX_LOG_BYTES, LogReading, read_header, read_log
 from codex_oss.services.state_files import ensure_private_dir, read_plain, write_atomic
@@ -95,6 +96,10 @@ class MissionStore:
         """Whether a log of this run lies here."""
         return (self.run_folder(run_id) / LOG_NAME).is_file()
 
+    def header_of(self, run_id: str) -> Envelope | None:
+        """The first event of the log that lies in a run's place; None when there is none that verifies."""
+        return read_header(self.run_folder(run_id) / LOG_NAME)
+
     def runs_of(self, mission_id: str) -> list[str]:
         """Run ids of a mission, oldest first."""
         found = []
@@ -146,7 +151,7 @@ class MissionStore:
 
 def rebuild(reading: LogReading) -> dict[str, bytes]:
     """All projections of a log, as they should lie in the mission's folder."""
-    return project_files(reading.run_id, reading.mission_id, reading.recorded())
+    return project_files(reading.run_id, reading.mission_id, reading.events())
 
 
 def write_rebuilt(store: MissionStore, mission_id: str) -> list[str]:
