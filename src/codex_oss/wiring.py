@@ -177,7 +177,7 @@ def build(settings: Settings, project: Path, environ: Mapping[str, str]) -> Brid
         return (raw if route(request.model).profile.api == "responses" else checked)(request)
 
     # A mission judges the answers of its model by itself.
-    missions = _missions(config, project, environ, root, redactor, raw, route)
+    missions = _missions(settings, project, environ, root, redactor, raw, route)
     mission = MissionLane(
         missions,
         tier_of=lambda model: route(model).tier,
@@ -273,7 +273,7 @@ def seal_for_audit(project: Path, environ: Mapping[str, str], key_file: Path | N
 
 
 def _missions(
-    config: Config,
+    settings: Settings,
     project: Path,
     environ: Mapping[str, str],
     root: ProjectRoot,
@@ -281,6 +281,8 @@ def _missions(
     oss: Lane,
     route: Callable[[str], Route],
 ) -> MissionControl:
+    config, profiles = settings.config, settings.profiles
+
     def count_entries(allowed_root: str) -> int:
         try:
             return len(root.list_directory(allowed_root).entries)
@@ -292,8 +294,9 @@ def _missions(
         return open_seal(project, environ)
 
     store, lanes = MissionStore(project), MissionLanes(project, config.mission_lanes)
-    runner = MissionRunner(store, ToolHost(root, redactor), oss, redactor, open_seal=seal, lanes=lanes)
-    return MissionControl(store, AdmissionDesk(project, config, count_entries), runner, route, lanes)
+    tools = ToolHost(root, redactor)
+    runner = MissionRunner(store, tools, oss, redactor, open_seal=seal, lanes=lanes, profiles=profiles)
+    return MissionControl(store, AdmissionDesk(project, config, count_entries, profiles), runner, route, lanes)
 
 
 def _response_store(config: Config, project: Path) -> ResponseStore:

@@ -33,6 +33,7 @@ from codex_oss.missions.events import (
     MissionScheduled,
     ModelAnswered,
     ModelAsked,
+    ModelReplaced,
     Recorded,
     ReportRefused,
     ReportSubmitted,
@@ -40,6 +41,7 @@ from codex_oss.missions.events import (
     ToolStarted,
 )
 from codex_oss.missions.record import RunRecord
+from codex_oss.missions.replacements import describe_replacement, is_news
 from codex_oss.policy.printable import printable
 from codex_oss.wire.events import ItemDone, ItemStarted, MessageStart, Phase, TextDelta, TurnEvent
 
@@ -194,6 +196,9 @@ def _describe(record: RunRecord, event: MissionEvent) -> Iterator[_Line]:
             yield _Line("mission_queued", text, "runtime")
         case MissionScheduled():
             yield _Line("mission_scheduled", f"Begins after {event.waited_ms / 1000:.1f} s in the queue.", "runtime")
+        case ModelReplaced():
+            if is_news(record.replaced):
+                yield _Line("model_replaced", describe_replacement(event), "runtime", "warning")
         case ActionAllowed() | ToolStarted() | LegacyEvent():
             pass
         case _:

@@ -40,6 +40,7 @@ from codex_oss.missions.events import (
     MissionScheduled,
     ModelAnswered,
     ModelAsked,
+    ModelReplaced,
     NativeCall,
     Purpose,
     Recorded,
@@ -138,6 +139,8 @@ class RunRecord(Struct):
     final_asked: bool = False
     paused_ms: int = 0
     """Time in which nobody wrote this run, or it waited for a slot; it does not count against the deadline."""
+    replaced: list[ModelReplaced] = field(default_factory=list)
+    """Whenever another model than the one asked for took the mission or a question."""
     queued: MissionQueued | None = None
     """Its place in the queue of its lane, as long as it waits."""
     queued_at: str = ""
@@ -220,6 +223,8 @@ def evolve(record: RunRecord, recorded: Recorded) -> None:
         case MissionScheduled():
             _waited(record, recorded.at)
             record.queued = None
+        case ModelReplaced():
+            record.replaced.append(event)
         case LegacyEvent():
             pass
         case _:

@@ -22,6 +22,7 @@ from msgspec import Struct
 from codex_oss.contracts.mission import Confidence, MissionStatus
 from codex_oss.missions.events import GateFailure
 from codex_oss.missions.record import RunRecord
+from codex_oss.missions.replacements import describe_all
 
 ClaimKind = Literal["definition", "usage", "value", "behaviour", "count", "absence", "contradiction", "other"]
 
@@ -147,6 +148,8 @@ def build_report(record: RunRecord) -> dict[str, Any]:
         "source_seq": record.last_seq,
         "source_event_hash": record.last_hash,
     }
+    if record.replaced:
+        report["model_replacements"] = [msgspec.to_builtins(event) for event in record.replaced]
     if closed and closed.synthesis:
         report["synthesis_status"] = closed.synthesis
     return report
@@ -210,6 +213,7 @@ def _caveats(record: RunRecord, draft: Draft, has_findings: bool) -> list[str]:
     caveats = list(draft.caveats) if closed is None or closed.report_source != "runtime_evidence" else []
     if closed and not has_findings and record.evidence:
         caveats.append("The findings list only what the runtime read; no conclusion of the model stands.")
+    caveats += describe_all(record.replaced)
     if closed and closed.detail:
         caveats.append(closed.detail)
     return caveats

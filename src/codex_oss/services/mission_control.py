@@ -19,6 +19,7 @@ from typing import Any, Final
 from codex_oss.contracts.mission import Problem
 from codex_oss.errors import RequestError, StoreError
 from codex_oss.missions.record import RunRecord, fold
+from codex_oss.policy.admission import REFUSALS
 from codex_oss.policy.routing import Route
 from codex_oss.services.admission import AdmissionDesk
 from codex_oss.services.event_log import LogReading
@@ -29,6 +30,7 @@ from codex_oss.services.mission_store import MissionStore
 
 CANCEL_WAIT_S: Final = 15.0
 CANCEL_POLL_S: Final = 0.1
+_CHILD_REFUSED: Final = REFUSALS["child_model_refused"]
 
 
 class MissionControl:
@@ -52,8 +54,10 @@ class MissionControl:
     def admit(self, raw: Mapping[str, Any], model: str) -> Admission | tuple[Problem, ...]:
         """Judge a raw mission for a model name. Raises RequestError for a name that nobody answers to."""
         route = self._route(model)
+        if route.lane == "passthrough":
+            return (Problem("child_model_refused", "model", f"{model!r} takes no mission: {_CHILD_REFUSED}."),)
         try:
-            return self._desk.admit(raw, model_alias=model, profile=route.profile, tier=route.tier)
+            return self._desk.admit(raw, model_alias=model, profile=route.profile, tier=route.tier, reason=route.reason)
         except StoreError as exc:
             return (Problem(exc.code, "", exc.message),)
 

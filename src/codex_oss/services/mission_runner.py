@@ -34,7 +34,7 @@ import msgspec
 from msgspec import Struct
 
 from codex_oss.contracts.mission import MissionV1
-from codex_oss.contracts.profiles import ActionProtocol
+from codex_oss.contracts.profiles import ActionProtocol, ModelProfile
 from codex_oss.contracts.tools import ToolCall, ToolResult, tool_error
 from codex_oss.errors import BridgeError, RequestError, StoreError, fault_of
 from codex_oss.missions.closing import close_by_runtime
@@ -53,11 +53,13 @@ from codex_oss.missions.events import (
     MissionOpened,
     MissionResumed,
     ModelAnswered,
+    ModelReplaced,
     Recorded,
     ToolFinished,
     ToolStarted,
 )
 from codex_oss.missions.record import RunRecord, epoch_ms
+from codex_oss.policy.admission import ModelAdmission
 from codex_oss.policy.exposure import Redactor
 from codex_oss.policy.scope import Scope
 from codex_oss.services.event_log import EventLog, Seal, read_log
@@ -104,6 +106,10 @@ class Admission(Struct, frozen=True):
     trace_max_chars: int
     lane: str = "read_pool"
     """The scheduler lane it runs in."""
+    model: ModelAdmission = ModelAdmission()
+    """How its model was found."""
+    replaced: tuple[ModelReplaced, ...] = ()
+    """Who stands in for the model that was asked for."""
     action_protocol: ActionProtocol = "json"
     replay_reasoning: bool = False
 
@@ -128,13 +134,14 @@ class MissionRunner:
         *,
         open_seal: Callable[[], Seal] = Seal,
         lanes: MissionLanes | None = None,
+        profiles: Mapping[str, ModelProfile] | None = None,
     ) -> None:
-        """lanes: None runs every mission at once."""
+        """lanes: None runs every mission at once. profiles: who may stand in for the model of a mission."""
         self._store = store
         self._lanes = lanes
         self._open_seal = open_seal
         self._tools = tools
-        self._model = ModelCalls(lane, redactor, monotonic_ms)
+        self._model = ModelCalls(lane, redactor, monotonic_ms, profiles)
         self._redactor = redactor
         self._monotonic_ms = monotonic_ms
 
@@ -147,7 +154,7 @@ class MissionRunner:
         with self._store.claim(admission.mission.mission_id):
             folder = self._store.prepare_run(admission.run_id)
             with self._open(folder, admission) as log:
-                opening = (_opening(admission, self._redactor),)
+                opening: list[Known] = [_opening(admission, self._redactor), *admission.replaced]
                 async with aclosing(self._follow(log, admission, opening)) as seen:
                     async for each in seen:
                         yield each
@@ -162,7 +169,8 @@ class MissionRunner:
         with self._open(self._store.run_folder(admission.run_id), admission) as log:
             if log.record.closed is not None:
                 raise RequestError(f"Run {admission.run_id} ended already.", code="mission_closed")
-            async with aclosing(self._follow(log, admission, _resumption(log))) as seen:
+            first: list[Known] = [*_resumption(log), *admission.replaced]
+            async with aclosing(self._follow(log, admission, first)) as seen:
                 async for each in seen:
                     yield each
 
@@ -249,7 +257,7 @@ class MissionRunner:
                     yield await self._commit(log, *events)
                 case AskModel():
                     yield await self._commit(log, question_of(log.record, step))
-                    yield await self._commit(log, await self._model.ask(log.record, step, admission.ask_model))
+                    yield await self._commit(log, *await self._model.ask(log.record, step, admission.ask_model))
                 case RunTool():
                     if not step.again:
                         started = ToolStarted(step.step, step.call, step.tool.tool, step.tool.arguments)
@@ -305,6 +313,7 @@ def _opening(admission: Admission, redactor: Redactor) -> MissionOpened:
         trace_max_events=admission.trace_max_events,
         trace_max_chars=admission.trace_max_chars,
         lane=admission.lane,
+        admission=admission.model,
         action_protocol=admission.action_protocol,
         max_output_tokens=admission.max_output_tokens,
         replay_reasoning=admission.replay_reasoning,
