@@ -40,7 +40,7 @@ from codex_oss.missions.native_calls import parse_call
 from codex_oss.missions.record import RunRecord, epoch_ms
 from codex_oss.missions.report import parse_draft
 from codex_oss.missions.verdicts import Denial, judge_tool_call
-from codex_oss.policy.scope import Scope, check_breadth
+from codex_oss.policy.scope import Scope, check_breadth, names_critical_path
 
 RETRYABLE_CALL_ERRORS: Final = frozenset(
     {
@@ -268,7 +268,8 @@ def _after_proposal(record: RunRecord, mission: MissionV1, scope: Scope) -> Step
             denial = judge_tool_call(record, mission, proposal, scope)
             if denial is not None:
                 return _deny(record, mission, proposal, denial)
-            return Append((ActionAllowed(proposal.call, proposal.tool),))
+            critical = names_critical_path(proposal.arguments.get("path"), scope)
+            return Append((ActionAllowed(proposal.call, proposal.tool, critical),))
 
 
 def _deny(record: RunRecord, mission: MissionV1, proposal: ActionProposed, denial: Denial) -> Append:

@@ -166,10 +166,11 @@ class ActionProposed(Struct, frozen=True, tag="ActionProposed", tag_field="event
 
 
 class ActionAllowed(Struct, frozen=True, tag="ActionAllowed", tag_field="event_type"):
-    """Policy allows the proposed tool call."""
+    """Policy allows the proposed tool call. critical: it reads a critical path, which the mission opens."""
 
     call: int
     tool: str
+    critical: bool = False
 
 
 class ActionDenied(Struct, frozen=True, tag="ActionDenied", tag_field="event_type"):

@@ -139,6 +139,12 @@ class RunRecord(Struct):
     final_asked: bool = False
     paused_ms: int = 0
     """Time in which nobody wrote this run, or it waited for a slot; it does not count against the deadline."""
+    critical_read: list[str] = field(default_factory=list)
+    """Critical paths that calls were allowed on."""
+    critical_refused: list[str] = field(default_factory=list)
+    """Critical paths that calls were refused on."""
+    critical_left_out: int = 0
+    """Critical files and folders that the widest search or listing left out."""
     replaced: list[ModelReplaced] = field(default_factory=list)
     """Whenever another model than the one asked for took the mission or a question."""
     queued: MissionQueued | None = None
@@ -197,6 +203,8 @@ def evolve(record: RunRecord, recorded: Recorded) -> None:
         case ActionAllowed():
             _judge(record, "allowed", "", "")
             record.stage = "allowed"
+            if event.critical and record.judged:
+                record.critical_read.append(str(record.judged[-1].proposal.arguments.get("path", "")))
         case ActionDenied():
             _denied(record, event)
         case ToolStarted():
@@ -288,6 +296,8 @@ def _denied(record: RunRecord, event: ActionDenied) -> None:
         record.failures_in_a_row[event.code] += 1
         record.failed_call[event.code] = event.call
     record.duplicates += event.decision == "duplicate"
+    if event.code == "critical_path_detected" and record.judged:
+        record.critical_refused.append(str(record.judged[-1].proposal.arguments.get("path", "")))
     _tell(record, render_denial(event))
 
 
@@ -297,6 +307,7 @@ def _finished(record: RunRecord, event: ToolFinished) -> None:
     record.running, record.stage = None, "answered" if record.calls_waiting else "ready"
     record.bytes_observed += event.result.bytes_read
     record.redactions += event.result.redactions
+    record.critical_left_out = max(record.critical_left_out, event.result.critical_left_out)
     record.failures_in_a_row.clear()
     record.failed_call.clear()
     if entry is None:

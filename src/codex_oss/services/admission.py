@@ -31,13 +31,14 @@ from codex_oss.errors import StoreError
 from codex_oss.missions.events import MissionOpened, ModelReplaced
 from codex_oss.policy.admission import ModelAdmission, admit_model
 from codex_oss.policy.mission_lanes import choose_lane
-from codex_oss.policy.scope import scope_of
+from codex_oss.policy.scope import parse_critical, scope_of
 from codex_oss.services.event_log import utc_now
 from codex_oss.services.mission_runner import Admission
 from codex_oss.services.state_files import read_plain
 
 IGNORE_FILE: Final = ".codex-oss/ignore"
-MAX_IGNORE_BYTES: Final = 1024 * 1024
+CRITICAL_FILE: Final = ".codex-oss/critical-paths"
+MAX_FILE_BYTES: Final = 1024 * 1024
 CountEntries = Callable[[str], int]
 """Allowed root, relative to the project, to the number of its direct entries; 0 when it is no folder."""
 
@@ -141,7 +142,7 @@ class AdmissionDesk:
             context_tokens=profile.context_tokens,
             max_output_tokens=profile.max_output_tokens,
             structured_output=profile.quirks.structured_output,
-            scope=scope_of(mission, ignore=self._ignored()),
+            scope=scope_of(mission, ignore=self._ignored(), critical=self._critical()),
             root_entries={root: self._count_entries(root) for root in mission.allowed_roots},
             reserve_ms=round(config.mission_reserve_s * 1000),
             final_call_ms=round(config.mission_final_call_s * 1000),
@@ -157,16 +158,25 @@ class AdmissionDesk:
 
     def _ignored(self) -> Sequence[str]:
         """Patterns of the project's ignore file; `#` begins a comment."""
+        lines = (line.strip() for line in self._project_file(IGNORE_FILE).splitlines())
+        return tuple(line for line in lines if line and not line.startswith("#"))
+
+    def _critical(self) -> tuple[str, ...]:
+        """Patterns of the project's critical paths. Raises StoreError `critical_paths_invalid`."""
         try:
-            data = read_plain(self._project / IGNORE_FILE, MAX_IGNORE_BYTES, follow_link=True)
+            return parse_critical(self._project_file(CRITICAL_FILE))
+        except ValueError as exc:
+            raise StoreError(f"{CRITICAL_FILE} cannot be used: {exc}.", code="critical_paths_invalid") from exc
+
+    def _project_file(self, name: str) -> str:
+        """The text of a file that hides or protects something; empty when there is none."""
+        try:
+            return read_plain(self._project / name, MAX_FILE_BYTES, follow_link=True).decode("utf-8", "replace")
         except FileNotFoundError:
-            return ()
+            return ""
         except OSError as exc:
             # Going on without it would show what it hides.
-            raise StoreError(f"{IGNORE_FILE} cannot be read: {exc.strerror}.") from exc
-        text = data.decode("utf-8", "replace")
-        lines = (line.strip() for line in text.splitlines())
-        return tuple(line for line in lines if line and not line.startswith("#"))
+            raise StoreError(f"{name} cannot be read: {exc.strerror}.") from exc
 
 
 def _stand_in(profile: ModelProfile, model: ModelAdmission, asked_capability: int) -> tuple[ModelReplaced, ...]:
