@@ -38,7 +38,7 @@ from codex_oss.contracts.profiles import ActionProtocol
 from codex_oss.contracts.tools import ToolCall, ToolResult, tool_error
 from codex_oss.errors import BridgeError, RequestError, StoreError, fault_of
 from codex_oss.missions.closing import close_by_runtime
-from codex_oss.missions.decide import CHARS_PER_TOKEN, Append, AskModel, Finished, RunTool, decide, remaining_ms
+from codex_oss.missions.decide import Append, AskModel, Finished, RunTool, decide, remaining_ms
 from codex_oss.missions.events import (
     Known,
     MissionOpened,
@@ -60,6 +60,9 @@ from codex_oss.wire.events import Lane
 CANCEL_POLL_S: Final = 0.25
 MAX_TOOL_S: Final = 20.0
 MIN_TOOL_S: Final = 0.2
+HEADER_BYTES: Final = 300
+"""Of an observation: what ran, how much of it is shown, and the ref, for a path of ordinary length."""
+MIN_SHOWN_BYTES: Final = 200
 logger = logging.getLogger(__name__)
 
 
@@ -229,7 +232,7 @@ class MissionRunner:
 
     async def _run_tool(self, step: RunTool, admission: Admission, left_s: float) -> ToolFinished:
         started = self._monotonic_ms()
-        limits = tool_limits(admission.context_tokens, left_s)
+        limits = tool_limits(step.max_bytes, left_s)
         try:
             result = await asyncio.to_thread(self._tools.run, step.tool, admission.scope, limits)
         except BridgeError as exc:
@@ -242,13 +245,12 @@ class MissionRunner:
         return ToolFinished(step.step, result, self._monotonic_ms() - started)
 
 
-def tool_limits(context_tokens: int, left_s: float = MAX_TOOL_S) -> ToolLimits:
-    """How much one observation may show: about a sixth of what the model can read. left_s: to the deadline."""
-    max_chars = min(40_000, max(1_200, context_tokens * CHARS_PER_TOKEN // 6))
+def tool_limits(max_bytes: int, left_s: float = MAX_TOOL_S) -> ToolLimits:
+    """The bounds of one call. max_bytes: most that the model may be shown. left_s: to the deadline."""
+    shown = max(MIN_SHOWN_BYTES, max_bytes - HEADER_BYTES)
     return ToolLimits(
-        max_lines=2_000,
-        max_chars=max_chars,
-        max_matches=max(10, min(100, max_chars // 120)),
+        max_bytes=shown,
+        max_matches=max(10, min(100, shown // 120)),
         max_file_bytes=4 * 1024 * 1024,
         timeout_s=min(MAX_TOOL_S, max(MIN_TOOL_S, left_s)),
     )
