@@ -101,10 +101,23 @@ def message_bytes(request: Request) -> list[bytes]:
     return [json.dumps(message, ensure_ascii=False).encode() for message in request.messages]
 
 
-@pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_prompts_only_grow(project: Path, protocol: str) -> None:
+STRICT = """
+[profiles.strict]
+model = "strict"
+tiers = ["A3"]
+quirks = { structured_output = "json_schema" }
+"""
+
+
+@pytest.mark.parametrize(
+    ("protocol", "model"),
+    [("json", "mission-a3-kimi"), ("tools", "mission-a3-kimi"), ("json", "mission-a3-strict")],
+)
+def test_prompts_only_grow(project: Path, protocol: str, model: str) -> None:
     """Every message byte of a request stands again, first and as it was, in the next one; tools never change."""
-    _, asked = run(project, [action(each) for each in SCRIPT], protocol)
+    (project / ".codex-oss").mkdir()
+    (project / ".codex-oss/models.toml").write_text(STRICT)
+    _, asked = run(project, [action(each) for each in SCRIPT], protocol, model)
     for before, after in itertools.pairwise(asked):
         shared = message_bytes(before)
         assert message_bytes(after)[: len(shared)] == shared
@@ -113,6 +126,30 @@ def test_prompts_only_grow(project: Path, protocol: str) -> None:
         sent, then = (request.body[request.body.index(b'"messages":') :] for request in (before, after))
         same = sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], zip(sent, then, strict=False)))
         assert same >= 0.95 * len(sent)
+
+
+def test_a_schema_follows_the_state_outside_of_the_prompt(project: Path) -> None:
+    """It is a `response_format` that differs from turn to turn; no message holds any of it."""
+    (project / ".codex-oss").mkdir()
+    (project / ".codex-oss/models.toml").write_text(STRICT)
+    _, asked = run(project, [action(each) for each in SCRIPT], "json", "mission-a3-strict")
+    schemas = [json.dumps(request.json["response_format"]["json_schema"]["schema"]) for request in asked]
+    assert "final_report" not in schemas[0]
+    assert "file:app/limits.py#extract:1" in schemas[-1]
+    assert len(set(schemas)) > 2
+    assert not any("additionalProperties" in request.text for request in asked)
+
+
+def test_a_refused_schema_costs_no_turn(project: Path) -> None:
+    """First the schema goes, then the object, and neither comes back."""
+    (project / ".codex-oss").mkdir()
+    (project / ".codex-oss/models.toml").write_text(STRICT)
+    refused = error(400, "response_format is not supported")
+    outcome, asked = run(project, [refused, refused, action(READ), action(TRUE)], "json", "mission-a3-strict")
+    assert outcome["status"] == "COMPLETE"
+    formats = [(request.json.get("response_format") or {}).get("type") for request in asked]
+    assert formats == ["json_schema", "json_object", None, None]
+    assert len(events(project, "ModelAsked")) == 2
 
 
 def test_several_calls_of_one_answer_are_done_in_order(project: Path) -> None:

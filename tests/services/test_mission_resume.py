@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import signal
 import subprocess
@@ -24,12 +25,13 @@ from codex_oss.services.mission_runner import MissionRunner
 from codex_oss.services.mission_store import MissionStore
 from codex_oss.wire.events import TurnEvent
 from codex_oss.wire.items import TurnRequest
-from tests.fakes.mission_script import answers_in, call, finding, report, turn_events
+from tests.fakes.mission_script import answers_in, call, finding, report, several, turn_events
 from tests.services.test_mission_runner import REF, Tools, admission
 
 ANSWERS = (
     "no JSON at all",
     call("rtk_read", path="app/retry.py"),
+    several(call("rtk_read", path="app/config.py"), call("rtk_read", path="/etc"), call("rtk_read", path="app/x.py")),
     call("rtk_read", path="../outside.py"),
     report(finding("`NOT_THERE` is 9", REF)),
     report(finding("`MAX_RETRIES` is 5", REF)),
@@ -56,6 +58,12 @@ def outcome(record: RunRecord) -> dict[str, Any]:
     """The report without its place in the log, in which the second process noted that it went on."""
     told = build_report(record)
     return {key: value for key, value in told.items() if key not in ("source_seq", "source_event_hash")}
+
+
+def prompts_of(log: Path) -> list[str]:
+    """The digests of all prompts; one that was asked again after its answer was lost counts once."""
+    asked = [env.payload["prompt_sha256"] for env in read_log(log).envelopes if env.event_type == "ModelAsked"]
+    return [digest for digest, _ in itertools.groupby(asked)]
 
 
 def kill_at(folder: Path, commit: int, moment: str, protocol: ActionProtocol) -> bool:
@@ -102,6 +110,7 @@ def test_a_run_killed_at_any_step_ends_as_an_undisturbed_one(
             continue
         assert outcome(play(folder, resume=True, protocol=protocol)) == expected
         reading = read_log(log)
+        assert prompts_of(log) == prompts_of(tmp_path / "whole/.codex-oss/runs/run_1/events.jsonl")
         kinds = [envelope.event_type for envelope in reading.envelopes]
         assert not reading.bad_line
         assert (kinds.count("MissionOpened"), kinds.count("MissionClosed"), kinds.count("MissionResumed")) == (1, 1, 1)

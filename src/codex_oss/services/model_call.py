@@ -105,7 +105,7 @@ class ModelCalls:
 
 def question_of(record: RunRecord, step: AskModel) -> ModelAsked:
     """The question as it is logged, before it is asked."""
-    texts = [*texts_of(build_conversation(record)), step.instruction]
+    texts = texts_of(build_conversation(record)) + ([step.instruction] if step.instruction else [])
     data = "\0".join(texts).encode(errors="surrogatepass")
     return ModelAsked(
         call=step.call,
