@@ -11,7 +11,18 @@ from typing import Any
 import pytest
 
 from tests.cli.test_missions import run_cli
-from tests.fakes.chat_upstream import Answer, ChatUpstream, Request, action, error, text, tool_call, tool_calls
+from tests.fakes.chat_upstream import (
+    Answer,
+    ChatUpstream,
+    Request,
+    action,
+    call_of,
+    error,
+    text,
+    tool_call,
+    tool_calls,
+)
+from tests.fakes.responses_upstream import function_call, said, streamed
 
 PROTOCOLS = ["json", "tools"]
 HANDOFF: dict[str, Any] = {
@@ -259,6 +270,29 @@ def test_the_profile_chooses_and_the_environment_overrides(project: Path) -> Non
             )
         assert json.loads(done.stdout)["status"] == "COMPLETE"
         assert upstream.chats[0].speaks_tools is (protocol == "tools")
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_an_upstream_of_responses_is_asked_alike(project: Path, protocol: str) -> None:
+    """The same mission over `api = "responses"`: an input that only grows, and calls with their outputs."""
+    (project / ".codex-oss").mkdir()
+    (project / ".codex-oss/models.toml").write_text('[profiles.kimi]\napi = "responses"\n')
+
+    def answer(value: dict[str, Any], number: int) -> Answer:
+        if protocol == "json":
+            return said(json.dumps(value))
+        name, arguments = call_of(value)
+        return streamed([function_call(name, arguments, f"call_{number}")])
+
+    answers = [answer(value, number) for number, value in enumerate(SCRIPT)]
+    outcome, asked = run(project, answers, protocol)
+    assert (outcome["status"], outcome["reason_codes"]) == ("COMPLETE", [])
+    for before, after in itertools.pairwise(asked):
+        assert after.json["input"][: len(before.json["input"])] == before.json["input"]
+        assert before.json.get("tools") == after.json.get("tools")
+        assert before.json["instructions"] == after.json["instructions"]
+    outputs = [item["call_id"] for item in asked[-1].json["input"] if item.get("type") == "function_call_output"]
+    assert outputs == ([f"call_{number}" for number in range(len(SCRIPT) - 1)] if protocol == "tools" else [])
 
 
 WINDOW = 4_096

@@ -217,7 +217,7 @@ class _Answer:
             self.fail("stream_interrupted", "the lane ended without a closing event")
         failed = self.outcome == "failed"
         text = redactor.redact("".join(self.texts))
-        made = [] if failed else [self._call(start, pieces, redactor) for start, pieces in self.calls.values()]
+        made = [] if failed else [self._call(call, at, redactor) for at in self.calls]
         thought = redactor.redact("".join(self.thoughts)) if made else redactor.redact("")
         return ModelAnswered(
             call=call,
@@ -237,7 +237,10 @@ class _Answer:
             form="" if failed else form,
         )
 
-    def _call(self, start: FunctionCallStart, pieces: Sequence[str], redactor: Redactor) -> tuple[NativeCall, int]:
+    def _call(self, question: int, at: int, redactor: Redactor) -> tuple[NativeCall, int]:
+        start, pieces = self.calls[at]
         arguments = redactor.redact(clean_text("".join(pieces)))
         name = redactor.redact(clean_text(start.name[:200]))
-        return NativeCall(start.call_id, name.text, arguments.text), arguments.count + name.count
+        # Without an id the call could not be answered.
+        call_id = start.call_id or f"call_{question}_{at}"
+        return NativeCall(call_id, name.text, arguments.text), arguments.count + name.count
