@@ -1,12 +1,12 @@
 """What the runtime of missions costs: a step, two hundred missions at once, and the memory of one that runs.
 
     .venv/bin/python bench/runtime.py               # shown only, a minute
-    .venv/bin/python bench/runtime.py --write       # also bench/results/runtime.json and its part of docs/performance.md
+    .venv/bin/python bench/runtime.py --write       # also kept, with its part of docs/performance.md
     .venv/bin/python bench/runtime.py --part steps  # one part, in this process, as JSON
 
-The model is scripted; tools, redaction, log (synced, with MAC and anchor), lanes and projections are the real ones, on the
-disk of the temporary folder. A step is a question, its answer, the verdict, the read of a file of 200 lines, and what
-was shown. Rules that hold here:
+The model is scripted; tools, redaction, log (synced, with MAC and anchor), lanes and projections are the real ones, on
+the disk of the temporary folder. A step is a question, its answer, the verdict, the read of a file of 200 lines, and
+what was shown. Rules that hold here:
 
 1. Each part has a process of its own, so that memory and CPU are its own.
 2. Beside the time of a step stands its CPU time: with others at work on the machine the one holds, the other does not.
@@ -69,6 +69,7 @@ class Workshop:
         """Run to the wall and CPU clock at each of its questions."""
         self.hold: asyncio.Event | None = None
         self.holding = 0
+        self.all_hold = asyncio.Event()
         environ = {"HOME": str(project), "RUNTIME_MISSION_MAX_DEADLINE_SECONDS": "3600"}
         settings = read_settings(project, {}, environ)
         self.root = wiring.open_project(project)
@@ -89,6 +90,8 @@ class Workshop:
             await asyncio.sleep(self.pause_s)
         if self.hold is not None and len(asked) > self.steps:
             self.holding += 1
+            if self.holding == CROWD:
+                self.all_hold.set()
             await self.hold.wait()
         path = f"src/file{(len(asked) - 1) % FILES}.py"
         call = {"action_type": "tool_call", "tool_name": "rtk_read", "arguments": {"path": path}, "reason": "next"}
@@ -195,8 +198,7 @@ def measure_memory() -> dict[str, Any]:
     async def hold(shop: Workshop) -> float:
         shop.hold = asyncio.Event()
         tasks = [asyncio.create_task(shop.run(number)) for number in range(CROWD)]
-        while shop.holding < CROWD:
-            await asyncio.sleep(0.05)
+        await shop.all_hold.wait()
         gc.collect()
         held_kb = rss_kb()
         shop.hold.set()
@@ -269,9 +271,9 @@ Measured by `bench/runtime.py` on {machine["date"]}: {machine["system"]}, {machi
 {machine["python"]}, load average {machine["load_average"]} before it began: others were at work on the machine, so the
 CPU time of a step says more than its time. The model is scripted; tools, redaction, log (synced, with MAC and anchor),
 lanes and projections are the real ones. A step is a question, its answer, the verdict, the read of a file of 200 lines
-and what was shown. {crowd["missions"]} missions of {crowd["time_s_each"]} s run at once in one process on two cores, each
-with {crowd["steps_each"]} steps and a model that takes {crowd["model_s_each"]:.0f} s in all; a deadline is missed when a
-mission ends after its time or for want of it.
+and what was shown. {crowd["missions"]} missions of {crowd["time_s_each"]} s run at once in one process on two cores,
+each with {crowd["steps_each"]} steps and a model that takes {crowd["model_s_each"]:.0f} s in all; a deadline is missed
+when a mission ends after its time or for want of it.
 
 | figure | must | measured | |
 | --- | --- | --- | --- |

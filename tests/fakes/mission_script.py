@@ -23,7 +23,6 @@ from codex_oss.missions.events import (
     Known,
     MissionOpened,
     ModelAnswered,
-    ModelAsked,
     NativeCall,
     Recorded,
     ToolFinished,
@@ -34,6 +33,8 @@ from codex_oss.missions.events import (
 )
 from codex_oss.missions.record import RunRecord, evolve, new_record
 from codex_oss.policy.scope import scope_of
+from codex_oss.services.model_call import question_of
+from codex_oss.services.shown_lines import bounded
 from codex_oss.wire.events import (
     ArgumentsDelta,
     FunctionCallStart,
@@ -50,6 +51,8 @@ from tests.fakes.chat_upstream import call_of
 
 START = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
+SPOKEN: ActionProtocol = "json"
+"""What a play is spoken in that does not say; a test module that runs all its plays twice replaces it."""
 FILES: dict[str, str] = {
     "app/retry.py": (
         "import time\n\nMAX_RETRIES = 5\n\ndef retry(call):\n    for _ in range(MAX_RETRIES):\n        call()\n"
@@ -166,7 +169,7 @@ class Play:
         context_tokens: int = 32_768,
         root_entries: dict[str, int] | None = None,
         max_events: int = 400,
-        protocol: ActionProtocol = "json",
+        protocol: ActionProtocol | None = None,
     ) -> None:
         self.contract = contract
         self.answers = answers
@@ -178,6 +181,10 @@ class Play:
         self.lines: list[bytes] = []
         self.asked = 0
         self.max_events = max_events
+        self.count_tokens = 10
+        """What the upstream says that each prompt had."""
+        self.thought = ""
+        """What the model says that it thought before each answer with calls."""
         self.opening = MissionOpened(
             mission=contract,
             model_alias="mission-a3-test",
@@ -185,7 +192,7 @@ class Play:
             upstream_model="test-model",
             context_tokens=context_tokens,
             root_entries=root_entries or {},
-            action_protocol=protocol,
+            action_protocol=protocol or SPOKEN,
         )
 
     def run(self) -> RunRecord:
@@ -199,12 +206,12 @@ class Play:
                 case Append(events):
                     self.append(*events)
                 case AskModel():
-                    self.append(ModelAsked(step.call, step.purpose, step.instruction, 0, "", max(1, step.timeout_ms)))
+                    self.append(question_of(self.record, step))
                     self.append(self._answer(step))
                 case RunTool():
                     if not step.again:
                         self.append(ToolStarted(step.step, step.call, step.tool.tool, step.tool.arguments))
-                    self.append(ToolFinished(step.step, self._tool(step.tool)))
+                    self.append(ToolFinished(step.step, self._tool(step.tool, step.max_bytes)))
         raise AssertionError("the mission did not end")
 
     @property
@@ -237,12 +244,21 @@ class Play:
         if isinstance(answer, tuple):
             return ModelAnswered(step.call, "", "failed", error_code=answer[1], error_message="it broke")
         text, calls = spoken(answer, self.opening.action_protocol, step.call)
-        return ModelAnswered(step.call, text, "completed", input_tokens=10, output_tokens=5, calls=calls)
+        return ModelAnswered(
+            step.call,
+            text,
+            "completed",
+            input_tokens=self.count_tokens,
+            output_tokens=5,
+            calls=calls,
+            reasoning=self.thought if calls else "",
+        )
 
-    def _tool(self, tool: ToolCall) -> ToolResult:
+    def _tool(self, tool: ToolCall, max_bytes: int) -> ToolResult:
         arguments = tool.arguments
         if tool.tool == "rtk_read":
-            return self._read(str(arguments["path"]), arguments.get("start_line", 1), arguments.get("end_line"))
+            start, end = arguments.get("start_line", 1), arguments.get("end_line")
+            return self._read(str(arguments["path"]), start, end, max_bytes)
         if tool.tool == "rtk_grep":
             return self._grep(str(arguments["pattern"]), str(arguments.get("path", "")))
         if tool.tool == "rtk_ls":
@@ -250,11 +266,11 @@ class Play:
             return ToolResult("rtk_ls", "entries", 0, path="app", lines=names)
         return ToolResult(tool.tool, "text", 0, lines=("nothing to see",))
 
-    def _read(self, path: str, start: int, end: int | None) -> ToolResult:
+    def _read(self, path: str, start: int, end: int | None, max_bytes: int) -> ToolResult:
         if path not in self.files:
             return tool_error("rtk_read", "not_found", f"{path} does not exist.", exit_code=1, path=path)
         lines = self.files[path].splitlines()
-        shown = tuple(lines[start - 1 : end])
+        shown, _ = bounded(lines[start - 1 : end], len(lines), max_bytes - 300, 2_000)
         return ToolResult(
             "rtk_read",
             "extract",
@@ -265,7 +281,7 @@ class Play:
             total_lines=len(lines),
             file_sha256="ab" * 32,
             complete=len(shown) == len(lines),
-            bytes_read=len(self.files[path]),
+            bytes_read=sum(len(line) + 1 for line in shown),
         )
 
     def _grep(self, pattern: str, path: str) -> ToolResult:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import os
 import signal
@@ -25,12 +26,13 @@ from codex_oss.services.mission_runner import MissionRunner
 from codex_oss.services.mission_store import MissionStore
 from codex_oss.wire.events import TurnEvent
 from codex_oss.wire.items import TurnRequest
-from tests.fakes.mission_script import answers_in, call, finding, report, turn_events
+from tests.fakes.mission_script import answers_in, call, finding, report, several, turn_events
 from tests.services.test_mission_runner import REF, Tools, admission
 
 ANSWERS = (
     "no JSON at all",
     call("rtk_read", path="app/retry.py"),
+    several(call("rtk_read", path="app/config.py"), call("rtk_read", path="/etc"), call("rtk_read", path="app/x.py")),
     call("rtk_read", path="../outside.py"),
     report(finding("`NOT_THERE` is 9", REF)),
     report(finding("`MAX_RETRIES` is 5", REF)),
@@ -59,21 +61,29 @@ def outcome(record: RunRecord) -> dict[str, Any]:
     return {key: value for key, value in told.items() if key not in ("source_seq", "source_event_hash")}
 
 
+def prompts_of(log: Path) -> list[str]:
+    """The digests of all prompts; one that was asked again after its answer was lost counts once."""
+    asked = [
+        json.loads(bytes(env.payload))["prompt_sha256"] for env in read_log(log).envelopes if env.event_type == "ModelAsked"
+    ]
+    return [digest for digest, _ in itertools.groupby(asked)]
+
+
 def kill_at(folder: Path, commit: int, moment: str, protocol: ActionProtocol) -> bool:
     """Run the mission in a process that is killed at this commit; False when it ended before."""
     if (child := os.fork()) == 0:
-        left, fdatasync = commit, os.fdatasync
+        left, commit_of = commit, EventLog._commit
 
-        def counted(fd: int) -> None:
+        def counted(log: EventLog, data: bytes, *, durable: bool) -> None:
             nonlocal left
             left -= 1
             if left == 0 and moment == "before":
                 os.kill(os.getpid(), signal.SIGKILL)
-            fdatasync(fd)
+            commit_of(log, data, durable=durable)
             if left == 0:
                 os.kill(os.getpid(), signal.SIGKILL)
 
-        os.fdatasync = counted  # type: ignore[assignment]
+        EventLog._commit = counted  # type: ignore[method-assign,assignment]
         try:
             play(folder, resume=False, protocol=protocol)
         finally:
@@ -103,6 +113,7 @@ def test_a_run_killed_at_any_step_ends_as_an_undisturbed_one(
             continue
         assert outcome(play(folder, resume=True, protocol=protocol)) == expected
         reading = read_log(log)
+        assert prompts_of(log) == prompts_of(tmp_path / "whole/.codex-oss/runs/run_1/events.jsonl")
         kinds = [envelope.event_type for envelope in reading.envelopes]
         assert not reading.bad_line
         assert (kinds.count("MissionOpened"), kinds.count("MissionClosed"), kinds.count("MissionResumed")) == (1, 1, 1)
@@ -110,6 +121,18 @@ def test_a_run_killed_at_any_step_ends_as_an_undisturbed_one(
             [1] * len(before) + [2] * (len(kinds) - len(before))
         )
     assert commit > 10
+
+
+def test_a_run_goes_on_in_the_protocol_it_began_with(tmp_path: Path) -> None:
+    """Whatever is set up by now: the log says how the run is spoken."""
+    began: tuple[tuple[ActionProtocol, ActionProtocol], ...] = (("json", "tools"), ("tools", "json"))
+    for protocol, by_now in began:
+        folder = tmp_path / protocol
+        assert kill_at(folder, 12, "after", protocol)
+        play(folder, resume=True, protocol=by_now)
+        play(whole := tmp_path / f"whole-{protocol}", resume=False, protocol=protocol)
+        log = ".codex-oss/runs/run_1/events.jsonl"
+        assert prompts_of(folder / log) == prompts_of(whole / log)
 
 
 STOPPED = """

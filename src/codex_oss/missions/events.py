@@ -93,6 +93,8 @@ class ModelAsked(Struct, frozen=True, tag="ModelAsked", tag_field="event_type"):
     prompt_chars: int
     prompt_sha256: str
     timeout_ms: int
+    prompt_bytes: int = 0
+    """Of all that the model reads, as UTF-8; 0 in logs that do not say."""
 
 
 class ModelAnswered(Struct, frozen=True, tag="ModelAnswered", tag_field="event_type"):

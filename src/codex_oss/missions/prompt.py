@@ -17,9 +17,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
+import msgspec
 from msgspec import Struct
 
 from codex_oss.contracts.mission import MissionV1
+from codex_oss.missions.events import MissionOpened
 from codex_oss.missions.gates import required_sources
 from codex_oss.missions.native_calls import offered_functions, offered_tools
 from codex_oss.missions.record import RunRecord, Said
@@ -90,6 +92,33 @@ def build_conversation(record: RunRecord) -> Conversation:
     items = [item for said in record.transcript for item in _items_of(said)]
     functions = offered_functions(opened.mission) if protocol == "tools" else ()
     return Conversation(RULES[protocol], (task, *items), functions)
+
+
+def texts_of(conversation: Conversation) -> list[str]:
+    """All that the model reads, in order: rules, functions, then what was said."""
+    texts = [conversation.instructions, _functions_text(conversation.functions)]
+    for item in conversation.items:
+        match item:
+            case Message(parts=parts) | ToolOutput(parts=parts):
+                texts += [part.text for part in parts if isinstance(part, TextPart)]
+            case ReasoningItem(text=text):
+                texts.append(text)
+            case FunctionCall(name=name, arguments=arguments):
+                texts += [name, arguments]
+            case _:
+                pass
+    return texts
+
+
+def opening_bytes(opened: MissionOpened) -> int:
+    """Bytes of what stands in every prompt of a mission: rules, functions and task."""
+    protocol = opened.action_protocol
+    functions = _functions_text(offered_functions(opened.mission)) if protocol == "tools" else ""
+    return sum(len(text.encode()) for text in (RULES[protocol], functions, render_task(opened.mission, protocol)))
+
+
+def _functions_text(functions: tuple[FunctionTool, ...]) -> str:
+    return msgspec.json.encode(functions).decode() if functions else ""
 
 
 def _items_of(said: Said) -> Iterator[Item]:

@@ -67,6 +67,12 @@ class Said(Struct, frozen=True):
     call_id: str = ""
     """Of the user: the native call that this answers; empty when it is a message of its own."""
 
+    @property
+    def size(self) -> int:
+        """Bytes of what the model reads, as UTF-8."""
+        calls = sum(_size(call.name) + _size(call.arguments) for call in self.calls)
+        return _size(self.text) + _size(self.reasoning) + calls
+
 
 class ModelCall(Struct):
     """One question and what came of it."""
@@ -76,6 +82,7 @@ class ModelCall(Struct):
     asked_at: str
     timeout_ms: int = 0
     prompt_chars: int = 0
+    prompt_bytes: int = 0
     outcome: str = "unknown"
     error_code: str = ""
     input_tokens: int = 0
@@ -122,6 +129,8 @@ class RunRecord(Struct):
     running: ToolStarted | None = None
     evidence: Evidence = field(default_factory=Evidence)
     transcript: list[Said] = field(default_factory=list)
+    said_bytes: int = 0
+    """Bytes of the transcript, as UTF-8."""
     draft: ReportSubmitted | None = None
     """The last report that was submitted."""
     refused: tuple[GateFailure, ...] = ()
@@ -257,9 +266,10 @@ def epoch_ms(at: str) -> int:
 def _asked(record: RunRecord, event: ModelAsked, at: str) -> None:
     record.stage = "asked"
     record.final_asked = record.final_asked or event.purpose == "final_report"
-    record.calls.append(ModelCall(event.call, event.purpose, at, event.timeout_ms, event.prompt_chars))
+    asked = ModelCall(event.call, event.purpose, at, event.timeout_ms, event.prompt_chars, event.prompt_bytes)
+    record.calls.append(asked)
     if event.instruction:
-        record.transcript.append(Said("user", event.instruction))
+        _say(record, Said("user", event.instruction))
 
 
 def _answered(record: RunRecord, event: ModelAnswered) -> None:
@@ -277,7 +287,7 @@ def _answered(record: RunRecord, event: ModelAnswered) -> None:
         record.failures_in_a_row["model_call_failed"] += 1
     else:
         record.failures_in_a_row.pop("model_call_failed", None)
-        record.transcript.append(Said("assistant", event.text, event.calls, event.reasoning))
+        _say(record, Said("assistant", event.text, event.calls, event.reasoning))
 
 
 def _judge(record: RunRecord, decision: str, code: str, reason: str) -> None:
@@ -321,4 +331,13 @@ def _finished(record: RunRecord, event: ToolFinished) -> None:
 def _tell(record: RunRecord, text: str) -> None:
     """Say to the model what became of its last proposal: as the answer to its call where it made one."""
     call_id = record.judged[-1].proposal.call_id if record.judged else ""
-    record.transcript.append(Said("user", text, call_id=call_id))
+    _say(record, Said("user", text, call_id=call_id))
+
+
+def _say(record: RunRecord, said: Said) -> None:
+    record.transcript.append(said)
+    record.said_bytes += said.size
+
+
+def _size(text: str) -> int:
+    return len(text.encode(errors="surrogatepass"))

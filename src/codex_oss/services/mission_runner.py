@@ -5,7 +5,7 @@ Counterparts: `missions.decide` chooses, `services.event_log` keeps, `services.t
 
     decide(record) ─► AskModel ─► ModelAsked, lane, ModelAnswered
                    ─► RunTool  ─► ToolStarted, tool in a thread, ToolFinished
-                   ─► Append   ─► the events themselves
+                   ─► Append   ─► the events themselves, until one of the others follows
                    ─► Finished ─► projections are written
 
 Rules that hold here:
@@ -23,12 +23,14 @@ Rules that hold here:
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final, ParamSpec, Protocol, TypeVar, assert_never
 
 import msgspec
 from msgspec import Struct
@@ -38,18 +40,10 @@ from codex_oss.contracts.profiles import ActionProtocol, ModelProfile
 from codex_oss.contracts.tools import ToolCall, ToolResult, tool_error
 from codex_oss.errors import BridgeError, RequestError, StoreError, fault_of
 from codex_oss.missions.closing import close_by_runtime
-from codex_oss.missions.decide import (
-    CHARS_PER_TOKEN,
-    Append,
-    AskModel,
-    Finished,
-    RunTool,
-    decide,
-    refuse_at_door,
-    remaining_ms,
-)
+from codex_oss.missions.decide import Append, AskModel, Finished, RunTool, decide, refuse_at_door, remaining_ms
 from codex_oss.missions.events import (
     Known,
+    MissionClosed,
     MissionOpened,
     MissionResumed,
     ModelAnswered,
@@ -69,10 +63,19 @@ from codex_oss.services.model_call import ModelCalls, question_of
 from codex_oss.services.tool_host import ToolLimits
 from codex_oss.wire.events import Lane
 
+LOG_THREADS: Final = 4
+"""More would only wait for the interpreter; while one waits for the disk, others go on."""
 CANCEL_POLL_S: Final = 0.25
 MAX_TOOL_S: Final = 20.0
 MIN_TOOL_S: Final = 0.2
+HEADER_BYTES: Final = 300
+"""Of an observation: what ran, how much of it is shown, and the ref, for a path of ordinary length."""
+MIN_SHOWN_BYTES: Final = 200
 logger = logging.getLogger(__name__)
+
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class Tools(Protocol):
@@ -139,6 +142,8 @@ class MissionRunner:
         """lanes: None runs every mission at once. profiles: who may stand in for the model of a mission."""
         self._store = store
         self._lanes = lanes
+        # Their own: a search of twenty seconds must not hold up what other missions write.
+        self._log_threads = ThreadPoolExecutor(LOG_THREADS, thread_name_prefix="mission-log")
         self._open_seal = open_seal
         self._tools = tools
         self._model = ModelCalls(lane, redactor, monotonic_ms, profiles)
@@ -246,34 +251,41 @@ class MissionRunner:
 
     async def _steps(self, log: EventLog, admission: Admission) -> AsyncGenerator[Seen, None]:
         begun_ms, began = epoch_ms(log.record.last_at), self._monotonic_ms()
+        outcome: Sequence[Known] = ()
         while True:
             now_ms = begun_ms + self._monotonic_ms() - began
             # In a thread: a report of a hundred findings may take seconds to judge, and other turns go on meanwhile.
-            step = await asyncio.to_thread(decide, log.record, now_ms, admission.scope)
+            recorded, step = await self._in_thread(_advance, log, outcome, now_ms, admission.scope)
+            if recorded:
+                yield Seen(recorded, log.record)
             match step:
-                case Finished():
-                    return
-                case Append(events):
-                    yield await self._commit(log, *events)
                 case AskModel():
-                    yield await self._commit(log, question_of(log.record, step))
-                    yield await self._commit(log, *await self._model.ask(log.record, step, admission.ask_model))
+                    outcome = await self._model.ask(log.record, step, admission.ask_model)
                 case RunTool():
-                    if not step.again:
-                        started = ToolStarted(step.step, step.call, step.tool.tool, step.tool.arguments)
-                        yield await self._commit(log, started)
                     left_s = remaining_ms(log.record, now_ms) / 1000
-                    yield await self._commit(log, await self._run_tool(step, admission, left_s))
+                    outcome = (await self._run_tool(step, admission, left_s),)
+                case _:
+                    return
 
     async def _commit(self, log: EventLog, *events: Known) -> Seen:
-        return Seen(await asyncio.to_thread(log.append, events), log.record)
+        return Seen(await self._in_thread(log.append, events), log.record)
+
+    async def _in_thread(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Work on a log, to its end also when the caller is cancelled meanwhile: the record changes under no reader."""
+        call = functools.partial(work, *args, **kwargs)
+        done = asyncio.get_running_loop().run_in_executor(self._log_threads, call)
+        try:
+            return await asyncio.shield(done)
+        except asyncio.CancelledError:
+            await asyncio.wait((done,))
+            raise
 
     def _project(self, log: EventLog) -> None:
         self._store.write_projections(log.mission_id, rebuild(read_log(log.path)))
 
     async def _run_tool(self, step: RunTool, admission: Admission, left_s: float) -> ToolFinished:
         started = self._monotonic_ms()
-        limits = tool_limits(admission.context_tokens, left_s)
+        limits = tool_limits(step.max_bytes, left_s)
         try:
             result = await asyncio.to_thread(self._tools.run, step.tool, admission.scope, limits)
         except BridgeError as exc:
@@ -286,16 +298,41 @@ class MissionRunner:
         return ToolFinished(step.step, result, self._monotonic_ms() - started)
 
 
-def tool_limits(context_tokens: int, left_s: float = MAX_TOOL_S) -> ToolLimits:
-    """How much one observation may show: about a sixth of what the model can read. left_s: to the deadline."""
-    max_chars = min(40_000, max(1_200, context_tokens * CHARS_PER_TOKEN // 6))
+def tool_limits(max_bytes: int, left_s: float = MAX_TOOL_S) -> ToolLimits:
+    """The bounds of one call. max_bytes: most that the model may be shown. left_s: to the deadline."""
+    shown = max(MIN_SHOWN_BYTES, max_bytes - HEADER_BYTES)
     return ToolLimits(
-        max_lines=2_000,
-        max_chars=max_chars,
-        max_matches=max(10, min(100, max_chars // 120)),
+        max_bytes=shown,
+        max_matches=max(10, min(100, shown // 120)),
         max_file_bytes=4 * 1024 * 1024,
         timeout_s=min(MAX_TOOL_S, max(MIN_TOOL_S, left_s)),
     )
+
+
+def _advance(
+    log: EventLog, outcome: Sequence[Known], now_ms: int, scope: Scope
+) -> tuple[list[Recorded], AskModel | RunTool | Finished]:
+    """Append what came of the last step and all that follows from it; blocking.
+
+    Returns what was appended and the next thing to do outside. By then its beginning, and so everything before it, is
+    on the disk.
+    """
+    recorded = log.append(outcome, durable=False) if outcome else []
+    while True:
+        match step := decide(log.record, now_ms, scope):
+            case Append(events):
+                recorded += log.append(events, durable=any(isinstance(event, MissionClosed) for event in events))
+                continue
+            case AskModel():
+                recorded += log.append((question_of(log.record, step),))
+            case RunTool() if not step.again:
+                started = ToolStarted(step.step, step.call, step.tool.tool, step.tool.arguments)
+                recorded += log.append((started,))
+            case RunTool() | Finished():
+                pass
+            case _:
+                assert_never(step)
+        return recorded, step
 
 
 def _opening(admission: Admission, redactor: Redactor) -> MissionOpened:

@@ -24,16 +24,15 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import aclosing
 from typing import Final
 
-import msgspec
-
 from codex_oss.contracts.profiles import ModelProfile
 from codex_oss.errors import BridgeError, fault_of
 from codex_oss.missions.action_schema import action_schema
 from codex_oss.missions.decide import AskModel
 from codex_oss.missions.events import Known, MissionOpened, ModelAnswered, ModelAsked, ModelReplaced, NativeCall
 from codex_oss.missions.native_calls import MAX_CALLS, REPORT_FUNCTION
-from codex_oss.missions.prompt import build_conversation
+from codex_oss.missions.prompt import build_conversation, texts_of
 from codex_oss.missions.record import RunRecord
+from codex_oss.missions.window import answer_tokens, prompt_bytes
 from codex_oss.policy.exposure import Redactor
 from codex_oss.wire.events import (
     ArgumentsDelta,
@@ -141,12 +140,17 @@ class ModelCalls:
 
 def question_of(record: RunRecord, step: AskModel) -> ModelAsked:
     """The question as it is logged, before it is asked."""
-    conversation = build_conversation(record)
-    data = msgspec.json.encode((conversation.instructions, conversation.items, conversation.functions))
-    instruction = step.instruction.encode()
-    digest = hashlib.sha256(data + b"\0" + instruction).hexdigest()
-    size = len(data) + len(instruction)
-    return ModelAsked(step.call, step.purpose, step.instruction, size, digest, max(1, step.timeout_ms))
+    texts = texts_of(build_conversation(record)) + ([step.instruction] if step.instruction else [])
+    data = "\0".join(texts).encode(errors="surrogatepass")
+    return ModelAsked(
+        call=step.call,
+        purpose=step.purpose,
+        instruction=step.instruction,
+        prompt_chars=sum(map(len, texts)),
+        prompt_sha256=hashlib.sha256(data).hexdigest(),
+        timeout_ms=max(1, step.timeout_ms),
+        prompt_bytes=prompt_bytes(record) + len(step.instruction.encode()),
+    )
 
 
 def forms_left(record: RunRecord) -> tuple[str, ...]:
@@ -173,7 +177,7 @@ def turn_of(record: RunRecord, step: AskModel, model: str, form: str) -> TurnReq
         store=False,
         text_format=_text_format(record, step, form),
         sampling=Sampling(temperature=0.0),
-        max_output_tokens=_max_output_tokens(record.opened),
+        max_output_tokens=max(1, answer_tokens(record)),
         prompt_cache_key=record.run_id[:64],
         session_id=record.run_id,
     )
@@ -189,10 +193,6 @@ def _text_format(record: RunRecord, step: AskModel, form: str) -> TextFormat:
     if form == "json_schema":
         return TextFormat("json_schema", "action", action_schema(record, step.purpose), True, spoken=False)
     return TextFormat("json_object", spoken=False) if form == "json_object" else TextFormat()
-
-
-def _max_output_tokens(opened: MissionOpened | None) -> int | None:
-    return (opened.max_output_tokens or None) if opened is not None else None
 
 
 class _Answer:
@@ -256,7 +256,7 @@ class _Answer:
             self.fail("stream_interrupted", "the lane ended without a closing event")
         failed = self.outcome == "failed"
         text = redactor.redact("".join(self.texts))
-        made = [] if failed else [self._call(start, pieces, redactor) for start, pieces in self.calls.values()]
+        made = [] if failed else [self._call(call, at, redactor) for at in self.calls]
         thought = redactor.redact("".join(self.thoughts)) if made else redactor.redact("")
         return ModelAnswered(
             call=call,
@@ -277,7 +277,10 @@ class _Answer:
             form="" if failed else form,
         )
 
-    def _call(self, start: FunctionCallStart, pieces: Sequence[str], redactor: Redactor) -> tuple[NativeCall, int]:
+    def _call(self, question: int, at: int, redactor: Redactor) -> tuple[NativeCall, int]:
+        start, pieces = self.calls[at]
         arguments = redactor.redact(clean_text("".join(pieces)))
         name = redactor.redact(clean_text(start.name[:200]))
-        return NativeCall(start.call_id, name.text, arguments.text), arguments.count + name.count
+        # Without an id the call could not be answered.
+        call_id = start.call_id or f"call_{question}_{at}"
+        return NativeCall(call_id, name.text, arguments.text), arguments.count + name.count
