@@ -175,3 +175,13 @@ def test_what_is_refused_at_the_door_waits_for_nothing(project: Path) -> None:
         assert until_ended(bridge, "m_broad")["reason_codes"] == ["broad_scope"]
         begin(bridge, named("m_full"))
         assert until_ended(bridge, "m_full")["reason_codes"] == ["capacity_timeout", "lane_queue_full"]
+
+
+def test_no_mission_is_named_like_the_lock(project: Path) -> None:
+    """A mission called `lanes` or `lock` runs like any other: its own lock is not that of the lanes."""
+    with ChatUpstream(looking) as up:
+        for mission_id in ("lanes", "lock", "state.json"):
+            done = run_cli(
+                project, "mission", "run", "-", "--json", upstream=up.base_url, stdin=json.dumps(named(mission_id))
+            )
+            assert json.loads(done.stdout)["status"] == "COMPLETE", done.stderr

@@ -144,7 +144,7 @@ async def test_a_deleted_file_frees_nothing(tmp_path: Path) -> None:
     lanes, order = lanes_of(tmp_path), list[str]()
     one, two = Holder(lanes, "r1", order), Holder(lanes, "r2", order)
     await one.entered.wait()
-    state = tmp_path / ".codex-oss/locks/lanes.json"
+    state = tmp_path / ".codex-oss/lanes/state.json"
     for spoil in (state.unlink, lambda: state.write_bytes(b'{"read_pool"')):
         spoil()
         await asyncio.sleep(0.25)
@@ -157,11 +157,11 @@ async def test_a_deleted_file_frees_nothing(tmp_path: Path) -> None:
 
 async def test_a_file_of_somebody_else_blocks_nothing(tmp_path: Path) -> None:
     """A clone that ships a full lane holds no slot: no process of this machine has its mark. A link is not followed."""
-    folder = tmp_path / ".codex-oss/locks"
+    folder = tmp_path / ".codex-oss/lanes"
     folder.mkdir(parents=True)
     elsewhere = tmp_path / "elsewhere"
     elsewhere.write_text("keep")
-    (folder / "lanes.json").symlink_to(elsewhere)
+    (folder / "state.json").symlink_to(elsewhere)
     order: list[str] = []
     one = Holder(lanes_of(tmp_path), "r1", order)
     async with asyncio.timeout(5):
@@ -170,7 +170,7 @@ async def test_a_file_of_somebody_else_blocks_nothing(tmp_path: Path) -> None:
     assert elsewhere.read_text() == "keep"
     forged = '{"read_pool":{"running":[{"run_id":"x","mission_id":"x","mark":"%s","until_s":9e9}],"waiting":[]}}'
     for mark in (f"forged:{os.getpid()}:1", "::", "a:-1:b", "no mark"):
-        (folder / "lanes.json").write_text(forged % mark)
+        (folder / "state.json").write_text(forged % mark)
         two = Holder(lanes_of(tmp_path, queue=0), "r2", order)
         async with asyncio.timeout(5):
             await two.entered.wait()

@@ -64,7 +64,9 @@ def outcome(record: RunRecord) -> dict[str, Any]:
 def prompts_of(log: Path) -> list[str]:
     """The digests of all prompts; one that was asked again after its answer was lost counts once."""
     asked = [
-        json.loads(bytes(env.payload))["prompt_sha256"] for env in read_log(log).envelopes if env.event_type == "ModelAsked"
+        json.loads(bytes(env.payload))["prompt_sha256"]
+        for env in read_log(log).envelopes
+        if env.event_type == "ModelAsked"
     ]
     return [digest for digest, _ in itertools.groupby(asked)]
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import resource
 import signal
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -246,3 +248,31 @@ def test_a_disk_that_fills_up_is_named_as_the_reason(tmp_path: Path) -> None:
     closed = fold(reading.run_id, reading.mission_id, reading.recorded()).closed
     assert closed is not None
     assert closed.reason_codes == ("log_unwritable",)
+
+
+async def test_tools_that_take_long_hold_up_no_other_mission(tmp_path: Path) -> None:
+    """With every thread for tools busy, a mission that needs none goes on and ends."""
+    go, all_busy, loop = threading.Event(), asyncio.Event(), asyncio.get_running_loop()
+    threads = threading.Barrier(min(32, (os.cpu_count() or 1) + 4))  # those of `asyncio.to_thread`
+
+    def block(limits: ToolLimits) -> None:
+        if not go.is_set():
+            threads.wait(20)
+            loop.call_soon_threadsafe(all_busy.set)
+        go.wait(20)
+
+    async def follow(name: str, tools: Tools, *answers: str) -> RunRecord:
+        lane, _ = scripted(*answers)
+        runner = MissionRunner(MissionStore(tmp_path / name), tools, lane, Redactor())
+        return [seen async for seen in runner.run(admission())][-1].record
+
+    busy = [asyncio.create_task(follow(f"busy{n}", Tools(block), READ, DONE)) for n in range(threads.parties)]
+    await all_busy.wait()
+    try:
+        async with asyncio.timeout(10):
+            record = await follow("free", Tools(), report(status="PARTIAL"))
+    finally:
+        go.set()
+        done = await asyncio.gather(*busy)
+    assert record.closed is not None
+    assert all(one.closed is not None and one.closed.status == "COMPLETE" for one in done)

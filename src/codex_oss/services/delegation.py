@@ -182,6 +182,8 @@ class Delegation:
                 "profile": profile.name,
                 "model": profile.model,
                 "tiers": sorted(profile.tiers),
+                "capability": profile.capability,
+                "available": profile.available,
                 "aliases": list(mission_aliases(profile)),
                 "context_tokens": profile.context_tokens,
                 "max_tool_budget": profile.max_tool_budget,

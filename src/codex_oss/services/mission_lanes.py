@@ -5,7 +5,7 @@ Counterparts: `policy.mission_lanes` decides who comes next; `services.mission_r
     lease ─► MissionQueued (place 3) ─► MissionQueued (place 1) ─► MissionScheduled ─► … steps … ─► release
                  └─► LaneRefused: the queue is full, or the wait is over
 
-The state is one small file, `.codex-oss/locks/lanes.json`, replaced as a whole under a lock that is held for one look.
+The state is one small file, `.codex-oss/lanes/state.json`, replaced as a whole under a lock that is held for one look.
 
 Rules that hold here:
 
@@ -125,7 +125,7 @@ class MissionLanes:
     ) -> None:
         """clock: seconds, the same for all processes of the machine."""
         self.limits = limits
-        self._folder = project / STATE_DIR / "locks"
+        self._folder = project / STATE_DIR / "lanes"
         self._clock = clock
         self._leases: dict[str, LaneLease] = {}
         """Those of this process that hold a slot or wait for one."""
@@ -273,11 +273,11 @@ class MissionLanes:
             before = dict(lanes)
             yield lanes
             if lanes != before:
-                write_atomic(self._folder / "lanes.json", msgspec.json.encode(lanes), durable=False)
+                write_atomic(self._folder / "state.json", msgspec.json.encode(lanes), durable=False)
 
     def _load(self) -> dict[str, Lane]:
         try:
-            data = read_plain(self._folder / "lanes.json", MAX_STATE_BYTES)
+            data = read_plain(self._folder / "state.json", MAX_STATE_BYTES)
             return msgspec.json.decode(data, type=dict[str, Lane])
         except (OSError, msgspec.MsgspecError):
             return {}
@@ -287,14 +287,23 @@ class MissionLanes:
         open_state_folder(self._folder.parent)
         ensure_private_dir(self._folder)
         try:
-            fd = os.open(self._folder / "lanes.lock", _LOCK_FLAGS, 0o600)
+            fd = os.open(self._folder / "lock", _LOCK_FLAGS, 0o600)
         except OSError as exc:
-            raise StoreError(f"The lock of the mission lanes cannot be opened: {exc.strerror}.") from exc
+            raise _unlockable(exc) from exc
         try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise
+            except OSError as exc:  # a file system without locks
+                raise _unlockable(exc) from exc
             yield
         finally:
             os.close(fd)
+
+
+def _unlockable(exc: OSError) -> StoreError:
+    return StoreError(f"The lock of the mission lanes cannot be used: {exc.strerror}.", code="lanes_locked")
 
 
 @cache

@@ -213,7 +213,7 @@ class MissionRunner:
             if log.record.opened is not None and ending != "writer_replaced":
                 if log.record.closed is None:
                     log.append((close_by_runtime(log.record, ending, detail=detail),))
-                await asyncio.to_thread(self._project, log)
+                await self._in_thread(self._project, log)
 
     async def _next(self, steps: AsyncGenerator[Seen, None], run_id: str) -> Seen | None:
         """The next step's events; None when there are none, or when somebody asked to cancel the run."""
