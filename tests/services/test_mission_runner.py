@@ -8,6 +8,7 @@ import os
 import resource
 import signal
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,7 +20,7 @@ import pytest
 from codex_oss.contracts.profiles import ActionProtocol
 from codex_oss.contracts.tools import ToolCall, ToolResult
 from codex_oss.errors import StoreError
-from codex_oss.missions.record import RunRecord, fold
+from codex_oss.missions.record import RunRecord, epoch_ms, fold
 from codex_oss.policy.exposure import Redactor
 from codex_oss.policy.scope import Scope, scope_of
 from codex_oss.services.event_log import LOG_NAME, read_log
@@ -276,3 +277,24 @@ async def test_tools_that_take_long_hold_up_no_other_mission(tmp_path: Path) -> 
         done = await asyncio.gather(*busy)
     assert record.closed is not None
     assert all(one.closed is not None and one.closed.status == "COMPLETE" for one in done)
+
+
+async def test_a_tool_that_minds_no_bound_costs_no_deadline(tmp_path: Path) -> None:
+    """A tool that is not done in time is given up as an error of its own, and the mission closes within its time."""
+    go = threading.Event()
+
+    def block(limits: ToolLimits) -> None:
+        go.wait(20)
+
+    lane, _ = scripted(READ, report(status="PARTIAL"))
+    runner = MissionRunner(MissionStore(tmp_path), Tools(block), lane, Redactor())
+    began = time.monotonic()
+    try:
+        record = [seen async for seen in runner.run(admission(time_budget_seconds=2))][-1].record
+    finally:
+        go.set()
+    assert time.monotonic() - began < 4
+    assert record.judged[0].result is not None
+    assert record.judged[0].result.error_code == "tool_timeout"
+    assert record.closed is not None
+    assert epoch_ms(record.closed_at) - epoch_ms(record.opened_at) <= 2000

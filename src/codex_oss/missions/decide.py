@@ -136,6 +136,11 @@ def remaining_ms(record: RunRecord, now_ms: int) -> int:
     return epoch_ms(record.opened_at) + record.opened.mission.budget.time_s * 1000 + record.paused_ms - now_ms
 
 
+def tool_time_ms(record: RunRecord, now_ms: int) -> int:
+    """Time that a tool may take: to the deadline, without what is kept back for the closing."""
+    return remaining_ms(record, now_ms) - (_reserve_ms(record.opened) if record.opened else 0)
+
+
 def _from_ready(record: RunRecord, opened: MissionOpened, now_ms: int) -> Step:
     if not record.calls and not record.judged:
         refusal = refuse_at_door(opened)

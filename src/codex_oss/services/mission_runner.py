@@ -40,7 +40,7 @@ from codex_oss.contracts.profiles import ActionProtocol, ModelProfile
 from codex_oss.contracts.tools import ToolCall, ToolResult, tool_error
 from codex_oss.errors import BridgeError, RequestError, StoreError, fault_of
 from codex_oss.missions.closing import close_by_runtime
-from codex_oss.missions.decide import Append, AskModel, Finished, RunTool, decide, refuse_at_door, remaining_ms
+from codex_oss.missions.decide import Append, AskModel, Finished, RunTool, decide, refuse_at_door, tool_time_ms
 from codex_oss.missions.events import (
     Known,
     MissionClosed,
@@ -262,7 +262,7 @@ class MissionRunner:
                 case AskModel():
                     outcome = await self._model.ask(log.record, step, admission.ask_model)
                 case RunTool():
-                    left_s = remaining_ms(log.record, now_ms) / 1000
+                    left_s = tool_time_ms(log.record, now_ms) / 1000
                     outcome = (await self._run_tool(step, admission, left_s),)
                 case _:
                     return
@@ -285,9 +285,12 @@ class MissionRunner:
 
     async def _run_tool(self, step: RunTool, admission: Admission, left_s: float) -> ToolFinished:
         started = self._monotonic_ms()
-        limits = tool_limits(step.max_bytes, left_s)
         try:
-            result = await asyncio.to_thread(self._tools.run, step.tool, admission.scope, limits)
+            async with asyncio.timeout(max(MIN_TOOL_S, left_s)):
+                result = await asyncio.to_thread(self._tool_result, step, admission.scope, started, left_s)
+        except TimeoutError:
+            # It waited for a thread behind other missions' tools, or does not mind its bounds.
+            result = tool_error(step.tool.tool, "tool_timeout", "The tool was not done within the mission's time.")
         except BridgeError as exc:
             result = tool_error(step.tool.tool, exc.code, exc.message)
         except Exception as exc:
@@ -296,6 +299,11 @@ class MissionRunner:
                 step.tool.tool, "tool_failed", "The tool failed; the log of the bridge has the details."
             )
         return ToolFinished(step.step, result, self._monotonic_ms() - started)
+
+    def _tool_result(self, step: RunTool, scope: Scope, asked_ms: int, left_s: float) -> ToolResult:
+        """Run a tool with what is left of its time when it begins."""
+        waited_s = (self._monotonic_ms() - asked_ms) / 1000
+        return self._tools.run(step.tool, scope, tool_limits(step.max_bytes, left_s - waited_s))
 
 
 def tool_limits(max_bytes: int, left_s: float = MAX_TOOL_S) -> ToolLimits:
