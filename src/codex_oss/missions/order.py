@@ -68,6 +68,10 @@ def check_order(record: RunRecord, envelope: Envelope, event: MissionEvent) -> s
     return ""
 
 
+def _opened(record: RunRecord, event: MissionOpened) -> bool:
+    return event.mission.mission_id == record.mission_id
+
+
 def _asked(record: RunRecord, event: ModelAsked) -> bool:
     return event.call == len(record.calls) + 1
 
@@ -116,6 +120,7 @@ def _closed(record: RunRecord, event: MissionClosed) -> bool:
 
 
 _AGREEMENTS: Final[dict[type, Callable[[RunRecord, Any], bool]]] = {
+    MissionOpened: _opened,
     ModelAsked: _asked,
     ModelAnswered: _answered,
     ActionProposed: _proposed,
