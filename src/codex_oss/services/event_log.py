@@ -179,6 +179,9 @@ class EventLog:
             self._lease.take()
             self._fd = os.open(self.path, _LOG_FLAGS, 0o600)
             self._recover()
+        except OSError as exc:
+            self.close()
+            raise StoreError(f"The event log cannot be opened: {exc.strerror}.", code="log_unwritable") from exc
         except BaseException:
             self.close()
             raise

@@ -156,6 +156,10 @@ class MissionStore:
             write_atomic(folder / name, data, durable=False)
         return folder
 
+    def is_projected(self, reading: LogReading) -> bool:
+        """Whether every projected file lies there as the log gives it. Raises LogCorrupt."""
+        return all(self.read_projection(reading.mission_id, name) == data for name, data in rebuild(reading).items())
+
     def read_projection(self, mission_id: str, name: str) -> bytes | None:
         """A projected file as it lies there; None when it is absent."""
         try:
