@@ -29,7 +29,7 @@ from codex_oss.policy.retry import RetryPolicy
 from codex_oss.policy.routing import Route, choose_route, known_models
 from codex_oss.services.admission import AdmissionDesk
 from codex_oss.services.anchors import AnchorBook
-from codex_oss.services.audit import ReadDigest
+from codex_oss.services.audit_claims import ReadSource, Source
 from codex_oss.services.capacity import CapacityGate
 from codex_oss.services.event_log import Seal
 from codex_oss.services.local_key import open_key, read_key, user_state_folder
@@ -226,16 +226,17 @@ def open_project(project: Path) -> ProjectRoot:
     return ProjectRoot(project)
 
 
-def digest_reader(root: ProjectRoot) -> ReadDigest:
+def source_reader(root: ProjectRoot) -> ReadSource:
     """Reads what a file of the project is now, for the audit."""
 
-    def read_digest(path: str) -> str | None:
+    def read_source(path: str) -> Source | None:
         try:
-            return root.read_file(path, MAX_AUDITED_BYTES).sha256
+            content = root.read_file(path, MAX_AUDITED_BYTES)
         except StoreError:
             return None
+        return Source(content.sha256, content.data)
 
-    return read_digest
+    return read_source
 
 
 def _patient(deadlines: Deadlines) -> Deadlines:

@@ -24,6 +24,7 @@ from codex_oss.policy.cache_monitor import CAUSES, EXPECTED
 from codex_oss.policy.deviation import REASONS
 from tests.clients.rude import CLI_CLIENTS, render_failures, render_sdk_failures
 from tests.docs.markdown import PAGES
+from tests.services.record_mutations import render_table, render_unseen
 
 WIDTH = 100
 PART = re.compile(r"^<!-- generated: (?P<name>[^>]+) -->\n(?P<body>.*?)^<!-- /generated -->$", re.DOTALL | re.MULTILINE)
@@ -115,6 +116,8 @@ GENERATED: dict[str, Callable[[], str]] = {
     "reasons": render_reasons,
     "admission refusals": render_admission_refusals,
     "settings": render_settings,
+    "record mutations": render_table,
+    "record unseen": render_unseen,
     "failures sdk": render_sdk_failures,
     **{f"failures {client}": partial(render_failures, client) for client in CLI_CLIENTS},
 }

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
 from typing import get_args
 
 import msgspec
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from codex_oss.contracts.profiles import ActionProtocol
 from codex_oss.missions.events import Known, LegacyEvent, MissionResumed, Recorded, provenance_of, seal, unseal
 from codex_oss.missions.order import STAGES, check_order
 from codex_oss.missions.record import evolve, new_record
-from tests.missions.test_record import random_play
+from tests.fakes.mission_script import Play, call, mission, several
+from tests.missions.test_record import ANSWERS, random_play
 
 
 def first_disorder(events: Sequence[Recorded]) -> int:
@@ -33,11 +37,17 @@ def test_every_event_has_its_place() -> None:
     assert set(STAGES) == set(get_args(Known))
 
 
-@given(st.integers(0, 10_000), st.integers(0, 200))
+@pytest.mark.parametrize("protocol", ["json", "tools"])
+@given(seed=st.integers(0, 10_000), resumed=st.integers(0, 200))
 @settings(max_examples=60, deadline=None)
-def test_what_the_runtime_writes_is_in_order(seed: int, resumed: int) -> None:
-    """Whatever the model does, and wherever another writer takes over."""
-    events = random_play(seed).events
+def test_what_the_runtime_writes_is_in_order(protocol: ActionProtocol, seed: int, resumed: int) -> None:
+    """Whatever the model does, several calls at once included, and wherever another writer takes over."""
+    chance = random.Random(seed)
+    read, grep = call("rtk_read", path="app/retry.py"), call("rtk_grep", pattern="RETR")
+    answers = [*ANSWERS, several(read, grep), several(grep, call("shell", cmd="ls"), read)]
+    played = Play(mission(), lambda record: chance.choice(answers), protocol=protocol)
+    played.run()
+    events = played.events
     assert first_disorder(events) == 0
     at = 1 + resumed % (len(events) - 1)
     taken_over = Recorded(0, events[0].at, MissionResumed(5), "h")

@@ -431,7 +431,7 @@ def unseal(line: bytes, key: bytes = b"") -> Envelope:
     """
     try:
         envelope = _DECODER.decode(line)
-    except (msgspec.DecodeError, RecursionError) as exc:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
         raise ValueError("event_json_invalid") from exc
     if envelope.schema_version != SCHEMA_VERSION:
         raise ValueError("schema_version_invalid")
@@ -447,6 +447,14 @@ def unseal(line: bytes, key: bytes = b"") -> Envelope:
     return envelope
 
 
+def claimed(line: bytes) -> Envelope | None:
+    """What a line says of itself, nothing of it verified; None when it is no line of a log."""
+    try:
+        return _DECODER.decode(line)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+
+
 def open_event(envelope: Envelope) -> MissionEvent:
     """The event inside an envelope.
 
@@ -460,7 +468,7 @@ def open_event(envelope: Envelope) -> MissionEvent:
         raise ValueError("unsupported_event_type")
     try:
         event: Known = decoder.decode(envelope.payload)
-    except (msgspec.DecodeError, RecursionError) as exc:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
         raise ValueError("payload_invalid") from exc
     return event
 
@@ -492,7 +500,7 @@ def _spelled(envelope: Envelope) -> bytes:
     """The envelope as this version writes it. Raises ValueError `event_json_invalid` for a payload that is none."""
     try:
         payload = _OBJECT.decode(envelope.payload)
-    except (msgspec.DecodeError, RecursionError) as exc:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
         raise ValueError("event_json_invalid") from exc
     if canonical_json(payload) != bytes(envelope.payload):
         return b""

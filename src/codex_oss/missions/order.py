@@ -74,6 +74,10 @@ def check_order(record: RunRecord, envelope: Envelope, event: MissionEvent) -> s
     return ""
 
 
+def _opened(record: RunRecord, event: MissionOpened) -> bool:
+    return event.mission.mission_id == record.mission_id
+
+
 def _asked(record: RunRecord, event: ModelAsked) -> bool:
     return event.call == len(record.calls) + 1
 
@@ -130,6 +134,7 @@ def _replaced(record: RunRecord, event: ModelReplaced) -> bool:
 
 
 _AGREEMENTS: Final[dict[type, Callable[[RunRecord, Any], bool]]] = {
+    MissionOpened: _opened,
     ModelAsked: _asked,
     ModelAnswered: _answered,
     ActionProposed: _proposed,

@@ -1,7 +1,7 @@
 """The audit of a mission: its log, its projections and its claims, checked without trusting any of them.
 
 Counterparts: `services.event_log` verifies lines, `services.anchors` knows what a log must at least hold,
-`missions.projections` rebuilds the files, `missions.gates` judges the claims again.
+`missions.projections` rebuilds the files, `services.audit_claims` judges the claims again.
 
 | verdict | asks |
 | --- | --- |
@@ -20,39 +20,24 @@ Rules that hold here:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Final, Literal
+from collections.abc import Iterator
+from typing import Final
 
 from msgspec import Struct
 
 from codex_oss.errors import BridgeError, RequestError, StoreError
-from codex_oss.missions.closing import close_draft
 from codex_oss.missions.commentary import Commentator
-from codex_oss.missions.gates import judge_draft
 from codex_oss.missions.order import check_order
 from codex_oss.missions.projections import NAMES, render_files
 from codex_oss.missions.record import RunRecord, evolve, new_record
-from codex_oss.missions.report import parse_draft
 from codex_oss.services.anchors import Anchor
+from codex_oss.services.audit_check import Check, Outcome, VerdictName
+from codex_oss.services.audit_claims import ReadSource, check_claims
 from codex_oss.services.event_log import LogReading, Seal
 from codex_oss.services.mission_store import MissionStore
 
-Outcome = Literal["PASS", "FAIL", "WARN"]
-VerdictName = Literal["integrity", "completeness", "projections", "claims"]
-ReadDigest = Callable[[str], str | None]
-"""Path below the project to the hex SHA-256 of the file now; None when it cannot be read."""
-
 VERDICTS: Final[tuple[VerdictName, ...]] = ("integrity", "completeness", "projections", "claims")
 WORST: Final[dict[Outcome, int]] = {"PASS": 0, "WARN": 1, "FAIL": 2}
-
-
-class Check(Struct, frozen=True):
-    """One thing that was looked at."""
-
-    verdict: VerdictName
-    name: str
-    status: Outcome
-    message: str
 
 
 class Audit(Struct, frozen=True):
@@ -75,11 +60,10 @@ class Audit(Struct, frozen=True):
         return found
 
 
-STATUS_RANK: Final = {"FAILED": 0, "ESCALATE": 0, "PARTIAL": 1, "COMPLETE": 2}
-
-
-def audit_mission(store: MissionStore, mission_id: str, read_digest: ReadDigest, seal: Seal) -> Audit:
+def audit_mission(store: MissionStore, mission_id: str, read_source: ReadSource, seal: Seal) -> Audit:
     """Audit the latest run of a mission. seal: the key and anchors of this machine, as far as there are any.
+
+    read_source: a file of the project as it is now.
 
     Raises RequestError `mission_not_found` when neither a log nor an anchor knows the mission.
     """
@@ -90,7 +74,12 @@ def audit_mission(store: MissionStore, mission_id: str, read_digest: ReadDigest,
         if gone:
             return Audit(tuple(gone))
         raise
-    checks = [*_check_log(reading, seal), *gone, _check_anchor(reading, seal)]
+    checks = [
+        *_check_log(reading, seal),
+        *gone,
+        _check_anchor(reading, seal),
+        *_check_others(store, mission_id, reading, seal),
+    ]
     try:
         replay = _replay(reading)
     except BridgeError as exc:
@@ -99,8 +88,7 @@ def audit_mission(store: MissionStore, mission_id: str, read_digest: ReadDigest,
         checks.append(_check_order(replay))
         checks.append(_check_completeness(replay.record, reading))
         checks.extend(_check_projections(store, mission_id, replay))
-        checks.extend(_check_claims(replay.record))
-        checks.append(_check_sources(replay.record, read_digest))
+        checks.extend(check_claims(replay.record, read_source))
     return Audit(tuple(checks))
 
 
@@ -135,6 +123,22 @@ def _missing_runs(store: MissionStore, mission_id: str, seal: Seal) -> list[Chec
             message = f"Run {anchor.run_id} had {anchor.seq} events; in its place lies another log."
             found.append(Check("completeness", "log.missing", "FAIL", message))
     return found
+
+
+def _check_others(store: MissionStore, mission_id: str, reading: LogReading, seal: Seal) -> Iterator[Check]:
+    """The other runs of the mission: which one is the latest is only what their first events say."""
+    audited = reading.path.parent.name
+    for run_id in store.runs_of(mission_id):
+        if run_id != audited:
+            other = store.read_run(run_id, seal.key)
+            faults = [
+                check for check in (*_check_log(other, seal), _check_anchor(other, seal)) if check.status == "FAIL"
+            ]
+            for fault in faults[:1]:
+                yield Check(fault.verdict, "log.others", "FAIL", f"{run_id}, another run of it: {fault.message}")
+    if strange := [run_id for run_id in store.strange_runs(seal.key) if run_id != audited]:
+        message = f"Whose runs these were cannot be told, their first events do not verify: {', '.join(strange[:10])}."
+        yield Check("completeness", "log.others", "WARN", message)
 
 
 def _check_log(reading: LogReading, seal: Seal) -> Iterator[Check]:
@@ -231,40 +235,3 @@ def _check_projections(store: MissionStore, mission_id: str, replay: _Replay) ->
             yield Check("projections", f"projection.{name}", "FAIL", f"{name} differs from what the log gives.")
         else:
             yield Check("projections", f"projection.{name}", "PASS", f"{name} is what the log gives, byte for byte.")
-
-
-def _check_claims(record: RunRecord) -> Iterator[Check]:
-    closed = record.closed
-    if closed is None:
-        yield Check("claims", "claims.hold", "WARN", "The mission is not closed; no claim stands yet.")
-        return
-    if record.draft is None:
-        fault = "COMPLETE without any report" if closed.status == "COMPLETE" else ""
-        message = fault or "No report was submitted; the closing claims nothing of the model's."
-        yield Check("claims", "claims.hold", "FAIL" if fault else "PASS", message)
-        return
-    draft = parse_draft(record.draft.draft)
-    failures = judge_draft(record, draft)
-    deserved = close_draft(record, draft, failures).status
-    if STATUS_RANK[closed.status] > STATUS_RANK[deserved] or closed.failures != failures:
-        message = f"The log says {closed.status}, the evidence in it carries {deserved}."
-        yield Check("claims", "claims.hold", "FAIL", message)
-        return
-    count = len(draft.findings)
-    refused = len({failure.finding for failure in failures if failure.finding >= 0})
-    yield Check("claims", "claims.hold", "PASS", f"{count - refused} of {count} findings stand on the lines they cite.")
-
-
-def _check_sources(record: RunRecord, read_digest: ReadDigest) -> Check:
-    changed = []
-    for path, extracts in record.evidence.extracts.items():
-        if read_digest(path) != extracts[-1].file_sha256:
-            changed.append(path)
-    if not record.evidence.extracts:
-        return Check("claims", "evidence.changed", "PASS", "No file was read.")
-    if changed:
-        shown = ", ".join(changed[:10])
-        return Check("claims", "evidence.changed", "WARN", f"Changed or gone since they were read: {shown}.")
-    return Check(
-        "claims", "evidence.changed", "PASS", f"All {len(record.evidence.extracts)} files read are unchanged since."
-    )

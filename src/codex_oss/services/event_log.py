@@ -22,16 +22,17 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-import msgspec
 from msgspec import Struct
 
 from codex_oss.errors import LocalProtocolError, LogConflict, LogCorrupt, StoreError
-from codex_oss.missions.events import Envelope, Known, Recorded, record_of, seal, unseal
+from codex_oss.missions.events import Envelope, Known, Recorded, claimed, record_of, seal, unseal
 from codex_oss.missions.record import RunRecord, evolve, new_record
 from codex_oss.services.anchors import Anchor, AnchorBook
 from codex_oss.services.state_files import open_plain, read_plain
@@ -41,6 +42,8 @@ LOG_NAME: Final = "events.jsonl"
 LOCK_NAME: Final = "events.lock"
 MAX_LOG_BYTES: Final = 512 * 1024 * 1024
 """A log beyond this is none of ours: a mission may show 500,000 bytes and ask 25 times."""
+MAX_HEADER_BYTES: Final = 4 * 1024 * 1024
+HEADER_LINES: Final = 8
 _LOG_FLAGS: Final = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
@@ -85,7 +88,12 @@ class LogReading(Struct, frozen=True):
         return self.envelopes[0].mission_id if self.envelopes else ""
 
     def events(self) -> Iterator[Recorded]:
-        """The events, opened one at a time for folding. Raises LogCorrupt for a payload this version cannot read."""
+        """The events, opened one at a time for folding.
+
+        Raises LogCorrupt for a payload this version cannot read, and for a log of which nothing verifies.
+        """
+        if self.bad_line == 1:
+            raise LogCorrupt(1, self.bad_reason)
         for line, envelope in enumerate(self.envelopes, 1):
             try:
                 yield record_of(envelope)
@@ -173,6 +181,9 @@ class EventLog:
             self._lease.take()
             self._fd = os.open(self.path, _LOG_FLAGS, 0o600)
             self._recover()
+        except OSError as exc:
+            self.close()
+            raise StoreError(f"The event log cannot be opened: {exc.strerror}.", code="log_unwritable") from exc
         except BaseException:
             self.close()
             raise
@@ -290,9 +301,31 @@ class EventLog:
 
 
 def read_header(path: Path) -> Envelope | None:
-    """The first event of a log, without reading the rest; None when there is none that verifies."""
+    """Whose log this is: its first event, without reading the rest; None when there is none.
+
+    Where that does not verify, the next one that does speaks for it, or what the first one claims: a log whose begin
+    was damaged must not be passed over, as if its run had never been.
+    """
+    claim = None
     try:
         with os.fdopen(open_plain(path), "rb") as file:
-            return unseal(file.readline(4 * 1024 * 1024).rstrip(b"\n"))
-    except (OSError, ValueError, msgspec.MsgspecError):
+            for line in islice(iter(lambda: file.readline(MAX_HEADER_BYTES), b""), HEADER_LINES):
+                if line.endswith(b"\n"):
+                    claim = claim or claimed(line)
+                    with suppress(ValueError):
+                        return unseal(line[:-1])
+    except OSError:
         return None
+    return claim
+
+
+def header_verifies(path: Path, key: bytes = b"") -> bool:
+    """Whether the first event of a log verifies; so does a log that has none yet."""
+    try:
+        with os.fdopen(open_plain(path), "rb") as file:
+            line = file.readline(MAX_HEADER_BYTES)
+            if line.endswith(b"\n"):
+                unseal(line[:-1], key)
+            return True
+    except (OSError, ValueError):
+        return False

@@ -5,6 +5,7 @@ Counterparts: the command line and the local API call it; `services.mission_jobs
 
 | the latest run is | resume | cancel |
 | --- | --- | --- |
+| closed, its files not all written | they are written | said; nothing changes |
 | closed | refused | said; nothing changes |
 | written by a process that lives | refused | its writer is asked, and closes it |
 | written by one that is gone or stopped | taken over | taken over and closed |
@@ -66,10 +67,11 @@ class MissionControl:
 
         Raises RequestError `mission_not_found`, `mission_closed` or `mission_already_running`, LogCorrupt.
         """
-        record = _folded(self.store.read_latest(mission_id))
+        reading = self.store.read_latest(mission_id)
+        record = _folded(reading)
         if record.opened is None:
             raise RequestError(f"Mission {mission_id} was never opened.", code="mission_not_found")
-        if record.closed is not None:
+        if record.closed is not None and self.store.is_projected(reading):
             raise RequestError(
                 f"Mission {mission_id} ended as {record.closed.status}; there is nothing to go on with.",
                 hint="`codex-oss mission run` begins a new run.",

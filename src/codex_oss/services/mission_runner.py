@@ -169,11 +169,15 @@ class MissionRunner:
 
         admission: with the run's own id. A tool that had been started is run again, since all of them only read; a
         question without an answer is asked again, and the lost answer is noted as unknown.
+        A run that was killed between its closing and its files gets its files, and nothing more is written to its log.
         Raises StoreError `log_locked` when its writer lives, RequestError `mission_closed` when there is nothing to do.
         """
         with self._open(self._store.run_folder(admission.run_id), admission) as log:
             if log.record.closed is not None:
-                raise RequestError(f"Run {admission.run_id} ended already.", code="mission_closed")
+                if self._store.is_projected(read_log(log.path)):
+                    raise RequestError(f"Run {admission.run_id} ended already.", code="mission_closed")
+                await self._in_thread(self._project, log)
+                return
             first: list[Known] = [*_resumption(log), *admission.replaced]
             async with aclosing(self._follow(log, admission, first)) as seen:
                 async for each in seen:
