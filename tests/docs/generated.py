@@ -24,6 +24,7 @@ from codex_oss.policy.cache_monitor import CAUSES, EXPECTED
 from codex_oss.policy.deviation import REASONS
 from tests.clients.rude import CLI_CLIENTS, render_failures, render_sdk_failures
 from tests.docs.markdown import PAGES
+from tests.policy.secret_corpus import render_denied, render_missed, render_recall
 from tests.services.record_mutations import render_table, render_unseen
 
 WIDTH = 100
@@ -116,6 +117,9 @@ GENERATED: dict[str, Callable[[], str]] = {
     "reasons": render_reasons,
     "admission refusals": render_admission_refusals,
     "settings": render_settings,
+    "redaction recall": render_recall,
+    "redaction missed": render_missed,
+    "denied names": render_denied,
     "record mutations": render_table,
     "record unseen": render_unseen,
     "failures sdk": render_sdk_failures,
