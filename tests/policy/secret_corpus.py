@@ -50,24 +50,64 @@ def rows_tuned_since() -> list[tuple[str, str, str]]:
         rows.append(("vendor form", text.format(prefix + secret), secret))
 
     for prefix, length in (
-        ("ntn_", 46), ("dapi", 32), ("HRKU-", 36), ("figd_", 40), ("dp.pt.", 43), ("glsa_", 40), ("NRAK-", 27),
-        ("sntrys_", 60), ("sbp_", 40), ("dckr_pat_", 27), ("r8_", 37), ("pplx-", 48), ("xai-", 80), ("sq0atp-", 22),
-        ("PMAK-", 59), ("rubygems_", 48), ("ATATT3xFfGF0", 180), ("AKCp", 69), ("shpat_", 32), ("ghu_", 36), ("glrt-", 20),
-        ("xapp-1-A012345-", 64), ("AGE-SECRET-KEY-1", 58), ("hvs.", 90), ("SK", 32), ("sk_live_", 24), ("whsec_", 32),
-    ):  # fmt: skip
+        ("ntn_", 46),
+        ("dapi", 32),
+        ("HRKU-", 36),
+        ("figd_", 40),
+        ("dp.pt.", 43),
+        ("glsa_", 40),
+        ("NRAK-", 27),
+        ("sntrys_", 60),
+        ("sbp_", 40),
+        ("dckr_pat_", 27),
+        ("r8_", 37),
+        ("pplx-", 48),
+        ("xai-", 80),
+        ("sq0atp-", 22),
+        ("PMAK-", 59),
+        ("rubygems_", 48),
+        ("ATATT3xFfGF0", 180),
+        ("AKCp", 69),
+        ("shpat_", 32),
+        ("ghu_", 36),
+        ("glrt-", 20),
+        ("xapp-1-A012345-", 64),
+        ("AGE-SECRET-KEY-1", 58),
+        ("hvs.", 90),
+        ("SK", 32),
+        ("sk_live_", 24),
+        ("whsec_", 32),
+    ):
         shape = {"dapi": hexa, "shpat_": hexa, "SK": hexa, "sbp_": hexa}.get(prefix, run)
         vendor(prefix, shape(length).upper() if prefix.startswith("AGE") else shape(length))
     for text, length in (
-        ("spring.datasource.password={}", 12), ("      POSTGRES_PASSWORD: {}", 14), ('  db_password = "{}"', 12),
-        ("PGPASSWORD={} psql -h db", 12), ("redis://:{}@cache:6379/0", 16), ('<user name="a" password="{}"/>', 12),
-        ("CREATE USER a IDENTIFIED BY '{}';", 12), ("define('DB_PASSWORD', '{}');", 12), ("mysql -u root -p{} shop", 12),
-        ('curl -H "X-Auth-Token: {}" https://x.example', 24), ('{{"passphrase": "{}"}}', 16), ("db:5432:shop:svc:{}", 14),
-        ("AccountName=a;AccountKey={};EndpointSuffix=x", 64), ("https://x.example/c?sv=1&sig={}", 43),
-        ("SECRET_KEY = 'django-insecure-{}'", 30), ("auth_token: {}", 20), ("--api-key {} --verbose", 24),
-        ("Authorization: token {}", 40), ("smtp://me:{}@mail.example:587", 14), ("ftp_pass = {}", 12),
-        ("  token: {}", 32), ("CLIENT_SECRET={}", 32), ('os.environ["API_TOKEN"] = "{}"', 30), ("Password: {}", 10),
-        ("x-goog-api-key: {}", 39), ("secret_access_key: {}", 40),
-    ):  # fmt: skip
+        ("spring.datasource.password={}", 12),
+        ("      POSTGRES_PASSWORD: {}", 14),
+        ('  db_password = "{}"', 12),
+        ("PGPASSWORD={} psql -h db", 12),
+        ("redis://:{}@cache:6379/0", 16),
+        ('<user name="a" password="{}"/>', 12),
+        ("CREATE USER a IDENTIFIED BY '{}';", 12),
+        ("define('DB_PASSWORD', '{}');", 12),
+        ("mysql -u root -p{} shop", 12),
+        ('curl -H "X-Auth-Token: {}" https://x.example', 24),
+        ('{{"passphrase": "{}"}}', 16),
+        ("db:5432:shop:svc:{}", 14),
+        ("AccountName=a;AccountKey={};EndpointSuffix=x", 64),
+        ("https://x.example/c?sv=1&sig={}", 43),
+        ("SECRET_KEY = 'django-insecure-{}'", 30),
+        ("auth_token: {}", 20),
+        ("--api-key {} --verbose", 24),
+        ("Authorization: token {}", 40),
+        ("smtp://me:{}@mail.example:587", 14),
+        ("ftp_pass = {}", 12),
+        ("  token: {}", 32),
+        ("CLIENT_SECRET={}", 32),
+        ('os.environ["API_TOKEN"] = "{}"', 30),
+        ("Password: {}", 10),
+        ("x-goog-api-key: {}", 39),
+        ("secret_access_key: {}", 40),
+    ):
         secret = run(length - 2) + "7q"
         rows.append(("keyword context", text.format(secret), secret))
     for kind, indent in (("", ""), ("EC ", "  "), ("OPENSSH ", "    "), ("ENCRYPTED ", "| "), ("DSA ", "# ")):
@@ -81,9 +121,13 @@ def rows_tuned_since() -> list[tuple[str, str, str]]:
     rows.append(("private key", text.replace("\n", "\r\n"), middle))
     rows.append(("private key", "\n".join(text.split("\n")[2:]), middle))
     for text, secret in (
-        ('x = "{}"', run(40)), ("const k = '{}';", run(48)), ("value: `{}`", run(36)), ("K={}", run(64)), ("let s = \"{}\"",
-         base64.b64encode(RANDOM.randbytes(33)).decode()), ('salt = "{}"', hexa(64)),
-    ):  # fmt: skip
+        ('x = "{}"', run(40)),
+        ("const k = '{}';", run(48)),
+        ("value: `{}`", run(36)),
+        ("K={}", run(64)),
+        ('let s = "{}"', base64.b64encode(RANDOM.randbytes(33)).decode()),
+        ('salt = "{}"', hexa(64)),
+    ):
         rows.append(("random run", text.format(secret), secret))
     return rows
 
@@ -93,20 +137,51 @@ def rows_held_out() -> list[tuple[str, str, str]]:
     RANDOM.seed(20_261)
     rows: list[tuple[str, str, str]] = []
     for prefix, length in (
-        ("CFPAT-", 43), ("patAbCdEf", 60), ("EAAA", 60), ("shippo_live_", 40), ("duffel_test_", 43), ("fo1_", 43), ("rnd_", 28),
-        ("sk-ant-admin01-", 90), ("gho_", 36), ("xoxe.xoxp-1-", 120), ("glsoat-", 20), ("npm_", 36), ("lin_oauth_", 40),
-        ("pul-", 40), ("oy2", 43), ("CLOJARS_", 60), ("SG.", 66), ("ghs_", 36), ("hf_", 34), ("AccessKey-", 30),
-    ):  # fmt: skip
+        ("CFPAT-", 43),
+        ("patAbCdEf", 60),
+        ("EAAA", 60),
+        ("shippo_live_", 40),
+        ("duffel_test_", 43),
+        ("fo1_", 43),
+        ("rnd_", 28),
+        ("sk-ant-admin01-", 90),
+        ("gho_", 36),
+        ("xoxe.xoxp-1-", 120),
+        ("glsoat-", 20),
+        ("npm_", 36),
+        ("lin_oauth_", 40),
+        ("pul-", 40),
+        ("oy2", 43),
+        ("CLOJARS_", 60),
+        ("SG.", 66),
+        ("ghs_", 36),
+        ("hf_", 34),
+        ("AccessKey-", 30),
+    ):
         value = run(length)
         rows.append(("vendor form", f"curl --data {prefix}{value} x", value))
     for text, length in (
-        ("jdbc.password = {}", 12), ("RABBITMQ_DEFAULT_PASS={}", 12), ('    "adminPassword": "{}",', 14), ("wifi_psk={}", 16),
-        ("ansible_become_pass: {}", 12), ("mongodb+srv://svc:{}@c.example.net/db", 14), ("amqp://me:{}@mq:5672/", 12),
-        ("bindpw {}", 12), ("requirepass {}", 20), ('<add key="ApiSecret" value="{}"/>', 24), ("X-Vault-Token: {}", 26),
-        ("docker login -u me -p {} r.example", 14), ("openssl enc -k {} -in a", 14), ("token = '{}' # rotate", 28),
-        ("ENV APP_SECRET {}", 24), ("net use z: \\\\h\\s /user:me {}", 12), ('Basic realm; api_key="{}"', 24), ("let apiKey = `{}`", 32),
-        ("wget --password={} https://x.example", 12), ("echo {} | sudo -S id", 12),
-    ):  # fmt: skip
+        ("jdbc.password = {}", 12),
+        ("RABBITMQ_DEFAULT_PASS={}", 12),
+        ('    "adminPassword": "{}",', 14),
+        ("wifi_psk={}", 16),
+        ("ansible_become_pass: {}", 12),
+        ("mongodb+srv://svc:{}@c.example.net/db", 14),
+        ("amqp://me:{}@mq:5672/", 12),
+        ("bindpw {}", 12),
+        ("requirepass {}", 20),
+        ('<add key="ApiSecret" value="{}"/>', 24),
+        ("X-Vault-Token: {}", 26),
+        ("docker login -u me -p {} r.example", 14),
+        ("openssl enc -k {} -in a", 14),
+        ("token = '{}' # rotate", 28),
+        ("ENV APP_SECRET {}", 24),
+        ("net use z: \\\\h\\s /user:me {}", 12),
+        ('Basic realm; api_key="{}"', 24),
+        ("let apiKey = `{}`", 32),
+        ("wget --password={} https://x.example", 12),
+        ("echo {} | sudo -S id", 12),
+    ):
         secret = run(length - 2) + "4z"
         rows.append(("keyword context", text.format(secret), secret))
     for text in ("key='{}'", 'data = ["{}"]', "Q={}", '"{}",'):
@@ -128,30 +203,74 @@ def rows_tuned() -> list[tuple[str, str, str]]:
 
 SHA = hashlib.sha256(b"x").hexdigest()
 HONEST_HELD_OUT: tuple[tuple[str, str], ...] = (
-    *(("digests and ids", text) for text in (
-        f"{SHA}  dist/app.tar.gz", f'checksum = "{SHA}"', f"    --hash=sha256:{SHA} \\", f"FROM python@sha256:{SHA}",
-        f"commit {SHA[:40]} (HEAD -> main)", "id: 6f1c2d3e-4b5a-4978-8877-665544332211", f'ETag: "{SHA[:32]}"',
-        f"git checkout {SHA[:12]}", f'"resolved": "https://r.example/a-1.0.tgz#{SHA[:40]}"', f"asset-{SHA[:8]}.js",
-        "arn:aws:iam::123456789012:role/deploy-role", f"kid = '{SHA[:32]}'", "trace_id=4bf92f3577b34da6a3ce929d0e0e4736",
-        f"integrity sha384-{base64.b64encode(hashlib.sha384(b'x').digest()).decode()}",
-    )),
-    *(("code", text) for text in (
-        "csrf_token = get_token(request)", "tokenizer = AutoTokenizer.from_pretrained('bert-base')", "max_tokens=4096,",
-        "PASSWORD_MIN_LENGTH = 12", "SELECT password FROM users WHERE id = ?", "if not secret: raise MissingSecret()",
-        'api_key_header = "X-API-Key"', 'token_type: "bearer"', "secretName: my-app-tls", "key: password", "def login(user, password):",
-        'parser.add_argument("--password", help="the password")', "const token = await auth.getToken();", "password: z.string().min(8),",
-        "private readonly tokenService: TokenService", "  secretKeyRef:\n    name: db\n    key: password", "self.token = token",
-        "return jwt.encode(payload, secret, algorithm='HS256')", "auth: required", "secrets.token_urlsafe(32)",
-        "password_field.send_keys(password)", "assert response.json()['token']", "TOKEN_URL = 'https://x.example/oauth/token'",
-    )),
-    *(("texts", text) for text in (
-        '"password": "Passwort",', '"password": "Mot de passe"', '<input type="password" name="password">',
-        "Enter your password: it needs twelve characters.", "The token is a string that you get from the settings page.",
-        "Set API_KEY to your key, e.g. API_KEY=<your key>.", "password = <secret>", "See the section on secrets: how to rotate them.",
-        "The access token expires after 3600 seconds.", "token: see docs/tokens.md", "Authorization: Bearer <token>",
-        "export API_KEY=$MY_KEY", "PASSWORD=${DB_PASSWORD:?missing}", "https://user@example.com/a/b", "mailto:me@example.com",
-    )),
-)  # fmt: skip
+    *(
+        ("digests and ids", text)
+        for text in (
+            f"{SHA}  dist/app.tar.gz",
+            f'checksum = "{SHA}"',
+            f"    --hash=sha256:{SHA} \\",
+            f"FROM python@sha256:{SHA}",
+            f"commit {SHA[:40]} (HEAD -> main)",
+            "id: 6f1c2d3e-4b5a-4978-8877-665544332211",
+            f'ETag: "{SHA[:32]}"',
+            f"git checkout {SHA[:12]}",
+            f'"resolved": "https://r.example/a-1.0.tgz#{SHA[:40]}"',
+            f"asset-{SHA[:8]}.js",
+            "arn:aws:iam::123456789012:role/deploy-role",
+            f"kid = '{SHA[:32]}'",
+            "trace_id=4bf92f3577b34da6a3ce929d0e0e4736",
+            f"integrity sha384-{base64.b64encode(hashlib.sha384(b'x').digest()).decode()}",
+        )
+    ),
+    *(
+        ("code", text)
+        for text in (
+            "csrf_token = get_token(request)",
+            "tokenizer = AutoTokenizer.from_pretrained('bert-base')",
+            "max_tokens=4096,",
+            "PASSWORD_MIN_LENGTH = 12",
+            "SELECT password FROM users WHERE id = ?",
+            "if not secret: raise MissingSecret()",
+            'api_key_header = "X-API-Key"',
+            'token_type: "bearer"',
+            "secretName: my-app-tls",
+            "key: password",
+            "def login(user, password):",
+            'parser.add_argument("--password", help="the password")',
+            "const token = await auth.getToken();",
+            "password: z.string().min(8),",
+            "private readonly tokenService: TokenService",
+            "  secretKeyRef:\n    name: db\n    key: password",
+            "self.token = token",
+            "return jwt.encode(payload, secret, algorithm='HS256')",
+            "auth: required",
+            "secrets.token_urlsafe(32)",
+            "password_field.send_keys(password)",
+            "assert response.json()['token']",
+            "TOKEN_URL = 'https://x.example/oauth/token'",
+        )
+    ),
+    *(
+        ("texts", text)
+        for text in (
+            '"password": "Passwort",',
+            '"password": "Mot de passe"',
+            '<input type="password" name="password">',
+            "Enter your password: it needs twelve characters.",
+            "The token is a string that you get from the settings page.",
+            "Set API_KEY to your key, e.g. API_KEY=<your key>.",
+            "password = <secret>",
+            "See the section on secrets: how to rotate them.",
+            "The access token expires after 3600 seconds.",
+            "token: see docs/tokens.md",
+            "Authorization: Bearer <token>",
+            "export API_KEY=$MY_KEY",
+            "PASSWORD=${DB_PASSWORD:?missing}",
+            "https://user@example.com/a/b",
+            "mailto:me@example.com",
+        )
+    ),
+)
 
 
 def found(text: str, secret: str) -> bool:

@@ -141,8 +141,8 @@ VENDOR_RULES: Final = (
     _form("sendgrid-key", "sg.", r"SG\.[A-Za-z0-9_-]{16,32}\.[A-Za-z0-9_-]{32,64}"),
     _form(
         "vendor-token",
-        "ntn_ figd_ dp. glsa_ glc_ sntrys_ sntryu_ dckr_ r8_ pplx- xai- pmak- rubygems_ atatt3 akcp nrak- sq0 hrku- dapi sbp_ "
-        "sbs_ lsv2_ nvapi- tskey- pscale_ phc_ phx_",
+        "ntn_ figd_ dp. glsa_ glc_ sntrys_ sntryu_ dckr_ pplx- xai- pmak- rubygems_ nrak- sq0 hrku- lsv2_ nvapi- "
+        "tskey- pscale_ phc_ phx_",
         r"(?:ntn_|figd_|dp\.(?:pt|st|ct|sa|scim|audit)\.|glsa_|glc_|sntry[su]_|dckr_(?:pat|oat)_|pplx-|xai-|PMAK-|rubygems_|"
         r"NRAK-|sq0(?:atp|csp|idp)-|HRKU-|lsv2_[a-z]{2}_|nvapi-|tskey-[a-z]{2,12}-|pscale_(?:tkn|oauth|pw)_|ph[cx]_)"
         r"[A-Za-z0-9_-]{20,}",
