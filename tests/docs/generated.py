@@ -16,6 +16,7 @@ from typing import Any
 
 import click
 
+from bench.record_section import render_section
 from codex_oss.cli.main import cli
 from codex_oss.config import SETTINGS, Config
 from codex_oss.errors import HTTP_STATUS, RESPONSES_CODE
@@ -23,6 +24,7 @@ from codex_oss.policy.cache_monitor import CAUSES, EXPECTED
 from codex_oss.policy.deviation import REASONS
 from tests.clients.rude import CLI_CLIENTS, render_failures, render_sdk_failures
 from tests.docs.markdown import PAGES
+from tests.services.prompt_costs import render_costs
 from tests.services.record_mutations import render_table, render_unseen
 
 WIDTH = 100
@@ -108,6 +110,8 @@ GENERATED: dict[str, Callable[[], str]] = {
     "responses code": render_responses_code,
     "reasons": render_reasons,
     "settings": render_settings,
+    "prompt costs": render_costs,
+    "record figures": render_section,
     "record mutations": render_table,
     "record unseen": render_unseen,
     "failures sdk": render_sdk_failures,
