@@ -27,7 +27,7 @@ MORTAL = """
 import sys
 sys.path.insert(0, sys.argv[1])
 from tests.fakes.sudden_death import die_at
-die_at("fdatasync", int(sys.argv[2]), "after")
+die_at("write", int(sys.argv[2]), "after")
 sys.argv = ["codex-oss", "mission", "run", "-", "--json"]
 from codex_oss.cli.main import main
 main()

@@ -20,6 +20,7 @@ from bench.record_section import render_section
 from codex_oss.cli.main import cli
 from codex_oss.config import SETTINGS, Config
 from codex_oss.errors import HTTP_STATUS, RESPONSES_CODE
+from codex_oss.policy.admission import REFUSALS
 from codex_oss.policy.cache_monitor import CAUSES, EXPECTED
 from codex_oss.policy.deviation import REASONS
 from tests.clients.rude import CLI_CLIENTS, render_failures, render_sdk_failures
@@ -103,12 +104,19 @@ def render_cache_causes() -> str:
     return _table("| cause | step | what it means |\n| --- | --- | --- |", rows)
 
 
+def render_admission_refusals() -> str:
+    """The table of `policy.admission.REFUSALS`."""
+    rows = [f"| `{code}` | {meaning} |" for code, meaning in REFUSALS.items()]
+    return _table("| code | why |\n| --- | --- |", rows)
+
+
 GENERATED: dict[str, Callable[[], str]] = {
     "cache causes": render_cache_causes,
     "verbs": render_verbs,
     "http status": render_http_status,
     "responses code": render_responses_code,
     "reasons": render_reasons,
+    "admission refusals": render_admission_refusals,
     "settings": render_settings,
     "prompt costs": render_costs,
     "record figures": render_section,
@@ -137,8 +145,8 @@ def _shown(value: Any) -> str:
             return f"`{str(value).lower()}`"
         case float():
             return f"`{value:g}`"
-        case dict() if not value:
-            return "-"
+        case dict():
+            return "see below" if value else "-"
         case _:
             return f"`{value}`"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import os
 import signal
@@ -25,13 +26,14 @@ from codex_oss.services.mission_runner import MissionRunner
 from codex_oss.services.mission_store import MissionStore, rebuild, write_rebuilt
 from codex_oss.wire.events import TurnEvent
 from codex_oss.wire.items import TurnRequest
-from tests.fakes.mission_script import answers_in, call, finding, report, turn_events
+from tests.fakes.mission_script import answers_in, call, finding, report, several, turn_events
 from tests.fakes.sudden_death import dies
 from tests.services.test_mission_runner import REF, Tools, admission
 
 ANSWERS = (
     "no JSON at all",
     call("rtk_read", path="app/retry.py"),
+    several(call("rtk_read", path="app/config.py"), call("rtk_read", path="/etc"), call("rtk_read", path="app/x.py")),
     call("rtk_read", path="../outside.py"),
     report(finding("`NOT_THERE` is 9", REF)),
     report(finding("`MAX_RETRIES` is 5", REF)),
@@ -60,9 +62,19 @@ def outcome(record: RunRecord) -> dict[str, Any]:
     return {key: value for key, value in told.items() if key not in ("source_seq", "source_event_hash")}
 
 
+def prompts_of(log: Path) -> list[str]:
+    """The digests of all prompts; one that was asked again after its answer was lost counts once."""
+    asked = [
+        json.loads(bytes(env.payload))["prompt_sha256"]
+        for env in read_log(log).envelopes
+        if env.event_type == "ModelAsked"
+    ]
+    return [digest for digest, _ in itertools.groupby(asked)]
+
+
 def kill_at(folder: Path, commit: int, moment: str, protocol: ActionProtocol, *, resume: bool = False) -> bool:
     """Run the mission, or go on, in a process that is killed at this commit; False when it ended before."""
-    return dies(lambda: play(folder, resume=resume, protocol=protocol), "fdatasync", commit, moment)
+    return dies(lambda: play(folder, resume=resume, protocol=protocol), "write", commit, moment)
 
 
 @pytest.mark.parametrize("protocol", ["json", "tools"])
@@ -84,6 +96,7 @@ def test_a_run_killed_at_any_step_ends_as_an_undisturbed_one(
             continue
         assert outcome(play(folder, resume=True, protocol=protocol)) == expected
         reading = read_log(log)
+        assert prompts_of(log) == prompts_of(tmp_path / "whole/.codex-oss/runs/run_1/events.jsonl")
         kinds = [envelope.event_type for envelope in reading.envelopes]
         assert not reading.bad_line
         assert (kinds.count("MissionOpened"), kinds.count("MissionClosed"), kinds.count("MissionResumed")) == (1, 1, 1)
@@ -91,6 +104,18 @@ def test_a_run_killed_at_any_step_ends_as_an_undisturbed_one(
             [1] * len(before) + [2] * (len(kinds) - len(before))
         )
     assert commit > 10
+
+
+def test_a_run_goes_on_in_the_protocol_it_began_with(tmp_path: Path) -> None:
+    """Whatever is set up by now: the log says how the run is spoken."""
+    began: tuple[tuple[ActionProtocol, ActionProtocol], ...] = (("json", "tools"), ("tools", "json"))
+    for protocol, by_now in began:
+        folder = tmp_path / protocol
+        assert kill_at(folder, 12, "after", protocol)
+        play(folder, resume=True, protocol=by_now)
+        play(whole := tmp_path / f"whole-{protocol}", resume=False, protocol=protocol)
+        log = ".codex-oss/runs/run_1/events.jsonl"
+        assert prompts_of(folder / log) == prompts_of(whole / log)
 
 
 def assert_only_files_were_missing(folder: Path, protocol: ActionProtocol) -> None:

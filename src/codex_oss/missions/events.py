@@ -7,7 +7,8 @@ is the only place that turns them into what a client sees.
                                                                     └─► ActionDenied
                                                    └─► ReportSubmitted ─► ReportRefused )* ─► MissionClosed
 
-A run that went on after its writer died has a MissionResumed where it was taken over.
+A run that went on after its writer died has a MissionResumed where it was taken over. One that had to wait for a slot
+has MissionQueued, for each place it was told, and MissionScheduled before its first step.
 
 Rules that hold here:
 
@@ -37,6 +38,7 @@ from msgspec import Raw, Struct
 from codex_oss.contracts.mission import Confidence, MissionStatus, MissionV1
 from codex_oss.contracts.profiles import ActionProtocol
 from codex_oss.contracts.tools import ToolResult
+from codex_oss.policy.admission import ModelAdmission
 
 SCHEMA_VERSION: Final = "mission_event.v1"
 
@@ -68,6 +70,8 @@ class MissionOpened(Struct, frozen=True, tag="MissionOpened", tag_field="event_t
     action_protocol: ActionProtocol = "json"
     max_output_tokens: int = 0
     """Most that one answer may be; 0 in logs that do not say."""
+    admission: ModelAdmission = ModelAdmission()
+    """Which model takes it, and how it was found."""
     replay_reasoning: bool = False
     """The upstream wants what the model thought back beside its tool calls."""
 
@@ -113,8 +117,34 @@ class ModelAnswered(Struct, frozen=True, tag="ModelAnswered", tag_field="event_t
     """Calls beyond those that are kept; an answer with such is refused as a whole."""
     reasoning: str = ""
     """What was thought beside the calls, kept only where the upstream wants it back."""
+    answered_by: str = ""
+    """The profile that answered, when it is not the one of the mission."""
     form: str = ""
     """How the answer was asked for: json_schema, json_object or text; required or auto. Empty when not known."""
+
+
+class ModelReplaced(Struct, frozen=True, tag="ModelReplaced", tag_field="event_type"):
+    """Another model than the one asked for took the mission, or answered one question."""
+
+    call: int
+    """The question; 0 when it took the mission from the beginning."""
+    asked: str
+    """Profile that should have answered, or the name that was asked for."""
+    answered: str
+    """Profile that does."""
+    upstream_model: str
+    reason: str
+    """A key of `policy.admission.REFUSALS` or of `policy.deviation.REASONS`."""
+    asked_capability: int = 0
+    capability: int = 0
+    """1 to 5; 0 when not known. Lower than `asked_capability` is a downgrade."""
+    approval: str = "not_required"
+    """explicit for a downgrade: the user's files approve it."""
+
+    @property
+    def downgrade(self) -> bool:
+        """Whether the one that answers is the weaker one."""
+        return 0 < self.capability < self.asked_capability
 
 
 class ActionProposed(Struct, frozen=True, tag="ActionProposed", tag_field="event_type"):
@@ -138,10 +168,11 @@ class ActionProposed(Struct, frozen=True, tag="ActionProposed", tag_field="event
 
 
 class ActionAllowed(Struct, frozen=True, tag="ActionAllowed", tag_field="event_type"):
-    """Policy allows the proposed tool call."""
+    """Policy allows the proposed tool call. critical: it reads a critical path, which the mission opens."""
 
     call: int
     tool: str
+    critical: bool = False
 
 
 class ActionDenied(Struct, frozen=True, tag="ActionDenied", tag_field="event_type"):
@@ -224,6 +255,25 @@ class MissionResumed(Struct, frozen=True, tag="MissionResumed", tag_field="event
     """writer_gone, writer_stopped or writer_silent."""
 
 
+class MissionQueued(Struct, frozen=True, tag="MissionQueued", tag_field="event_type"):
+    """The mission waits for a slot of its scheduler lane, or moved up. Waiting does not count against its time."""
+
+    lane: str
+    place: int
+    """From 1."""
+    waiting: int
+    """How many wait in all."""
+    capacity: int
+    max_wait_ms: int = 0
+
+
+class MissionScheduled(Struct, frozen=True, tag="MissionScheduled", tag_field="event_type"):
+    """A slot became free for it. A mission that need not wait has no such event."""
+
+    lane: str
+    waited_ms: int
+
+
 class LegacyEvent(Struct, frozen=True):
     """An event of the older vocabulary, kept but not interpreted."""
 
@@ -244,6 +294,9 @@ Known = (
     | ReportRefused
     | MissionClosed
     | MissionResumed
+    | MissionQueued
+    | MissionScheduled
+    | ModelReplaced
 )
 MissionEvent = Known | LegacyEvent
 

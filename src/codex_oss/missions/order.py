@@ -22,9 +22,12 @@ from codex_oss.missions.events import (
     MissionClosed,
     MissionEvent,
     MissionOpened,
+    MissionQueued,
     MissionResumed,
+    MissionScheduled,
     ModelAnswered,
     ModelAsked,
+    ModelReplaced,
     ReportRefused,
     ReportSubmitted,
     ToolFinished,
@@ -49,6 +52,9 @@ STAGES: Final[dict[type, frozenset[Stage]]] = {
     ReportRefused: frozenset({"submitted"}),
     MissionClosed: _OPEN,
     MissionResumed: _OPEN,
+    MissionQueued: _OPEN,
+    MissionScheduled: _OPEN,
+    ModelReplaced: frozenset({"ready", "asked"}),
 }
 """Event to the stages of a record in which the runtime writes it. After a failed answer the stage stays `answered`."""
 
@@ -119,6 +125,14 @@ def _closed(record: RunRecord, event: MissionClosed) -> bool:
     return record.stage in ("ready", "answered", "submitted") or event.status != "COMPLETE"
 
 
+def _scheduled(record: RunRecord, event: MissionScheduled) -> bool:
+    return record.queued is not None and record.queued.lane == event.lane
+
+
+def _replaced(record: RunRecord, event: ModelReplaced) -> bool:
+    return event.call == 0 or (record.stage == "asked" and event.call == record.calls[-1].call)
+
+
 _AGREEMENTS: Final[dict[type, Callable[[RunRecord, Any], bool]]] = {
     MissionOpened: _opened,
     ModelAsked: _asked,
@@ -131,5 +145,7 @@ _AGREEMENTS: Final[dict[type, Callable[[RunRecord, Any], bool]]] = {
     ReportSubmitted: _submitted,
     ReportRefused: _refused,
     MissionClosed: _closed,
+    MissionScheduled: _scheduled,
+    ModelReplaced: _replaced,
 }
 """Numbers and names that stand in two events must be the same; asked only in a stage that `STAGES` allows."""

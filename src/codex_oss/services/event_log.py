@@ -7,7 +7,9 @@ Rules that hold here:
 
 1. A line counts when it ends in a line feed, verifies by its own hash, and follows its predecessor. Bytes after the
    last line feed are a torn write: they were never committed, are ignored on reading and cut off on re-opening.
-2. One `append` is one write and one `fdatasync`, however many events it takes.
+2. One `append` is one write and one `fdatasync`, however many events it takes. What only follows from the log itself
+   (a proposal, a verdict) may be written without the sync: the next durable append, before anything is done outside,
+   brings it to the disk too. The anchor never runs ahead of the disk.
 3. One writer: each write happens under the lease (`services.writer_lease`), the file must be exactly as long as this
    writer left it, and nothing follows a closing.
 4. The record is folded where the events are written, under the same lock, so that it can never run ahead of the disk
@@ -204,8 +206,8 @@ class EventLog:
         """What became of the writer before this one."""
         return self._lease.replaced
 
-    def append(self, events: Sequence[Known]) -> list[Recorded]:
-        """Commit events and fold them. Returns them with their places; blocking (one fdatasync).
+    def append(self, events: Sequence[Known], *, durable: bool = True) -> list[Recorded]:
+        """Commit events and fold them. Returns them with their places; blocking (one fdatasync, when durable).
 
         Raises LogConflict when someone else wrote to the file, StoreError when the disk refuses, StoreError
         `writer_replaced` when another writer took the run over.
@@ -218,13 +220,14 @@ class EventLog:
             data = b"".join(line + b"\n" for line in lines)
             try:
                 with self._lease.writing():
-                    self._commit(data)
+                    self._commit(data, durable=durable)
             except OSError as exc:
                 raise StoreError(f"The event log cannot be written: {exc.strerror}.", code="log_unwritable") from exc
             self._size += len(data)
             for entry in recorded:
                 evolve(self.record, entry)
-            self._note_head()
+            if durable:
+                self._note_head()
             return recorded
 
     def close(self) -> None:
@@ -274,7 +277,7 @@ class EventLog:
             lines.append(line)
         return recorded, lines
 
-    def _commit(self, data: bytes) -> None:
+    def _commit(self, data: bytes, *, durable: bool) -> None:
         found = os.fstat(self._fd).st_size
         if found != self._size:
             raise LogConflict(self._size, found)
@@ -282,7 +285,8 @@ class EventLog:
             view = memoryview(data)
             while view:
                 view = view[os.write(self._fd, view) :]
-            os.fdatasync(self._fd)
+            if durable:
+                os.fdatasync(self._fd)
         except OSError:
             os.ftruncate(self._fd, self._size)  # a half-written batch must not stand before the next one
             raise
