@@ -18,7 +18,7 @@ from codex_oss.missions.record import RunRecord, fold
 from codex_oss.missions.window import MESSAGE_TOKENS, answer_tokens, observation_bytes, prompt_bytes, prompt_tokens
 from codex_oss.wire.chat_request import encode_chat_request
 from codex_oss.wire.items import TurnRequest
-from tests.fakes.mission_script import Play, call, finding, mission, report, several
+from tests.fakes.mission_script import Play, RawCalls, call, finding, mission, report, several
 
 PROTOCOLS: tuple[ActionProtocol, ...] = ("json", "tools")
 PROFILE = ModelProfile("test", "ocg-test", "test", "http://127.0.0.1:9/v1", quirks=Quirks(replay_reasoning=True))
@@ -44,6 +44,8 @@ def answers(chance: random.Random) -> Any:
         report(*[finding(f"claim {n} " * 20, chance.choice(REFS)) for n in range(chance.randint(0, 12))]),
     ]
     kind = chance.random()
+    if kind < 0.04:
+        return RawCalls((("rtk_read", '{"path": "app/f1.py"'), ("odd name", "x" * chance.randint(0, 3_000))), "beside")
     if kind < 0.08:
         return ("failed", chance.choice(["stream_interrupted", "upstream_refused"]))
     if kind < 0.25:
