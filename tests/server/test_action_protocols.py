@@ -247,6 +247,14 @@ def test_a_refused_form_costs_no_turn(project: Path, protocol: str, forms: list[
     assert asked[0].messages == asked[1].messages
 
 
+def test_a_server_without_tools_is_quoted(project: Path) -> None:
+    """Refused in every form, the mission fails at once and says what the server said."""
+    outcome, asked = run(project, [error(400, "this model does not support tools")] * 3, "tools")
+    assert (outcome["status"], outcome["reason_codes"]) == ("FAILED", ["model_call_failed", "upstream_refused"])
+    assert any("does not support tools" in caveat for caveat in outcome["report"]["caveats"])
+    assert len(asked) == 2
+
+
 def test_a_bad_protocol_is_refused(project: Path) -> None:
     """A value that is none of the two stops the program with the code of a bad configuration."""
     done = run_cli(project, "mission", "run", "-", stdin=json.dumps(HANDOFF), CODEX_OSS_ACTION_PROTOCOL="xml")
