@@ -31,8 +31,8 @@ def _paragraph(data: dict[str, Any]) -> list[str]:
         "verdict, the read of a file of 200 lines and what was shown; two of its writes are synced.",
         "",
         f"{crowd['missions']} missions of {crowd['time_s_each']} s run at once in one process on two cores, each with",
-        f"{crowd['steps_each']} steps and a model that takes {crowd['model_s_each']:.0f} s in all. A deadline is missed",
-        "when a mission ends after its time or for want of it.",
+        f"{crowd['steps_each']} steps and a model that takes {crowd['model_s_each']:.0f} s in all.",
+        "A deadline is missed when a mission ends after its time or for want of it.",
     ]
 
 
