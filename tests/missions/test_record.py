@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from msgspec import Raw
 
 from codex_oss.missions.decide import decide, remaining_ms
+from codex_oss.missions.envelope import Envelope, open_event, unseal
 from codex_oss.missions.events import (
     LEGACY_TYPES,
-    Envelope,
     LegacyEvent,
     MissionEvent,
     MissionQueued,
@@ -25,8 +25,6 @@ from codex_oss.missions.events import (
     MissionScheduled,
     Recorded,
     canonical_json,
-    open_event,
-    unseal,
 )
 from codex_oss.missions.projections import NAMES, project_files
 from codex_oss.missions.record import evolve, fold
