@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import msgspec
@@ -13,21 +14,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import Raw
 
-from codex_oss.missions.decide import decide
+from codex_oss.missions.decide import decide, remaining_ms
+from codex_oss.missions.envelope import Envelope, open_event, unseal
 from codex_oss.missions.events import (
     LEGACY_TYPES,
-    Envelope,
     LegacyEvent,
     MissionEvent,
+    MissionQueued,
+    MissionResumed,
+    MissionScheduled,
     Recorded,
     canonical_json,
-    open_event,
-    unseal,
 )
 from codex_oss.missions.projections import NAMES, project_files
 from codex_oss.missions.record import evolve, fold
 from codex_oss.policy.scope import scope_of
-from tests.fakes.mission_script import Play, call, finding, mission, report
+from tests.fakes.mission_script import Play, RawCalls, call, finding, mission, report, several
 
 ANSWERS = [
     call("rtk_read", path="app/retry.py"),
@@ -45,6 +47,13 @@ ANSWERS = [
     report(status="PARTIAL"),
     ("failed", "stream_interrupted"),
     ("failed", "upstream_refused"),
+    several(call("rtk_read", path="app/retry.py"), call("rtk_grep", pattern="RETR"), call("rtk_read", path="../x")),
+    several(call("rtk_ls", path="app"), report(finding("`MAX_RETRIES` is 5", "file:app/retry.py#extract:1"))),
+    RawCalls((("rtk_read", '{"path": "app/retry.py"'), ("rtk_ls", "")), "beside"),
+    RawCalls((("", "[]"), ("final_report", "3"), ("final_report", "{}"))),
+    RawCalls((("final_report", '{"status": {}, "findings": [[]]}'),)),
+    RawCalls((("\x1b[31m" * 40, '{"path": 1, "path": 2}'),)),
+    RawCalls((("rtk_grep", '{"pattern": "RETR", "max_results": "9"}'),) * 16),
 ]
 
 
@@ -55,6 +64,7 @@ def random_play(seed: int) -> Play:
         mission(tool_budget=chance.randint(1, 8), max_model_calls=chance.randint(1, 20)),
         lambda record: chance.choice(ANSWERS),
         seconds_per_call=chance.choice([0.1, 5, 40]),
+        protocol=chance.choice(["json", "tools"]),
     )
     played.run()
     return played
@@ -170,3 +180,20 @@ def test_an_unknown_event_is_named() -> None:
         open_event(envelope)
     with pytest.raises(ValueError, match="payload_invalid"):
         open_event(msgspec.structs.replace(envelope, event_type="ToolStarted"))
+
+
+@given(st.lists(st.tuples(st.sampled_from(["queued", "resumed"]), st.integers(0, 40_000)), max_size=8))
+def test_waiting_for_a_slot_takes_nothing_of_the_time(waits: list[tuple[str, int]]) -> None:
+    """However often its place is told and its process dies in the queue: it begins with its whole time."""
+    run = Play(mission(), [])
+    run.append(run.opening, MissionQueued("read_pool", 1, 1, 3))
+    for what, passed_ms in waits:
+        run.now += timedelta(milliseconds=passed_ms)
+        run.append(MissionResumed(passed_ms) if what == "resumed" else MissionQueued("read_pool", 1, 1, 3))
+    assert run.record.queued is not None
+    run.now += timedelta(milliseconds=700)
+    run.append(MissionScheduled("read_pool", 700))
+    assert run.record.queued is None
+    assert remaining_ms(run.record, run.now_ms) == run.contract.budget.time_s * 1000
+    run.now += timedelta(seconds=5)
+    assert remaining_ms(run.record, run.now_ms) == run.contract.budget.time_s * 1000 - 5000
