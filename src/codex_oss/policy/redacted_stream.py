@@ -1,7 +1,7 @@
 """Redaction of a text that comes in pieces: the same output for every way of splitting it.
 
-Counterpart: `policy.exposure` redacts a whole text; this cuts a stream into stretches that can be redacted alone. Missions
-collect an answer before they redact it, so no lane needs this yet; whoever passes on a stream that still runs does.
+Counterpart: `policy.exposure` redacts a whole text; this cuts a stream into stretches that can be redacted alone.
+Missions collect an answer before they redact it, so no lane needs this yet; whoever passes on a running stream does.
 
     pieces ─► buffer ─► window of a fixed size ─► cut that no secret crosses ─► redacted stretch
 
