@@ -29,6 +29,7 @@ from codex_oss.missions.events import (
     seal,
     unseal,
 )
+from codex_oss.missions.observation_limit import cut_to_limit
 from codex_oss.missions.record import RunRecord, evolve, new_record
 from codex_oss.policy.scope import scope_of
 
@@ -134,7 +135,8 @@ class Play:
                 case RunTool():
                     if not step.again:
                         self.append(ToolStarted(step.step, step.call, step.tool.tool, step.tool.arguments))
-                    self.append(ToolFinished(step.step, self._tool(step.tool)))
+                    left = self.contract.max_total_observation_bytes - self.record.bytes_shown
+                    self.append(ToolFinished(step.step, cut_to_limit(self._tool(step.tool), left)))
         raise AssertionError("the mission did not end")
 
     @property

@@ -73,7 +73,7 @@ EVIDENCE_SHAPES: Final[dict[str, Shape]] = {
         "a line that gives a setting its value",
         r"^\s*#\s{0,8}define\s{1,8}(?P<name>\w+)\s{1,8}\S",
         _WORDS_BEFORE + r"(?:let|var|set)?\s{0,8}[\"']?(?P<name>[\w.-]+)[\"']?\s{0,8}"
-        r"(?::\s{0,8}[^=:\s][^=:]{0,200})?[:=](?![=:~>])\s{0,8}\S",
+        r"(?::\s{0,8}[^=:\s][^=:]{0,200})?[:=](?![=:~>]|//)\s{0,8}\S",
     ),
     "flag_parameter": _shape(
         "a line that declares a flag",
@@ -94,7 +94,7 @@ EVIDENCE_SHAPES: Final[dict[str, Shape]] = {
     "grep_zero_match": _shape("a whole search that found nothing"),
     "test_assertion": _shape(
         "a line that asserts something",
-        r"(?<![\w.])(?:assert\w*\b|expect\s{0,8}\()|\b(?:self|t|require|should|chai|Assert)\.(?:assert|expect|Error|Fatal|"
+        r"(?<![\w.])(?:assert(?:\b|\w{0,40}\s{0,8}[!(])|expect\s{0,8}\()|\b(?:self|t|require|should|chai|Assert)\.(?:assert|expect|Error|Fatal|"
         r"Equal|equal|be|That|Is)\w*",
     ),
     "test_definition": _shape(

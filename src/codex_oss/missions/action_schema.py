@@ -13,6 +13,7 @@ from typing import Any, Final
 from codex_oss.contracts.tools import TOOL_ARGUMENTS
 from codex_oss.missions.events import Purpose
 from codex_oss.missions.evidence import CommandRun, Extract
+from codex_oss.missions.outputs import custom_outputs
 from codex_oss.missions.prompt import offered_tools
 from codex_oss.missions.record import RunRecord
 from codex_oss.missions.report import CLAIM_KINDS
@@ -102,8 +103,10 @@ def _report_action(record: RunRecord, refs: list[str]) -> dict[str, Any]:
     }
     if record.opened is not None and record.opened.mission.answer_obligations:
         finding["obligation_id"] = {"enum": [obligation.id for obligation in record.opened.mission.answer_obligations]}
+    outputs = custom_outputs(record.opened.mission) if record.opened is not None else ()
     report = _object(
         {
+            **{name: {"type": "string", "minLength": 1, "maxLength": 400} for name in outputs},
             "status": {"enum": ["COMPLETE", "PARTIAL", "ESCALATE", "FAILED"]},
             "confidence": confidence,
             "findings": {

@@ -19,23 +19,13 @@ from typing import Final
 from codex_oss.contracts.mission import MissionV1
 from codex_oss.missions.actions import normalise_arguments
 from codex_oss.missions.claims import check_claim, cited_by
+from codex_oss.missions.contract_gates import CONTRACT_GATES
 from codex_oss.missions.events import GateFailure
 from codex_oss.missions.evidence import BadRef, Citation, resolve_ref
+from codex_oss.missions.outputs import DRAFT_KEYS, custom_outputs
 from codex_oss.missions.record import RunRecord
 from codex_oss.missions.report import Draft
-
-_KNOWN_OUTPUTS: Final = frozenset(
-    {
-        "files_inspected",
-        "commands_run",
-        "findings",
-        "uncertainties",
-        "confidence",
-        "caveats",
-        "escalation_recommendation",
-    }
-)
-"""Outputs that the runtime fills in itself, or that are honestly empty when the model left them out."""
+from codex_oss.missions.sources import missing_sources
 
 
 def judge_draft(record: RunRecord, draft: Draft) -> tuple[GateFailure, ...]:
@@ -49,26 +39,11 @@ def judge_draft(record: RunRecord, draft: Draft) -> tuple[GateFailure, ...]:
     return tuple(failures)
 
 
-def required_sources(mission: MissionV1) -> tuple[str, ...]:
-    """Paths that must be read before a COMPLETE: `must_inspect` and the required sources of obligations."""
-    paths = list(mission.must_inspect)
-    for obligation in mission.answer_obligations:
-        for source in obligation.source_requirements:
-            if obligation.required and source.required and source.evidence_plane == "file_content":
-                paths.append(source.path)
-    return tuple(dict.fromkeys(paths))
-
-
-def missing_sources(record: RunRecord, mission: MissionV1) -> tuple[str, ...]:
-    """Required sources of which nothing was shown."""
-    return tuple(path for path in required_sources(mission) if path not in record.evidence.extracts)
-
-
 def _check_shape(record: RunRecord, mission: MissionV1, draft: Draft) -> Iterator[GateFailure]:
     if not draft.status:
         yield GateFailure("shape", "status_missing", "`status` must be COMPLETE, PARTIAL, ESCALATE or FAILED.")
-    for name in mission.required_outputs:
-        if name not in _KNOWN_OUTPUTS and name not in draft.present:
+    for name in custom_outputs(mission):
+        if name not in draft.outputs and not (name in DRAFT_KEYS and name in draft.present):
             yield GateFailure("shape", "required_output_missing", f"The required output {name!r} is missing.")
     if draft.status == "COMPLETE" and draft.missing_fields:
         names = ", ".join(draft.missing_fields[:5])
@@ -163,6 +138,7 @@ _GATES: Final[tuple[Gate, ...]] = (
     _check_substance,
     _check_obligations,
     _check_findings,
+    *CONTRACT_GATES,
 )
 GATES: Final = tuple(gate.__name__.removeprefix("_check_") for gate in _GATES)
 """Names of the gates in the order in which they are asked."""

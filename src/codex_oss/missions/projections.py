@@ -20,9 +20,9 @@ import msgspec
 from codex_oss.contracts.mission import Problem
 from codex_oss.missions.commentary import Commentator, Remark
 from codex_oss.missions.events import Recorded, canonical_json
-from codex_oss.missions.gates import required_sources
 from codex_oss.missions.record import Judged, RunRecord, epoch_ms, evolve, new_record
 from codex_oss.missions.report import build_report, commands_run
+from codex_oss.missions.sources import required_sources
 from codex_oss.policy.printable import printable, printable_json
 
 NAMES: Final = (

@@ -50,6 +50,7 @@ from codex_oss.missions.events import (
     ToolFinished,
     ToolStarted,
 )
+from codex_oss.missions.observation_limit import cut_to_limit
 from codex_oss.missions.prompt import build_conversation
 from codex_oss.missions.record import RunRecord, epoch_ms
 from codex_oss.policy.exposure import Redactor
@@ -235,7 +236,10 @@ class MissionRunner:
                         started = ToolStarted(step.step, step.call, step.tool.tool, step.tool.arguments)
                         yield await self._commit(log, started)
                     left_s = remaining_ms(log.record, now_ms) / 1000
-                    yield await self._commit(log, await self._run_tool(step, admission, left_s))
+                    finished = await self._run_tool(step, admission, left_s)
+                    left_bytes = admission.mission.max_total_observation_bytes - log.record.bytes_shown
+                    result = cut_to_limit(finished.result, left_bytes)
+                    yield await self._commit(log, msgspec.structs.replace(finished, result=result))
 
     async def _commit(self, log: EventLog, *events: Known) -> Seen:
         return Seen(await asyncio.to_thread(log.append, events), log.record)
