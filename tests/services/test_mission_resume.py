@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import signal
 import subprocess
@@ -13,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from codex_oss.contracts.profiles import ActionProtocol
 from codex_oss.errors import BridgeError, StoreError
 from codex_oss.missions.events import ActionAllowed
 from codex_oss.missions.record import RunRecord
@@ -21,14 +23,15 @@ from codex_oss.policy.exposure import Redactor
 from codex_oss.services.event_log import EventLog, read_log
 from codex_oss.services.mission_runner import MissionRunner
 from codex_oss.services.mission_store import MissionStore
-from codex_oss.wire.events import ItemDone, ItemStarted, MessageStart, TextDelta, TurnCompleted, TurnEvent, TurnStarted
-from codex_oss.wire.items import Message, TurnRequest
-from tests.fakes.mission_script import call, finding, report
+from codex_oss.wire.events import TurnEvent
+from codex_oss.wire.items import TurnRequest
+from tests.fakes.mission_script import answers_in, call, finding, report, several, turn_events
 from tests.services.test_mission_runner import REF, Tools, admission
 
 ANSWERS = (
     "no JSON at all",
     call("rtk_read", path="app/retry.py"),
+    several(call("rtk_read", path="app/config.py"), call("rtk_read", path="/etc"), call("rtk_read", path="app/x.py")),
     call("rtk_read", path="../outside.py"),
     report(finding("`NOT_THERE` is 9", REF)),
     report(finding("`MAX_RETRIES` is 5", REF)),
@@ -37,17 +40,15 @@ ANSWERS = (
 
 async def lane(request: TurnRequest) -> AsyncIterator[Sequence[TurnEvent]]:
     """A model whose answer follows from the conversation alone, so that a repeated question gets the same one."""
-    said = sum(1 for item in request.items if isinstance(item, Message) and item.role == "assistant")
-    yield [TurnStarted("m"), ItemStarted(0, MessageStart("final_answer")), TextDelta(0, ANSWERS[said]), ItemDone(0)]
-    yield [TurnCompleted()]
+    yield turn_events(ANSWERS[answers_in(request)], request)
 
 
-def play(folder: Path, *, resume: bool) -> RunRecord:
+def play(folder: Path, *, resume: bool, protocol: ActionProtocol = "json") -> RunRecord:
     """Run the mission, or go on with it, to its end."""
     runner = MissionRunner(MissionStore(folder), Tools(), lane, Redactor())
 
     async def follow() -> RunRecord:
-        steps = runner.resume(admission()) if resume else runner.run(admission())
+        steps = runner.resume(admission(protocol)) if resume else runner.run(admission(protocol))
         return [seen async for seen in steps][-1].record
 
     return asyncio.run(follow())
@@ -59,7 +60,13 @@ def outcome(record: RunRecord) -> dict[str, Any]:
     return {key: value for key, value in told.items() if key not in ("source_seq", "source_event_hash")}
 
 
-def kill_at(folder: Path, commit: int, moment: str) -> bool:
+def prompts_of(log: Path) -> list[str]:
+    """The digests of all prompts; one that was asked again after its answer was lost counts once."""
+    asked = [env.payload["prompt_sha256"] for env in read_log(log).envelopes if env.event_type == "ModelAsked"]
+    return [digest for digest, _ in itertools.groupby(asked)]
+
+
+def kill_at(folder: Path, commit: int, moment: str, protocol: ActionProtocol) -> bool:
     """Run the mission in a process that is killed at this commit; False when it ended before."""
     if (child := os.fork()) == 0:
         left, fdatasync = commit, os.fdatasync
@@ -75,19 +82,22 @@ def kill_at(folder: Path, commit: int, moment: str) -> bool:
 
         os.fdatasync = counted  # type: ignore[assignment]
         try:
-            play(folder, resume=False)
+            play(folder, resume=False, protocol=protocol)
         finally:
             os._exit(0)
     _, status = os.waitpid(child, 0)
     return os.WIFSIGNALED(status)
 
 
+@pytest.mark.parametrize("protocol", ["json", "tools"])
 @pytest.mark.parametrize("moment", ["before", "after"])
-def test_a_run_killed_at_any_step_ends_as_an_undisturbed_one(tmp_path: Path, moment: str) -> None:
+def test_a_run_killed_at_any_step_ends_as_an_undisturbed_one(
+    tmp_path: Path, moment: str, protocol: ActionProtocol
+) -> None:
     """Killed around every commit in turn, then resumed: the same report, one opening, one closing, a whole chain."""
-    expected = outcome(play(tmp_path / "whole", resume=False))
+    expected = outcome(play(tmp_path / "whole", resume=False, protocol=protocol))
     commit = 1
-    while kill_at(folder := tmp_path / str(commit), commit, moment):
+    while kill_at(folder := tmp_path / str(commit), commit, moment, protocol):
         commit += 1
         log = folder / ".codex-oss/runs/run_1/events.jsonl"
         before = read_log(log).recorded()
@@ -95,11 +105,12 @@ def test_a_run_killed_at_any_step_ends_as_an_undisturbed_one(tmp_path: Path, mom
             continue
         if type(before[-1].event).__name__ == "MissionClosed":
             with pytest.raises(BridgeError) as refused:
-                play(folder, resume=True)
+                play(folder, resume=True, protocol=protocol)
             assert refused.value.code == "mission_closed"
             continue
-        assert outcome(play(folder, resume=True)) == expected
+        assert outcome(play(folder, resume=True, protocol=protocol)) == expected
         reading = read_log(log)
+        assert prompts_of(log) == prompts_of(tmp_path / "whole/.codex-oss/runs/run_1/events.jsonl")
         kinds = [envelope.event_type for envelope in reading.envelopes]
         assert not reading.bad_line
         assert (kinds.count("MissionOpened"), kinds.count("MissionClosed"), kinds.count("MissionResumed")) == (1, 1, 1)
@@ -107,6 +118,17 @@ def test_a_run_killed_at_any_step_ends_as_an_undisturbed_one(tmp_path: Path, mom
             [1] * len(before) + [2] * (len(kinds) - len(before))
         )
     assert commit > 10
+
+
+def test_a_run_goes_on_in_the_protocol_it_began_with(tmp_path: Path) -> None:
+    """Whatever is set up by now: the log says how the run is spoken."""
+    began: tuple[tuple[ActionProtocol, ActionProtocol], ...] = (("json", "tools"), ("tools", "json"))
+    for protocol, by_now in began:
+        assert kill_at(folder := tmp_path / protocol, 12, "after", protocol)
+        play(folder, resume=True, protocol=by_now)
+        play(whole := tmp_path / f"whole-{protocol}", resume=False, protocol=protocol)
+        log = ".codex-oss/runs/run_1/events.jsonl"
+        assert prompts_of(folder / log) == prompts_of(whole / log)
 
 
 STOPPED = """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import resource
 import signal
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
@@ -13,6 +14,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from codex_oss.contracts.profiles import ActionProtocol
 from codex_oss.contracts.tools import ToolCall, ToolResult
 from codex_oss.errors import StoreError
 from codex_oss.missions.record import RunRecord, fold
@@ -22,9 +24,21 @@ from codex_oss.services.event_log import LOG_NAME, read_log
 from codex_oss.services.mission_runner import Admission, MissionRunner, redacted_mission
 from codex_oss.services.mission_store import MissionStore
 from codex_oss.services.tool_host import ToolLimits
-from codex_oss.wire.events import ItemDone, ItemStarted, MessageStart, TextDelta, TurnCompleted, TurnEvent, TurnStarted
+from codex_oss.wire.events import (
+    ArgumentsDelta,
+    FunctionCallStart,
+    ItemDone,
+    ItemStarted,
+    MessageStart,
+    ReasoningDelta,
+    ReasoningStart,
+    TextDelta,
+    TurnCompleted,
+    TurnEvent,
+    TurnStarted,
+)
 from codex_oss.wire.items import TurnRequest
-from tests.fakes.mission_script import call, finding, mission, report
+from tests.fakes.mission_script import answers_in, call, finding, mission, report, turn_events
 
 KEY = "ghp_" + "a1B2c3D4e5" * 4
 READ = call("rtk_read", path="app/retry.py")
@@ -56,13 +70,12 @@ def scripted(*answers: str | Exception) -> tuple[ScriptedLane, list[TurnRequest]
         asked.append(request)
         if isinstance(answer, Exception):
             raise answer
-        yield [TurnStarted("m"), ItemStarted(0, MessageStart("final_answer")), TextDelta(0, answer), ItemDone(0)]
-        yield [TurnCompleted()]
+        yield turn_events(answer, request)
 
     return lane, asked
 
 
-def admission(**fields: Any) -> Admission:
+def admission(protocol: ActionProtocol = "json", **fields: Any) -> Admission:
     """An admitted mission of `tests.fakes.mission_script`."""
     contract = mission(**fields)
     return Admission(
@@ -82,6 +95,7 @@ def admission(**fields: Any) -> Admission:
         trace_level="summary",
         trace_max_events=40,
         trace_max_chars=500,
+        action_protocol=protocol,
     )
 
 
@@ -107,6 +121,40 @@ def test_secrets_of_the_contract_are_neither_kept_nor_asked(tmp_path: Path) -> N
     assert KEY.encode() not in kept
     assert KEY not in str(asked)
     assert "[REDACTED:github-token]" in str(asked)
+
+
+async def leaking(request: TurnRequest) -> AsyncIterator[Sequence[TurnEvent]]:
+    """A model that thinks, speaks and calls with a key in its words, then reports."""
+    if answers_in(request):
+        yield turn_events(DONE, request)
+        return
+    yield [TurnStarted("m"), ItemStarted(0, ReasoningStart()), ReasoningDelta(0, f"thought {KEY}"), ItemDone(0)]
+    yield [ItemStarted(1, MessageStart()), TextDelta(1, f"said {KEY}"), ItemDone(1)]
+    path = json.dumps({"path": f"app/{KEY}.py"})
+    yield [ItemStarted(2, FunctionCallStart("c1", "rtk_read")), ArgumentsDelta(2, path), ItemDone(2)]
+    yield [ItemStarted(3, FunctionCallStart("c2", "rtk_read")), ArgumentsDelta(3, '{"path": "app/retry.py"}')]
+    yield [ItemDone(3), TurnCompleted()]
+
+
+@pytest.mark.parametrize("replay_reasoning", [True, False])
+def test_secrets_in_calls_and_thoughts_are_neither_kept_nor_replayed(tmp_path: Path, replay_reasoning: bool) -> None:
+    """Arguments, text and thoughts are redacted before the log; thoughts go back only where the upstream wants them."""
+    asked: list[TurnRequest] = []
+
+    async def lane(request: TurnRequest) -> AsyncIterator[Sequence[TurnEvent]]:
+        asked.append(request)
+        async for batch in leaking(request):
+            yield batch
+
+    admitted = msgspec.structs.replace(admission("tools"), replay_reasoning=replay_reasoning)
+    record = run(tmp_path, admitted, lane, Tools())
+    assert record.closed is not None
+    assert record.closed.status == "COMPLETE"
+    kept = b"".join(path.read_bytes() for path in (tmp_path / ".codex-oss").rglob("*") if path.is_file())
+    assert KEY.encode() not in kept
+    assert KEY not in str(asked)
+    assert ("thought [REDACTED:github-token]" in str(asked[1])) is replay_reasoning
+    assert (b"thought [REDACTED:github-token]" in kept) is replay_reasoning
 
 
 def test_an_honest_contract_stays_as_it_is() -> None:

@@ -312,7 +312,7 @@ MISSION_FIELDS: Final = (
     Field(
         "phase_policy_enabled",
         "flag",
-        "Keep calls back for the required sources (agenda_guided); false leaves the order to the model",
+        "Tell the model its phase, and keep calls back for required sources (agenda_guided)",
         True,
     ),
     Field(
