@@ -16,7 +16,7 @@ from typing import Final
 from codex_oss.contracts.mission import Confidence, MissionStatus
 from codex_oss.missions.events import GateFailure, MissionClosed
 from codex_oss.missions.evidence import BadRef, resolve_ref
-from codex_oss.missions.gates import judge_draft
+from codex_oss.missions.gates import RULES_VERSION, judge_draft
 from codex_oss.missions.record import RunRecord
 from codex_oss.missions.report import Draft, accepted_findings, parse_draft
 
@@ -38,7 +38,8 @@ def close_draft(record: RunRecord, draft: Draft, failures: tuple[GateFailure, ..
     standing = accepted_findings(draft, failures)
     if not failures:
         reasons = () if requested == "COMPLETE" else (SUBMITTED_REASON[requested],)
-        return MissionClosed(requested, _confidence(record, draft, False), reasons, "model_report", draft.status)
+        confidence = _confidence(record, draft, False)
+        return MissionClosed(requested, confidence, reasons, "model_report", draft.status, rules=RULES_VERSION)
     codes = tuple(dict.fromkeys(failure.code for failure in failures))
     status: MissionStatus = "PARTIAL" if requested == "COMPLETE" else requested
     if status == "PARTIAL" and not standing and not record.evidence:
@@ -51,6 +52,7 @@ def close_draft(record: RunRecord, draft: Draft, failures: tuple[GateFailure, ..
         draft.status,
         failures=failures,
         detail="The report did not pass every gate; what could not be borne out was left out.",
+        rules=RULES_VERSION,
     )
 
 
@@ -72,6 +74,7 @@ def close_by_runtime(
         "SOURCE_PACK_RECOVERY" if died else "",
         failures,
         detail,
+        RULES_VERSION,
     )
 
 
