@@ -18,7 +18,7 @@ import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 DEFAULT_LOCAL_KEY: Final = "sk-local-codex-bridge"
 DEFAULT_UPSTREAM_BASE: Final = "https://opencode.ai/zen/go/v1"
@@ -73,6 +73,8 @@ class Config:
     visible_trace_stream: bool = True
     visible_trace_max_events: int = 40
     visible_trace_max_chars: int = 500
+    action_protocol: Literal["json", "tools"] | None = None
+    """How missions are spoken: json or tools; None leaves it to each model's profile."""
     mission_max_time_s: int = 180
     mission_reserve_s: float = 5.0
     mission_turn_estimate_s: float = 8.0
@@ -373,6 +375,12 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         ("OSS_VISIBLE_TRACE_MAX_EVENT_CHARS",),
         _whole(40, 10_000),
         "longest commentary",
+    ),
+    Setting(
+        "action_protocol",
+        ("CODEX_OSS_ACTION_PROTOCOL",),
+        _one_of("json", "tools"),
+        "how missions are spoken, whatever a model's profile says: one JSON object a turn, or native tool calls",
     ),
     Setting("mission_max_time_s", ("RUNTIME_MISSION_MAX_DEADLINE_SECONDS",), _whole(1, 3600), "longest mission"),
     Setting(

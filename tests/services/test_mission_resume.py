@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from codex_oss.contracts.profiles import ActionProtocol
 from codex_oss.errors import BridgeError, StoreError
 from codex_oss.missions.events import ActionAllowed
 from codex_oss.missions.record import RunRecord
@@ -21,9 +22,9 @@ from codex_oss.policy.exposure import Redactor
 from codex_oss.services.event_log import EventLog, read_log
 from codex_oss.services.mission_runner import MissionRunner
 from codex_oss.services.mission_store import MissionStore
-from codex_oss.wire.events import ItemDone, ItemStarted, MessageStart, TextDelta, TurnCompleted, TurnEvent, TurnStarted
-from codex_oss.wire.items import Message, TurnRequest
-from tests.fakes.mission_script import call, finding, report
+from codex_oss.wire.events import TurnEvent
+from codex_oss.wire.items import TurnRequest
+from tests.fakes.mission_script import answers_in, call, finding, report, turn_events
 from tests.services.test_mission_runner import REF, Tools, admission
 
 ANSWERS = (
@@ -37,17 +38,15 @@ ANSWERS = (
 
 async def lane(request: TurnRequest) -> AsyncIterator[Sequence[TurnEvent]]:
     """A model whose answer follows from the conversation alone, so that a repeated question gets the same one."""
-    said = sum(1 for item in request.items if isinstance(item, Message) and item.role == "assistant")
-    yield [TurnStarted("m"), ItemStarted(0, MessageStart("final_answer")), TextDelta(0, ANSWERS[said]), ItemDone(0)]
-    yield [TurnCompleted()]
+    yield turn_events(ANSWERS[answers_in(request)], request)
 
 
-def play(folder: Path, *, resume: bool) -> RunRecord:
+def play(folder: Path, *, resume: bool, protocol: ActionProtocol = "json") -> RunRecord:
     """Run the mission, or go on with it, to its end."""
     runner = MissionRunner(MissionStore(folder), Tools(), lane, Redactor())
 
     async def follow() -> RunRecord:
-        steps = runner.resume(admission()) if resume else runner.run(admission())
+        steps = runner.resume(admission(protocol)) if resume else runner.run(admission(protocol))
         return [seen async for seen in steps][-1].record
 
     return asyncio.run(follow())
@@ -59,7 +58,7 @@ def outcome(record: RunRecord) -> dict[str, Any]:
     return {key: value for key, value in told.items() if key not in ("source_seq", "source_event_hash")}
 
 
-def kill_at(folder: Path, commit: int, moment: str) -> bool:
+def kill_at(folder: Path, commit: int, moment: str, protocol: ActionProtocol) -> bool:
     """Run the mission in a process that is killed at this commit; False when it ended before."""
     if (child := os.fork()) == 0:
         left, fdatasync = commit, os.fdatasync
@@ -75,19 +74,22 @@ def kill_at(folder: Path, commit: int, moment: str) -> bool:
 
         os.fdatasync = counted  # type: ignore[assignment]
         try:
-            play(folder, resume=False)
+            play(folder, resume=False, protocol=protocol)
         finally:
             os._exit(0)
     _, status = os.waitpid(child, 0)
     return os.WIFSIGNALED(status)
 
 
+@pytest.mark.parametrize("protocol", ["json", "tools"])
 @pytest.mark.parametrize("moment", ["before", "after"])
-def test_a_run_killed_at_any_step_ends_as_an_undisturbed_one(tmp_path: Path, moment: str) -> None:
+def test_a_run_killed_at_any_step_ends_as_an_undisturbed_one(
+    tmp_path: Path, moment: str, protocol: ActionProtocol
+) -> None:
     """Killed around every commit in turn, then resumed: the same report, one opening, one closing, a whole chain."""
-    expected = outcome(play(tmp_path / "whole", resume=False))
+    expected = outcome(play(tmp_path / "whole", resume=False, protocol=protocol))
     commit = 1
-    while kill_at(folder := tmp_path / str(commit), commit, moment):
+    while kill_at(folder := tmp_path / str(commit), commit, moment, protocol):
         commit += 1
         log = folder / ".codex-oss/runs/run_1/events.jsonl"
         before = read_log(log).recorded()
@@ -95,10 +97,10 @@ def test_a_run_killed_at_any_step_ends_as_an_undisturbed_one(tmp_path: Path, mom
             continue
         if type(before[-1].event).__name__ == "MissionClosed":
             with pytest.raises(BridgeError) as refused:
-                play(folder, resume=True)
+                play(folder, resume=True, protocol=protocol)
             assert refused.value.code == "mission_closed"
             continue
-        assert outcome(play(folder, resume=True)) == expected
+        assert outcome(play(folder, resume=True, protocol=protocol)) == expected
         reading = read_log(log)
         kinds = [envelope.event_type for envelope in reading.envelopes]
         assert not reading.bad_line

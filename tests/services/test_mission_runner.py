@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from codex_oss.contracts.profiles import ActionProtocol
 from codex_oss.contracts.tools import ToolCall, ToolResult
 from codex_oss.errors import StoreError
 from codex_oss.missions.record import RunRecord, fold
@@ -22,9 +23,9 @@ from codex_oss.services.event_log import LOG_NAME, read_log
 from codex_oss.services.mission_runner import Admission, MissionRunner, redacted_mission
 from codex_oss.services.mission_store import MissionStore
 from codex_oss.services.tool_host import ToolLimits
-from codex_oss.wire.events import ItemDone, ItemStarted, MessageStart, TextDelta, TurnCompleted, TurnEvent, TurnStarted
+from codex_oss.wire.events import TurnEvent
 from codex_oss.wire.items import TurnRequest
-from tests.fakes.mission_script import call, finding, mission, report
+from tests.fakes.mission_script import call, finding, mission, report, turn_events
 
 KEY = "ghp_" + "a1B2c3D4e5" * 4
 READ = call("rtk_read", path="app/retry.py")
@@ -56,13 +57,12 @@ def scripted(*answers: str | Exception) -> tuple[ScriptedLane, list[TurnRequest]
         asked.append(request)
         if isinstance(answer, Exception):
             raise answer
-        yield [TurnStarted("m"), ItemStarted(0, MessageStart("final_answer")), TextDelta(0, answer), ItemDone(0)]
-        yield [TurnCompleted()]
+        yield turn_events(answer, request)
 
     return lane, asked
 
 
-def admission(**fields: Any) -> Admission:
+def admission(protocol: ActionProtocol = "json", **fields: Any) -> Admission:
     """An admitted mission of `tests.fakes.mission_script`."""
     contract = mission(**fields)
     return Admission(
@@ -82,6 +82,7 @@ def admission(**fields: Any) -> Admission:
         trace_level="summary",
         trace_max_events=40,
         trace_max_chars=500,
+        action_protocol=protocol,
     )
 
 

@@ -23,6 +23,8 @@ StructuredOutput = Literal["none", "json_object", "json_schema"]
 Api = Literal["chat", "responses"]
 EffortField = Literal["none", "reasoning_effort", "reasoning", "thinking", "enable_thinking"]
 Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
+ActionProtocol = Literal["json", "tools"]
+"""How the model of a mission says what it wants to do: one JSON object as its whole answer, or native tool calls."""
 
 
 class Quirks(Struct, frozen=True, forbid_unknown_fields=True):
@@ -82,6 +84,8 @@ class ModelProfile(Struct, frozen=True):
     approved_downgrades: tuple[str, ...] = ()
     """Those of `fallbacks` that may answer although their `capability` is lower. Whoever writes a chain into
     `fallback_map` approves it with that."""
+    action_protocol: ActionProtocol = "json"
+    """How a mission is spoken on this model; the setting `action_protocol` overrides it (decision 0024)."""
     max_tool_budget: dict[str, int] = {}
     """Per tier: most tool calls a mission gets on this model."""
     max_seconds: dict[str, int] = {}

@@ -13,7 +13,7 @@ from typing import Any, Final
 from codex_oss.contracts.tools import TOOL_ARGUMENTS
 from codex_oss.missions.events import Purpose
 from codex_oss.missions.evidence import CommandRun, Extract
-from codex_oss.missions.prompt import offered_tools
+from codex_oss.missions.native_calls import offered_tools
 from codex_oss.missions.record import RunRecord
 from codex_oss.missions.report import CLAIM_KINDS
 

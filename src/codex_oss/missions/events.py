@@ -33,6 +33,7 @@ import msgspec
 from msgspec import Struct
 
 from codex_oss.contracts.mission import Confidence, MissionStatus, MissionV1
+from codex_oss.contracts.profiles import ActionProtocol
 from codex_oss.contracts.tools import ToolResult
 
 SCHEMA_VERSION: Final = "mission_event.v1"
@@ -62,6 +63,19 @@ class MissionOpened(Struct, frozen=True, tag="MissionOpened", tag_field="event_t
     """Visible commentary: off, summary or detailed. It stands here so that the commentary is a fold of the log."""
     trace_max_events: int = 40
     trace_max_chars: int = 500
+    action_protocol: ActionProtocol = "json"
+    max_output_tokens: int = 0
+    """Most that one answer may be; 0 in logs that do not say."""
+    replay_reasoning: bool = False
+    """The upstream wants what the model thought back beside its tool calls."""
+
+
+class NativeCall(Struct, frozen=True):
+    """A tool call as the model made it. arguments: text as it came, redacted; possibly no JSON at all."""
+
+    call_id: str
+    name: str
+    arguments: str
 
 
 class ModelAsked(Struct, frozen=True, tag="ModelAsked", tag_field="event_type"):
@@ -73,6 +87,8 @@ class ModelAsked(Struct, frozen=True, tag="ModelAsked", tag_field="event_type"):
     prompt_chars: int
     prompt_sha256: str
     timeout_ms: int
+    prompt_bytes: int = 0
+    """Of all that the model reads, as UTF-8; 0 in logs that do not say."""
 
 
 class ModelAnswered(Struct, frozen=True, tag="ModelAnswered", tag_field="event_type"):
@@ -89,6 +105,14 @@ class ModelAnswered(Struct, frozen=True, tag="ModelAnswered", tag_field="event_t
     usage_estimated: bool = False
     duration_ms: int = 0
     redactions: int = 0
+    calls: tuple[NativeCall, ...] = ()
+    """Native tool calls, in the order made; always empty where the protocol is json."""
+    calls_dropped: int = 0
+    """Calls beyond those that are kept; an answer with such is refused as a whole."""
+    reasoning: str = ""
+    """What was thought beside the calls, kept only where the upstream wants it back."""
+    form: str = ""
+    """How the answer was asked for: json_schema, json_object or text; required or auto. Empty when not known."""
 
 
 class ActionProposed(Struct, frozen=True, tag="ActionProposed", tag_field="event_type"):
@@ -107,6 +131,8 @@ class ActionProposed(Struct, frozen=True, tag="ActionProposed", tag_field="event
     target_question: str = ""
     problem_code: str = ""
     problem: str = ""
+    call_id: str = ""
+    """Of the native call that this is; empty for JSON, for an answer without a call, and for the runtime."""
 
 
 class ActionAllowed(Struct, frozen=True, tag="ActionAllowed", tag_field="event_type"):

@@ -37,10 +37,13 @@ REASONS: Final[dict[str, str]] = {
     "broad_scope": "The allowed roots are too broad for a delegated mission.",
     "critical_path_detected": "The model wanted to read a critical path that the mission does not open.",
     # answers that could not be used
-    "action_parse_failed": "The model's answer was not one JSON object, twice in a row.",
+    "action_parse_failed": "The model's answer, or the arguments of its call, were not one JSON object, twice in a row.",
     "action_too_long": "The model's answer was far too long to be an action.",
     "action_empty": "The model answered nothing.",
     "action_ambiguous": "The model's answer could be read in two ways.",
+    "action_missing": "The model wrote text and called no function, twice in a row.",
+    "too_many_calls": "The model made far too many calls in one answer.",
+    "report_not_alone": "The model reported beside calls whose results it had not seen.",
     "invalid_action": "The model's answer was not one of the two actions.",
     "report_not_dict": "The model's report was not an object.",
     # what the model said itself

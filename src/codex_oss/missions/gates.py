@@ -23,7 +23,7 @@ from msgspec import Struct
 
 from codex_oss.contracts.mission import MissionV1
 from codex_oss.missions import claims
-from codex_oss.missions.actions import normalise_arguments
+from codex_oss.missions.arguments import normalise_arguments
 from codex_oss.missions.cited import Cited, Passage, Passages
 from codex_oss.missions.claims import Claim
 from codex_oss.missions.events import GateFailure

@@ -68,7 +68,10 @@ def _render_matches(result: ToolResult, run: CommandRun) -> str:
         )
     left_out = "" if result.complete else f", {len(result.matches)} shown"
     header = f"OBSERVATION rtk_grep {pattern!r} in {path}: {result.match_count} matches{left_out}"
-    body = "\n".join(f"{match.path}:{match.line}: {match.text}" for match in result.matches)
+    marked = [(match, ":") for match in result.matches] + [(line, "-") for line in result.context]
+    if result.context:
+        marked.sort(key=lambda entry: (entry[0].path, entry[0].line))
+    body = "\n".join(f"{line.path}{mark}{line.line}{mark} {line.text}" for line, mark in marked)
     return _framed(header, f"{run.ref} or {run.ref}#match:0…{len(result.matches) - 1}", body)
 
 

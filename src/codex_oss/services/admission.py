@@ -118,6 +118,8 @@ class AdmissionDesk:
             trace_level=config.visible_trace,
             trace_max_events=config.visible_trace_max_events,
             trace_max_chars=config.visible_trace_max_chars,
+            action_protocol=config.action_protocol or profile.action_protocol,
+            replay_reasoning=profile.quirks.replay_reasoning,
         )
 
     def _ignored(self) -> Sequence[str]:

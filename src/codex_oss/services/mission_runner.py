@@ -1,7 +1,7 @@
 """The hands of a mission: carries out what `missions.decide` chooses and appends what happened.
 
-Counterparts: `missions.decide` chooses, `services.event_log` keeps, `services.tool_host` runs tools, and the model is
-asked through a lane like any other client of it. `lanes.mission` is the viewer.
+Counterparts: `missions.decide` chooses, `services.event_log` keeps, `services.tool_host` runs tools, and
+`services.model_call` asks the model through a lane like any other client of it. `lanes.mission` is the viewer.
 
     decide(record) ─► AskModel ─► ModelAsked, lane, ModelAnswered
                    ─► RunTool  ─► ToolStarted, tool in a thread, ToolFinished
@@ -23,7 +23,6 @@ Rules that hold here:
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
@@ -35,49 +34,35 @@ import msgspec
 from msgspec import Struct
 
 from codex_oss.contracts.mission import MissionV1
+from codex_oss.contracts.profiles import ActionProtocol
 from codex_oss.contracts.tools import ToolCall, ToolResult, tool_error
 from codex_oss.errors import BridgeError, RequestError, StoreError, fault_of
-from codex_oss.missions.action_schema import action_schema
 from codex_oss.missions.closing import close_by_runtime
-from codex_oss.missions.decide import CHARS_PER_TOKEN, Append, AskModel, Finished, RunTool, decide, remaining_ms
+from codex_oss.missions.decide import Append, AskModel, Finished, RunTool, decide, remaining_ms
 from codex_oss.missions.events import (
     Known,
     MissionOpened,
     MissionResumed,
     ModelAnswered,
-    ModelAsked,
     Recorded,
     ToolFinished,
     ToolStarted,
 )
-from codex_oss.missions.prompt import build_conversation
 from codex_oss.missions.record import RunRecord, epoch_ms
 from codex_oss.policy.exposure import Redactor
 from codex_oss.policy.scope import Scope
 from codex_oss.services.event_log import EventLog, Seal, read_log
 from codex_oss.services.mission_store import MissionStore, rebuild
+from codex_oss.services.model_call import ModelCalls, question_of
 from codex_oss.services.tool_host import ToolLimits
-from codex_oss.wire.events import (
-    ItemStarted,
-    Lane,
-    MessageStart,
-    TextDelta,
-    TurnCompleted,
-    TurnFailed,
-    TurnIncomplete,
-    Usage,
-    UsageReported,
-    batches_of,
-)
-from codex_oss.wire.items import Sampling, TextFormat, TurnRequest
-
-MAX_ANSWER_CHARS: Final = 200_000
-"""More than this is cut: no action is that long, and the log keeps what was answered."""
-
+from codex_oss.wire.events import Lane
 
 CANCEL_POLL_S: Final = 0.25
 MAX_TOOL_S: Final = 20.0
 MIN_TOOL_S: Final = 0.2
+HEADER_BYTES: Final = 300
+"""Of an observation: what ran, how much of it is shown, and the ref, for a path of ordinary length."""
+MIN_SHOWN_BYTES: Final = 200
 logger = logging.getLogger(__name__)
 
 
@@ -110,6 +95,8 @@ class Admission(Struct, frozen=True):
     trace_level: str
     trace_max_events: int
     trace_max_chars: int
+    action_protocol: ActionProtocol = "json"
+    replay_reasoning: bool = False
 
 
 class Seen(Struct, frozen=True):
@@ -135,7 +122,7 @@ class MissionRunner:
         self._store = store
         self._open_seal = open_seal
         self._tools = tools
-        self._lane = lane
+        self._model = ModelCalls(lane, redactor, monotonic_ms)
         self._redactor = redactor
         self._monotonic_ms = monotonic_ms
 
@@ -228,8 +215,8 @@ class MissionRunner:
                 case Append(events):
                     yield await self._commit(log, *events)
                 case AskModel():
-                    yield await self._commit(log, self._question(log.record, step))
-                    yield await self._commit(log, await self._ask(log.record, step, admission))
+                    yield await self._commit(log, question_of(log.record, step))
+                    yield await self._commit(log, await self._model.ask(log.record, step, admission.ask_model))
                 case RunTool():
                     if not step.again:
                         started = ToolStarted(step.step, step.call, step.tool.tool, step.tool.arguments)
@@ -243,33 +230,9 @@ class MissionRunner:
     def _project(self, log: EventLog) -> None:
         self._store.write_projections(log.mission_id, rebuild(read_log(log.path)))
 
-    def _question(self, record: RunRecord, step: AskModel) -> ModelAsked:
-        rules, messages = build_conversation(record)
-        texts = [rules, *(part.text for message in messages for part in message.parts if hasattr(part, "text"))]
-        text = "\x00".join([*texts, step.instruction])
-        digest = hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
-        return ModelAsked(step.call, step.purpose, step.instruction, len(text), digest, max(1, step.timeout_ms))
-
-    async def _ask(self, record: RunRecord, step: AskModel, admission: Admission) -> ModelAnswered:
-        started = self._monotonic_ms()
-        answer = _Answer()
-        try:
-            async with asyncio.timeout(max(1, step.timeout_ms) / 1000):
-                async with aclosing(batches_of(self._lane, _turn(record, step, admission))) as batches:
-                    async for batch in batches:
-                        answer.take(batch)
-        except TimeoutError:
-            answer.fail("model_timeout", f"no answer within {max(1, step.timeout_ms) / 1000:.1f} s")
-        except BridgeError as exc:
-            answer.fail(exc.code, f"{exc.message} {exc.hint}".rstrip())
-        except Exception as exc:
-            logger.error("%s: question %d failed unexpectedly: %s", admission.run_id, step.call, fault_of(exc))
-            answer.fail("internal", "The bridge failed; its log has the details.")
-        return answer.event(step.call, self._monotonic_ms() - started, self._redactor)
-
     async def _run_tool(self, step: RunTool, admission: Admission, left_s: float) -> ToolFinished:
         started = self._monotonic_ms()
-        limits = tool_limits(admission.context_tokens, left_s)
+        limits = tool_limits(step.max_bytes, left_s)
         try:
             result = await asyncio.to_thread(self._tools.run, step.tool, admission.scope, limits)
         except BridgeError as exc:
@@ -282,13 +245,12 @@ class MissionRunner:
         return ToolFinished(step.step, result, self._monotonic_ms() - started)
 
 
-def tool_limits(context_tokens: int, left_s: float = MAX_TOOL_S) -> ToolLimits:
-    """How much one observation may show: about a sixth of what the model can read. left_s: to the deadline."""
-    max_chars = min(40_000, max(1_200, context_tokens * CHARS_PER_TOKEN // 6))
+def tool_limits(max_bytes: int, left_s: float = MAX_TOOL_S) -> ToolLimits:
+    """The bounds of one call. max_bytes: most that the model may be shown. left_s: to the deadline."""
+    shown = max(MIN_SHOWN_BYTES, max_bytes - HEADER_BYTES)
     return ToolLimits(
-        max_lines=2_000,
-        max_chars=max_chars,
-        max_matches=max(10, min(100, max_chars // 120)),
+        max_bytes=shown,
+        max_matches=max(10, min(100, shown // 120)),
         max_file_bytes=4 * 1024 * 1024,
         timeout_s=min(MAX_TOOL_S, max(MIN_TOOL_S, left_s)),
     )
@@ -308,6 +270,9 @@ def _opening(admission: Admission, redactor: Redactor) -> MissionOpened:
         trace_level=admission.trace_level,
         trace_max_events=admission.trace_max_events,
         trace_max_chars=admission.trace_max_chars,
+        action_protocol=admission.action_protocol,
+        max_output_tokens=admission.max_output_tokens,
+        replay_reasoning=admission.replay_reasoning,
     )
 
 
@@ -329,77 +294,3 @@ def redacted_mission(mission: MissionV1, redactor: Redactor) -> MissionV1:
     """
     raw = redactor.redact_value(msgspec.to_builtins(mission))
     return msgspec.convert({**raw, "mission_id": mission.mission_id}, MissionV1)
-
-
-def _turn(record: RunRecord, step: AskModel, admission: Admission) -> TurnRequest:
-    """The question as a turn like any other; the record has taken its instruction in already."""
-    rules, messages = build_conversation(record)
-    text_format = TextFormat()
-    if admission.structured_output != "none":
-        text_format = TextFormat("json_schema", "action", action_schema(record, step.purpose), True)
-    return TurnRequest(
-        response_id=f"resp_{admission.run_id}_{step.call}",
-        model=admission.ask_model,
-        items=messages,
-        instructions=rules,
-        stream=True,
-        store=False,
-        text_format=text_format,
-        sampling=Sampling(temperature=0.0),
-        max_output_tokens=admission.max_output_tokens,
-        prompt_cache_key=admission.run_id[:64],
-        session_id=admission.run_id,
-    )
-
-
-class _Answer:
-    """Collects the text of a turn; only message items count, reasoning is dropped unseen."""
-
-    def __init__(self) -> None:
-        self.parts: list[str] = []
-        self.chars = 0
-        self.messages: set[int] = set()
-        self.usage = Usage()
-        self.outcome: str = ""
-        self.error_code = ""
-        self.error_message = ""
-
-    def take(self, batch: Sequence[object]) -> None:
-        for event in batch:
-            match event:
-                case ItemStarted(index=index, item=MessageStart()):
-                    self.messages.add(index)
-                case TextDelta(index=index, text=text) if index in self.messages and self.chars < MAX_ANSWER_CHARS:
-                    self.parts.append(text)
-                    self.chars += len(text)
-                case UsageReported(usage=usage):
-                    self.usage = usage
-                case TurnCompleted():
-                    self.outcome = "completed"
-                case TurnIncomplete():
-                    self.outcome = "incomplete"
-                case TurnFailed(code=code, message=message):
-                    self.fail(code, message)
-                case _:
-                    pass
-
-    def fail(self, code: str, message: str) -> None:
-        self.outcome, self.error_code, self.error_message = "failed", code, message
-
-    def event(self, call: int, duration_ms: int, redactor: Redactor) -> ModelAnswered:
-        if not self.outcome:
-            self.fail("stream_interrupted", "the lane ended without a closing event")
-        redacted = redactor.redact("".join(self.parts)[:MAX_ANSWER_CHARS])
-        return ModelAnswered(
-            call=call,
-            text=redacted.text,
-            outcome=self.outcome,  # type: ignore[arg-type]
-            error_code=self.error_code,
-            error_message=redactor.redact(self.error_message[:500]).text,
-            input_tokens=self.usage.input_tokens,
-            output_tokens=self.usage.output_tokens,
-            cached_tokens=self.usage.cached_tokens,
-            usage_estimated=self.usage.estimated,
-            duration_ms=duration_ms,
-            redactions=redacted.count,
-        )

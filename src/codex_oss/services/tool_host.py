@@ -32,7 +32,7 @@ from codex_oss.services.expressions import PatternInvalid
 from codex_oss.services.git import Git, GitProblem, GitText
 from codex_oss.services.project_files import Entry, EntryKind, FileRefused, ProjectRoot, Walk
 from codex_oss.services.search import Document, LineFinder, PatternTooSlow, batches, parse_query
-from codex_oss.services.shown_lines import bounded, lines_of, redactions_in, shortened, size_of
+from codex_oss.services.shown_lines import bounded, lines_of, redactions_in, shortened, shown_size, size_of
 
 MAX_LINE_CHARS: Final = 2_000
 MAX_MATCH_CHARS: Final = 500
@@ -49,9 +49,9 @@ _NOT_FOUND: Final = frozenset({"not_found", "not_a_folder"})
 class ToolLimits:
     """Bounds of one call; the runner sizes them to the model's context."""
 
-    max_lines: int = 400
-    max_chars: int = 40_000
-    """Characters of all shown lines together, line ends included."""
+    max_lines: int = 10_000
+    max_bytes: int = 40_000
+    """Of all shown lines together as the model reads them: UTF-8, with what stands around each line."""
     max_matches: int = 100
     max_file_bytes: int = 2_000_000
     """Larger files are read in part and are not searched."""
@@ -117,7 +117,7 @@ class ToolHost:
         if start > max(total, 1):
             return tool_error("rtk_read", "range_outside_file", f"{path!r} has {total} lines.", exit_code=1, path=path)
         clean = self._clean_lines(raw)
-        shown, cut = bounded(clean[start - 1 : end], limits.max_lines, limits.max_chars, MAX_LINE_CHARS)
+        shown, cut = bounded(clean[start - 1 : end], limits.max_lines, limits.max_bytes, MAX_LINE_CHARS)
         return ToolResult(
             tool="rtk_read",
             kind="extract",
@@ -141,7 +141,7 @@ class ToolHost:
             walk=self._root.walk(arguments.get("path") or WHOLE_PROJECT, _filter(scope, arguments.get("include_glob"))),
             deadline=time.monotonic() + limits.timeout_s,
             max_matches=min(arguments.get("max_results") or DEFAULT_MAX_RESULTS, limits.max_matches),
-            chars_left=limits.max_chars,
+            bytes_left=limits.max_bytes,
             around=arguments.get("context_lines") or 0,
         )
         for batch in batches(self._documents(search, limits)):
@@ -176,13 +176,12 @@ class ToolHost:
         clean = self._clean_lines(document.lines)
         numbers = _still_matching(search, document, clean, numbers)
         search.count += len(numbers)
-        room = search.max_matches - len(search.matches)
-        kept = [number for number in numbers[: max(room, 0)] if search.afford(clean[number - 1])]
+        room, path = search.max_matches - len(search.matches), self._clean(document.path)
+        kept = [number for number in numbers[: max(room, 0)] if search.afford(path, clean[number - 1])]
         search.cut = search.cut or len(kept) < len(numbers)
-        path = self._clean(document.path)
         search.matches += [_match(path, number, clean) for number in kept]
         around = _around(kept, search.around, len(clean))
-        context = [number for number in around if search.afford(clean[number - 1])]
+        context = [number for number in around if search.afford(path, clean[number - 1])]
         search.cut = search.cut or len(context) < len(around)
         search.context += [_match(path, number, clean) for number in context]
         raw = [document.lines[number - 1] for number in (*kept, *context)]
@@ -198,7 +197,7 @@ class ToolHost:
         visible = [entry for entry in listing.entries if _may_show(f"{prefix}{entry.name}", entry.kind, scope)]
         raw = [_named(entry) for entry in visible]
         names = self._clean_lines(raw)
-        shown, cut = bounded(names, limits.max_lines, limits.max_chars, MAX_LINE_CHARS)
+        shown, cut = bounded(names, limits.max_lines, limits.max_bytes, MAX_LINE_CHARS)
         return ToolResult(
             tool="rtk_ls",
             kind="entries",
@@ -232,7 +231,7 @@ class ToolHost:
 
     def _text(self, tool: str, found: GitText, limits: ToolLimits) -> ToolResult:
         clean = self._clean_lines(found.lines)
-        shown, cut = bounded(clean, limits.max_lines, limits.max_chars, MAX_LINE_CHARS)
+        shown, cut = bounded(clean, limits.max_lines, limits.max_bytes, MAX_LINE_CHARS)
         return ToolResult(
             tool=tool,
             kind="text",
@@ -263,7 +262,7 @@ class _Search:
     walk: Walk
     deadline: float
     max_matches: int
-    chars_left: int
+    bytes_left: int
     around: int
     matches: list[Match] = field(default_factory=list)
     context: list[Match] = field(default_factory=list)
@@ -281,12 +280,12 @@ class _Search:
         """Seconds for matching what was read: reading slowly is not the pattern's fault."""
         return max(self.time_left(), MIN_MATCH_S)
 
-    def afford(self, line: str) -> bool:
-        """Whether *line* still fits the bound on characters; if so it is paid."""
-        cost = min(len(line), MAX_MATCH_CHARS) + 1
-        if cost > self.chars_left:
+    def afford(self, path: str, line: str) -> bool:
+        """Whether *line* of *path* still fits the bound on bytes; if so it is paid."""
+        cost = shown_size(path) + len(shortened(line, MAX_MATCH_CHARS).encode("utf-8", "replace"))
+        if cost > self.bytes_left:
             return False
-        self.chars_left -= cost
+        self.bytes_left -= cost
         self.cut = self.cut or len(line) > MAX_MATCH_CHARS
         return True
 
