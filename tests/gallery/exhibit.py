@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.gallery.turns import Script, grep, read
+from tests.gallery.turns import Protocol, Script, grep, read
 
 TIERS = ("A2", "A3", "A3-open")
 
@@ -34,3 +34,9 @@ class Exhibit:
     fields: Mapping[str, Any] = field(default_factory=dict)
     """What the contract of both says beyond the usual."""
     tiers: tuple[str, ...] = TIERS
+    native_codes: tuple[str, ...] = ()
+    """The reason codes where the model speaks in native tool calls; the same unless told."""
+
+    def ends_with(self, protocol: Protocol) -> tuple[str, ...]:
+        """The reason codes with which the lie ends in a protocol."""
+        return self.native_codes if protocol == "tools" and self.native_codes else self.codes

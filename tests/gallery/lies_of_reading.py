@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.gallery.exhibit import CLIENT, CONFIG, HITS, MISS, READ, README, REF, RETRY, TABLE, TEST, ZERO, Exhibit
-from tests.gallery.turns import Look, Say, finding, grep, read, report
+from tests.gallery.turns import Both, Look, Say, finding, grep, read, report
 
 TRUE = finding("`MAX_RETRIES` is 5", REF)
 
@@ -182,6 +182,16 @@ EXHIBITS: tuple[Exhibit, ...] = (
         ("action_parse_failed",),
         [READ, Say("STATUS: COMPLETE. `MAX_RETRIES` is 5, all findings were verified.")],
         [READ, report(TRUE)],
+        native_codes=("action_missing",),
+    ),
+    Exhibit(
+        "report beside the read that it rests on",
+        "cites in the same answer what it only asks to see",
+        ("action_ambiguous",),
+        [Both(READ, report(TRUE))],
+        [READ, report(TRUE)],
+        tiers=("A2", "A3"),
+        native_codes=("report_not_alone",),
     ),
     Exhibit(
         "tool that does not exist",

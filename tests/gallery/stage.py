@@ -24,7 +24,7 @@ from codex_oss import wiring
 from codex_oss.missions.record import RunRecord, fold
 from codex_oss.services.mission_runner import Admission
 from codex_oss.services.settings import read_settings
-from tests.fakes.chat_upstream import Answer, ChatUpstream, Request
+from tests.fakes.chat_upstream import Answer, ChatUpstream, Request, error
 from tests.gallery.project import FILES
 from tests.gallery.turns import Protocol, Script, spoken
 
@@ -48,17 +48,23 @@ class Stage:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._parts: list[Part] = []
+        self._faults: list[Exception] = []
 
     def play(self, parts: Sequence[Part]) -> list[RunRecord]:
         """Play every part to its end; the records in the order of the parts."""
         first = len(self._parts)
         self._parts += parts
         numbered = list(enumerate(parts, first))
-        with ChatUpstream(self._answer, max_requests=100_000) as upstream, patch.object(os, "fdatasync", _no_sync):
+        with (
+            ChatUpstream(self._answer_or_fault, max_requests=100_000) as upstream,
+            patch.object(os, "fdatasync", _no_sync),
+        ):
             by_protocol = {
                 protocol: asyncio.run(self._play_all([n for n in numbered if n[1].protocol == protocol], upstream))
                 for protocol in dict.fromkeys(part.protocol for part in parts)
             }
+        if self._faults:
+            raise AssertionError("a script could not be spoken") from self._faults[0]
         played = {number: record for records in by_protocol.values() for number, record in records}
         return [played[number] for number, _ in numbered]
 
@@ -92,6 +98,14 @@ class Stage:
         part = self._parts[int(found["number"])]
         turn = sum(message["role"] == "assistant" for message in request.messages)
         return spoken(part.script[min(turn, len(part.script) - 1)], part.protocol, turn)
+
+    def _answer_or_fault(self, request: Request) -> Answer:
+        """A mistake in a script fails the test at once instead of being retried."""
+        try:
+            return self._answer(request)
+        except Exception as exc:
+            self._faults.append(exc)
+            return error(400, "the script is wrong")
 
 
 async def _run(bridge: wiring.Bridge, number: int, part: Part) -> RunRecord:

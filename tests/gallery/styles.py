@@ -8,7 +8,7 @@ from typing import Any
 
 from tests.gallery.exhibit import Exhibit
 from tests.gallery.project import NOTES
-from tests.gallery.turns import Look, Report, Script, grep, read
+from tests.gallery.turns import Report, Script, read
 
 QUESTION = "How does the sample retry?"
 BASE: dict[str, Any] = {
@@ -52,7 +52,7 @@ TIER_FIELDS: dict[str, dict[str, Any]] = {
         "answer_obligations": [{"id": "q1", "question": QUESTION}],
     },
 }
-STYLES: dict[str, tuple[Style, ...]] = {"A2": PLAIN, "A3": PLAIN, "A3-open": OPEN}
+STYLES: dict[str, tuple[Style, ...]] = {"A2": PLAIN[:2], "A3": PLAIN, "A3-open": OPEN}
 """Tier to its styles."""
 
 
@@ -73,6 +73,3 @@ def staged(script: Script, style: Style) -> Script:
     """A script with what the style asks of every model, honest or not, put in front and before the first report."""
     at = next((index for index, turn in enumerate(script) if isinstance(turn, Report)), len(script))
     return [*style.first, *script[:at], *(style.last if at else ()), *script[at:]]
-
-
-CONTRADICTION_SEARCH: Look = grep("contradict")

@@ -15,7 +15,9 @@ from tests.fakes import chat_upstream
 from tests.fakes.chat_upstream import Answer
 
 Protocol = Literal["json", "tools"]
-PROTOCOLS: tuple[Protocol, ...] = ("json",)
+CAVEAT = "Only what is cited was looked at."
+"""In every report unless told otherwise: open investigations must say what was not looked at."""
+PROTOCOLS: tuple[Protocol, ...] = ("json", "tools")
 
 
 @dataclass(frozen=True)
@@ -41,10 +43,15 @@ class Say:
     text: str
 
 
-CAVEAT = "Only what is cited was looked at."
-"""In every report unless told otherwise: open investigations must say what was not looked at."""
+@dataclass(frozen=True)
+class Both:
+    """A tool call and the report that rests on it, in one answer."""
 
-Turn = Look | Report | Say
+    look: Look
+    report: Report
+
+
+Turn = Look | Report | Say | Both
 Script = Sequence[Turn]
 
 
@@ -53,15 +60,25 @@ def spoken(turn: Turn, protocol: Protocol, number: int) -> Answer:
     match turn:
         case Say(text):
             return chat_upstream.text(text, pieces=1)
+        case Both(look, report_) if protocol == "json":
+            action = {"tool_name": look.tool, "arguments": look.arguments, "report": report_.body}
+            return _as_text(action)
+        case Both(look, report_):
+            calls = [(look.tool, look.arguments), ("final_report", report_.body)]
+            return chat_upstream.tool_calls([(f"call_{number}_{at}", *call) for at, call in enumerate(calls)])
         case Look(tool, arguments, said) if protocol == "json":
             action = {"action_type": "tool_call", "tool_name": tool, "arguments": arguments, "reason": said or "look"}
-            return chat_upstream.action(action, pieces=1)
+            return _as_text(action)
         case Report(body) if protocol == "json":
-            return chat_upstream.action({"action_type": "final_report", "report": body}, pieces=1)
+            return _as_text({"action_type": "final_report", "report": body})
         case Look(tool, arguments, said):
             return _called(tool, arguments, said, number)
         case Report(body):
             return _called("final_report", body, "", number)
+
+
+def _as_text(action: dict[str, Any]) -> Answer:
+    return chat_upstream.text(json.dumps(action, ensure_ascii=False), pieces=1)
 
 
 def _called(name: str, arguments: dict[str, Any], said: str, number: int) -> Answer:
