@@ -98,7 +98,7 @@ def test_that_it_is_not_there_answers_any_objective(project: Path) -> None:
     fields = {**looking("function_location", {"symbol": "NOWHERE"}), "allowed_roots": ["app"]}
     assert run_mission(project, fields, [MISS, report(ABSENT)]).status == "COMPLETE"
     found = {**looking("zero_match_evidence", {"pattern": "RETRY_LIMIT"}), "allowed_roots": ["app"]}
-    hit = finding("`RETRY_LIMIT` does occur", "command:0#match:0", kind="contradiction")
+    hit = finding("`RETRY_LIMIT` does occur", "command:0#match:0")
     assert run_mission(project, found, [call("rtk_grep", pattern="RETRY_LIMIT"), report(hit)]).status == "COMPLETE"
 
 

@@ -110,8 +110,10 @@ HIT = call("rtk_grep", pattern="range", path="app/retry.py")
 PARTLY, WHOLE = [PART, HONEST], [READ, HONEST]
 ANY = {"shape_match_policy": "any"}
 RESULT = {"evidence_plane": "command_result", "command_requirement": {"pattern": "sleep"}}
-AGAINST = finding("`range(MAX_RETRIES)` speaks against it", REF, kind="contradiction", subject={"line": 7})
-FOUND = [READ, HIT, report(TRUE, finding("`range` is there", "command:0#match:0", kind="contradiction"))]
+SIDES = (REF, "file:app/config.py#extract:1")
+AGAINST = finding("`range(MAX_RETRIES)` speaks against `RETRY_LIMIT = 7`", *SIDES, kind="contradiction")
+HIT_AGAINST = finding("`range(` speaks against `RETRY_LIMIT = 7`", "command:0", SIDES[1], kind="contradiction")
+FOUND = [READ, HIT, CONFIG, report(TRUE, HIT_AGAINST)]
 
 
 @pytest.mark.parametrize(
@@ -128,7 +130,7 @@ FOUND = [READ, HIT, report(TRUE, finding("`range` is there", "command:0#match:0"
         ({"evidence_kind": "negative_proof"}, WHOLE, [READ, GREP, HONEST], "source_not_searched"),
         ({"pattern": "sleep"}, [READ, MISS, HONEST], [READ, GREP, HONEST], "source_not_searched"),
         (RESULT, WHOLE, [PART, GREP, HONEST], "source_not_searched"),
-        ({"contradiction_markers": ["range("]}, WHOLE, [READ, report(TRUE, AGAINST)], "source_contradicted"),
+        ({"contradiction_markers": ["range("]}, WHOLE, [READ, CONFIG, report(TRUE, AGAINST)], "source_contradicted"),
         ({"evidence_kind": "negative_proof", "pattern": "range"}, [READ, HIT, HONEST], FOUND, "source_contradicted"),
     ],
 )

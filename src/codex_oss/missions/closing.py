@@ -16,7 +16,7 @@ from typing import Final
 from codex_oss.contracts.mission import Confidence, MissionStatus
 from codex_oss.missions.events import GateFailure, MissionClosed, ReportSource
 from codex_oss.missions.evidence import BadRef, resolve_ref
-from codex_oss.missions.gates import judge_draft
+from codex_oss.missions.gates import RULES_VERSION, judge_draft
 from codex_oss.missions.record import RunRecord
 from codex_oss.missions.report import Draft, accepted_findings, parse_draft
 
@@ -40,7 +40,8 @@ def close_draft(record: RunRecord, draft: Draft, failures: tuple[GateFailure, ..
         reasons = () if requested == "COMPLETE" else (SUBMITTED_REASON[requested],)
         by_runtime = record.draft is not None and record.draft.proposer == "runtime"
         source: ReportSource = "deterministic_fast_path" if by_runtime else "model_report"
-        return MissionClosed(requested, _confidence(record, draft, False), reasons, source, draft.status)
+        confidence = _confidence(record, draft, False)
+        return MissionClosed(requested, confidence, reasons, source, draft.status, rules=RULES_VERSION)
     codes = tuple(dict.fromkeys(failure.code for failure in failures))
     status: MissionStatus = "PARTIAL" if requested == "COMPLETE" else requested
     if status == "PARTIAL" and not standing and not record.evidence:
@@ -53,6 +54,7 @@ def close_draft(record: RunRecord, draft: Draft, failures: tuple[GateFailure, ..
         draft.status,
         failures=failures,
         detail="The report did not pass every gate; what could not be borne out was left out.",
+        rules=RULES_VERSION,
     )
 
 
@@ -74,6 +76,7 @@ def close_by_runtime(
         "SOURCE_PACK_RECOVERY" if died else "",
         failures,
         detail,
+        RULES_VERSION,
     )
 
 

@@ -47,10 +47,19 @@ def _failures(gate: str, objections: Iterator[Objection]) -> Iterator[GateFailur
         yield GateFailure(gate, code, message)
 
 
-Gate = Callable[[RunRecord, MissionV1, Draft], Iterator[GateFailure]]
-CONTRACT_GATES: Final[tuple[Gate, ...]] = (
-    _check_source_requirements,
-    _check_objective_spec,
-    _check_exploration_policy,
-    _check_forbidden_topics,
+ContractCheck = Callable[[RunRecord, MissionV1, Draft], Iterator[GateFailure]]
+CONTRACT_GATES: Final[tuple[tuple[str, str, ContractCheck], ...]] = (
+    (
+        "source_requirements",
+        "Each required source gives what is asked of it, and what speaks against the answer is told.",
+        _check_source_requirements,
+    ),
+    ("objective_spec", "What is cited shows what the machine-readable objective names.", _check_objective_spec),
+    (
+        "exploration_policy",
+        "What must follow the required reading was done, and the report came as it should.",
+        _check_exploration_policy,
+    ),
+    ("forbidden_topics", "No finding names a topic that the mission leaves out.", _check_forbidden_topics),
 )
+"""Name, what it asks in one sentence, and the check."""

@@ -214,6 +214,8 @@ class MissionClosed(Struct, frozen=True, tag="MissionClosed", tag_field="event_t
     """Gates that the last draft did not pass; its findings concerned were left out."""
     detail: str = ""
     """One sentence for a person about what ended the mission, e.g. the upstream's failure."""
+    rules: int = 1
+    """Version of the gates that judged it (`missions.gates.RULES_VERSION`); 1 in logs that do not say."""
 
 
 class MissionResumed(Struct, frozen=True, tag="MissionResumed", tag_field="event_type"):

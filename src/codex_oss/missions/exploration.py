@@ -18,7 +18,7 @@ from codex_oss.contracts.mission import MissionV1
 from codex_oss.missions.completion import closure_needs_model, exploration_demands
 from codex_oss.missions.record import Judged, RunRecord
 from codex_oss.missions.report import Draft
-from codex_oss.missions.sources import Objection, missing_sources, required_sources
+from codex_oss.missions.sources import Objection, open_sources, required_sources
 
 
 def optional_actions(record: RunRecord, mission: MissionV1) -> list[Judged]:
@@ -36,7 +36,7 @@ def optional_actions(record: RunRecord, mission: MissionV1) -> list[Judged]:
 def exploration_stop(record: RunRecord, mission: MissionV1) -> str:
     """Reason code why the report is due after the required reading; empty while the model may go on."""
     policy = mission.exploration_policy
-    if policy is None or missing_sources(record, mission):
+    if policy is None or open_sources(record, mission):
         return ""
     if policy.after_required_floor == "close_immediately" and required_sources(mission):
         return "required_floor_reached"

@@ -12,6 +12,8 @@ Rules that hold here:
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import islice
 from typing import Any, Final, Literal
 
 import msgspec
@@ -39,6 +41,11 @@ CLAIM_KINDS: Final[tuple[str, ...]] = (
 )
 MAX_FINDINGS: Final = 100
 MAX_TEXT_CHARS: Final = 2_000
+MAX_REMARKS: Final = 200
+_JUDGED_FIELDS: Final = frozenset(
+    {"findings", "files_inspected", "commands_run", "mission_id", "missing_fields", "status"}
+)
+"""Fields with gates of their own; texts of all others are remarks."""
 _CONFIDENCES: Final[tuple[Confidence, ...]] = ("LOW", "MEDIUM", "HIGH")
 _STATUSES: Final[tuple[MissionStatus, ...]] = ("COMPLETE", "PARTIAL", "ESCALATE", "FAILED")
 
@@ -68,6 +75,8 @@ class FileClaim(Struct, frozen=True):
     """A file that the draft says was inspected."""
 
     path: str
+    complete: bool = False
+    """It says that the whole file was seen."""
 
 
 class CommandClaim(Struct, frozen=True):
@@ -94,6 +103,10 @@ class Draft(Struct, frozen=True):
     """What the model wrote beside the known fields, see `missions.outputs`."""
     present: tuple[str, ...] = ()
     """Names of the fields that the model wrote."""
+    mission_id: str = ""
+    """Empty when it gave none, as it should: the runtime knows the mission."""
+    remarks: tuple[str, ...] = ()
+    """Every text outside the findings, whatever its field is called."""
 
 
 def parse_draft(raw: dict[str, Any]) -> Draft:
@@ -111,6 +124,8 @@ def parse_draft(raw: dict[str, Any]) -> Draft:
         missing_fields=_texts(raw.get("missing_fields")),
         outputs=outputs_of(raw),
         present=tuple(sorted(str(name) for name in raw)),
+        mission_id=_text(raw.get("mission_id")).strip(),
+        remarks=tuple(islice(_remarks(raw), MAX_REMARKS)),
     )
 
 
@@ -293,8 +308,23 @@ def _subject(raw: Any) -> Subject:
     )
 
 
+def _remarks(raw: dict[str, Any]) -> Iterator[str]:
+    """Texts outside of what is judged by itself, in order, however deep they lie."""
+    waiting = [value for name, value in reversed(raw.items()) if name not in _JUDGED_FIELDS]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, dict):
+            waiting += reversed(value.values())
+        elif isinstance(value, list):
+            waiting += reversed(value)
+        elif _text(value).strip():
+            yield _text(value)
+
+
 def _file_claim(raw: Any) -> FileClaim:
-    return FileClaim(_text(raw.get("path")) if isinstance(raw, dict) else _text(raw))
+    if not isinstance(raw, dict):
+        return FileClaim(_text(raw))
+    return FileClaim(_text(raw.get("path")), raw.get("complete") is True)
 
 
 def _command_claim(raw: Any) -> CommandClaim:

@@ -50,6 +50,17 @@ def missing_sources(record: RunRecord, mission: MissionV1) -> tuple[str, ...]:
     return tuple(path for path in required_sources(mission) if path not in record.evidence.extracts)
 
 
+def open_sources(record: RunRecord, mission: MissionV1) -> tuple[str, ...]:
+    """Required sources that were not looked at as they must be: unread, not whole, or not searched."""
+    missing = dict.fromkeys(missing_sources(record, mission))
+    for _, source in requirements_of(mission):
+        whole = source.completeness_policy != "whole_file_required" or is_whole(record.evidence, source.path)
+        searched = searches_over(record.evidence, source.path, wanted_pattern(source)) or not wants_search(source)
+        if not (whole and searched):
+            missing[source.path] = None
+    return tuple(missing)
+
+
 def wanted_pattern(source: SourceRequirement) -> str:
     """What must have been searched for in a source; empty for anything."""
     return source.pattern or str((source.command_requirement or {}).get("pattern", ""))

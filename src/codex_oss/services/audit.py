@@ -27,7 +27,7 @@ from msgspec import Struct
 
 from codex_oss.errors import BridgeError, RequestError, StoreError
 from codex_oss.missions.closing import close_draft
-from codex_oss.missions.gates import judge_draft
+from codex_oss.missions.gates import RULES_VERSION, judge_draft
 from codex_oss.missions.projections import NAMES
 from codex_oss.missions.record import RunRecord, fold
 from codex_oss.missions.report import parse_draft
@@ -203,7 +203,9 @@ def _check_claims(record: RunRecord) -> Iterator[Check]:
     deserved = close_draft(record, draft, failures).status
     if STATUS_RANK[closed.status] > STATUS_RANK[deserved] or closed.failures != failures:
         message = f"The log says {closed.status}, the evidence in it carries {deserved}."
-        yield Check("claims", "claims.hold", "FAIL", message)
+        if closed.rules < RULES_VERSION:
+            message += f" It was judged by older rules ({closed.rules}, now {RULES_VERSION})."
+        yield Check("claims", "claims.hold", "FAIL" if closed.rules >= RULES_VERSION else "WARN", message)
         return
     count = len(draft.findings)
     refused = len({failure.finding for failure in failures if failure.finding >= 0})
