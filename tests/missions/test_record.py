@@ -11,6 +11,7 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import Raw
 
 from codex_oss.missions.decide import decide
 from codex_oss.missions.events import (
@@ -146,7 +147,16 @@ def test_a_changed_line_is_refused(change: Callable[[Any], Any], reason: str) ->
 def test_older_events_stay_readable(event_type: str) -> None:
     """The fifteen older types open as they are and fold to nothing but their place."""
     envelope = Envelope(
-        "r", "m", "evt_000001", 1, "", event_type, "runtime", "runtime_authoritative", "2026-01-01T00:00:00Z", {"a": 1}
+        "r",
+        "m",
+        "evt_000001",
+        1,
+        "",
+        event_type,
+        "runtime",
+        "runtime_authoritative",
+        "2026-01-01T00:00:00Z",
+        Raw(b'{"a":1}'),
     )
     event: MissionEvent = open_event(envelope)
     assert event == LegacyEvent(event_type, {"a": 1})
@@ -155,7 +165,7 @@ def test_older_events_stay_readable(event_type: str) -> None:
 
 def test_an_unknown_event_is_named() -> None:
     """A type that nobody knows and a payload that does not fit are told apart."""
-    envelope = Envelope("r", "m", "evt_000001", 1, "", "Invented", "runtime", "x", "2026-01-01T00:00:00Z", {})
+    envelope = Envelope("r", "m", "evt_000001", 1, "", "Invented", "runtime", "x", "2026-01-01T00:00:00Z", Raw(b"{}"))
     with pytest.raises(ValueError, match="unsupported_event_type"):
         open_event(envelope)
     with pytest.raises(ValueError, match="payload_invalid"):

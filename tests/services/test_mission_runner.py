@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import resource
 import signal
+import threading
+import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,7 +20,7 @@ import pytest
 from codex_oss.contracts.profiles import ActionProtocol
 from codex_oss.contracts.tools import ToolCall, ToolResult
 from codex_oss.errors import StoreError
-from codex_oss.missions.record import RunRecord, fold
+from codex_oss.missions.record import RunRecord, epoch_ms, fold
 from codex_oss.policy.exposure import Redactor
 from codex_oss.policy.scope import Scope, scope_of
 from codex_oss.services.event_log import LOG_NAME, read_log
@@ -246,3 +249,52 @@ def test_a_disk_that_fills_up_is_named_as_the_reason(tmp_path: Path) -> None:
     closed = fold(reading.run_id, reading.mission_id, reading.recorded()).closed
     assert closed is not None
     assert closed.reason_codes == ("log_unwritable",)
+
+
+async def test_tools_that_take_long_hold_up_no_other_mission(tmp_path: Path) -> None:
+    """With every thread for tools busy, a mission that needs none goes on and ends."""
+    go, all_busy, loop = threading.Event(), asyncio.Event(), asyncio.get_running_loop()
+    threads = threading.Barrier(min(32, (os.cpu_count() or 1) + 4))  # those of `asyncio.to_thread`
+
+    def block(limits: ToolLimits) -> None:
+        if not go.is_set():
+            threads.wait(20)
+            loop.call_soon_threadsafe(all_busy.set)
+        go.wait(20)
+
+    async def follow(name: str, tools: Tools, *answers: str) -> RunRecord:
+        lane, _ = scripted(*answers)
+        runner = MissionRunner(MissionStore(tmp_path / name), tools, lane, Redactor())
+        return [seen async for seen in runner.run(admission())][-1].record
+
+    busy = [asyncio.create_task(follow(f"busy{n}", Tools(block), READ, DONE)) for n in range(threads.parties)]
+    await all_busy.wait()
+    try:
+        async with asyncio.timeout(10):
+            record = await follow("free", Tools(), report(status="PARTIAL"))
+    finally:
+        go.set()
+        done = await asyncio.gather(*busy)
+    assert record.closed is not None
+    assert all(one.closed is not None and one.closed.status == "COMPLETE" for one in done)
+
+
+async def test_a_tool_that_minds_no_bound_costs_no_deadline(tmp_path: Path) -> None:
+    """A tool that is not done in time is given up as an error of its own, and the mission closes within its time."""
+    go = threading.Event()
+
+    def block(limits: ToolLimits) -> None:
+        go.wait(20)
+
+    lane, _ = scripted(READ, report(status="PARTIAL"))
+    runner = MissionRunner(MissionStore(tmp_path), Tools(block), lane, Redactor())
+    began = time.monotonic()
+    try:
+        record = [seen async for seen in runner.run(admission(time_budget_seconds=2))][-1].record
+    finally:
+        go.set()
+    assert time.monotonic() - began < 4
+    assert record.judged[0].result is not None
+    assert record.judged[0].result.error_code == "tool_timeout"
+    assert record.closed is not None
+    assert epoch_ms(record.closed_at) - epoch_ms(record.opened_at) <= 2000

@@ -31,6 +31,10 @@ REASONS: Final[dict[str, str]] = {
     "final_report_required": "A report was asked for, and the model proposed something else instead.",
     "report_missing": "The log holds no report where one was expected.",
     "mission_not_opened": "The log holds a report of a mission that was never opened.",
+    "capacity_timeout": "No slot of its scheduler lane became free for it.",
+    "lane_queue_full": "As many missions were waiting for the lane already as may wait.",
+    "lane_wait_over": "It waited for a slot as long as the lane allows.",
+    "lanes_locked": "Another process held the lock of the scheduler lanes and did not let go.",
     # refused at the door
     "tier_not_available": "This tier can be written and validated, but not run yet.",
     "risk_tier_critical": "Work of critical risk is for a person or GPT to decide.",

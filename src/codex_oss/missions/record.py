@@ -35,9 +35,12 @@ from codex_oss.missions.events import (
     LegacyEvent,
     MissionClosed,
     MissionOpened,
+    MissionQueued,
     MissionResumed,
+    MissionScheduled,
     ModelAnswered,
     ModelAsked,
+    ModelReplaced,
     NativeCall,
     Purpose,
     Recorded,
@@ -147,7 +150,19 @@ class RunRecord(Struct):
     low_information: int = 0
     final_asked: bool = False
     paused_ms: int = 0
-    """Time in which nobody wrote this run; it does not count against the deadline."""
+    """Time in which nobody wrote this run, or it waited for a slot; it does not count against the deadline."""
+    critical_read: list[str] = field(default_factory=list)
+    """Critical paths that calls were allowed on."""
+    critical_refused: list[str] = field(default_factory=list)
+    """Critical paths that calls were refused on."""
+    critical_left_out: int = 0
+    """Critical files and folders that the widest search or listing left out."""
+    replaced: list[ModelReplaced] = field(default_factory=list)
+    """Whenever another model than the one asked for took the mission or a question."""
+    queued: MissionQueued | None = None
+    """Its place in the queue of its lane, as long as it waits."""
+    queued_at: str = ""
+    """Until when the wait is part of `paused_ms`."""
     lost_calls: int = 0
     """Questions whose answer was lost with the writer; they do not count against the limit of questions."""
     last_seq: int = 0
@@ -200,6 +215,8 @@ def evolve(record: RunRecord, recorded: Recorded) -> None:
         case ActionAllowed():
             _judge(record, "allowed", "", "")
             record.stage = "allowed"
+            if event.critical and record.judged:
+                record.critical_read.append(str(record.judged[-1].proposal.arguments.get("path", "")))
         case ActionDenied():
             _denied(record, event)
         case ToolStarted():
@@ -216,12 +233,29 @@ def evolve(record: RunRecord, recorded: Recorded) -> None:
             _tell(record, render_refusal(event))
         case MissionClosed():
             record.closed, record.closed_at, record.stage = event, recorded.at, "closed"
+            record.queued = None
         case MissionResumed():
             record.paused_ms += max(0, event.paused_ms)
+            record.queued_at = recorded.at
+        case MissionQueued():
+            _waited(record, recorded.at)
+            record.queued = event
+        case MissionScheduled():
+            _waited(record, recorded.at)
+            record.queued = None
+        case ModelReplaced():
+            record.replaced.append(event)
         case LegacyEvent():
             pass
         case _:
             assert_never(event)
+
+
+def _waited(record: RunRecord, at: str) -> None:
+    """Take the wait since the last event of the queue into the pause; the pause of a resumption is in it already."""
+    if record.queued is not None:
+        record.paused_ms += max(0, epoch_ms(at) - epoch_ms(record.queued_at))
+    record.queued_at = at
 
 
 def epoch_ms(at: str) -> int:
@@ -275,6 +309,8 @@ def _denied(record: RunRecord, event: ActionDenied) -> None:
         record.failures_in_a_row[event.code] += 1
         record.failed_call[event.code] = event.call
     record.duplicates += event.decision == "duplicate"
+    if event.code == "critical_path_detected" and record.judged:
+        record.critical_refused.append(str(record.judged[-1].proposal.arguments.get("path", "")))
     _tell(record, render_denial(event))
 
 
@@ -285,6 +321,7 @@ def _finished(record: RunRecord, event: ToolFinished) -> None:
     record.bytes_observed += event.result.bytes_read
     record.bytes_shown += shown_bytes(event.result)
     record.redactions += event.result.redactions
+    record.critical_left_out = max(record.critical_left_out, event.result.critical_left_out)
     record.failures_in_a_row.clear()
     record.failed_call.clear()
     if entry is None:

@@ -20,14 +20,15 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import aclosing
 from typing import Final
 
+from codex_oss.contracts.profiles import ModelProfile
 from codex_oss.errors import BridgeError, fault_of
 from codex_oss.missions.action_schema import action_schema
 from codex_oss.missions.decide import AskModel
-from codex_oss.missions.events import MissionOpened, ModelAnswered, ModelAsked, NativeCall
+from codex_oss.missions.events import Known, MissionOpened, ModelAnswered, ModelAsked, ModelReplaced, NativeCall
 from codex_oss.missions.native_calls import MAX_CALLS, REPORT_FUNCTION
 from codex_oss.missions.prompt import build_conversation, texts_of
 from codex_oss.missions.record import RunRecord
@@ -44,6 +45,7 @@ from codex_oss.wire.events import (
     TurnCompleted,
     TurnFailed,
     TurnIncomplete,
+    TurnStarted,
     Usage,
     UsageReported,
     batches_of,
@@ -68,13 +70,23 @@ logger = logging.getLogger(__name__)
 class ModelCalls:
     """Asks the models of missions. monotonic_ms: a clock that nobody sets."""
 
-    def __init__(self, lane: Lane, redactor: Redactor, monotonic_ms: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        lane: Lane,
+        redactor: Redactor,
+        monotonic_ms: Callable[[], int],
+        profiles: Mapping[str, ModelProfile] | None = None,
+    ) -> None:
+        """profiles: where the one that answers is looked up, should it be another than was asked."""
         self._lane = lane
+        self._profiles = profiles or {}
         self._redactor = redactor
         self._monotonic_ms = monotonic_ms
 
-    async def ask(self, record: RunRecord, step: AskModel, model: str) -> ModelAnswered:
+    async def ask(self, record: RunRecord, step: AskModel, model: str) -> tuple[Known, ...]:
         """The answer to the question of *step*, which the record has taken in already. Never raises for the peer.
+
+        Before the ModelAnswered stands a ModelReplaced when another model answered than the mission was opened on.
 
         model: the name under which the lane is asked.
         """
@@ -89,7 +101,30 @@ class ModelCalls:
                     await self._listen(answer, turn_of(record, step, model, forms[0]))
         except TimeoutError:
             answer.fail("model_timeout", f"no answer within {max(1, step.timeout_ms) / 1000:.1f} s")
-        return answer.event(step.call, forms[0], self._monotonic_ms() - started, self._redactor)
+        answered = answer.event(step.call, forms[0], self._monotonic_ms() - started, self._redactor)
+        return (*self._replacement(record, answered, answer.started), answered)
+
+    def _replacement(
+        self, record: RunRecord, answered: ModelAnswered, started: TurnStarted
+    ) -> tuple[ModelReplaced, ...]:
+        opened = record.opened
+        if opened is None or not answered.answered_by:
+            return ()
+        profile, asked = self._profiles.get(started.profile), opened.admission.capability_tier
+        capability = profile.capability if profile else 0
+        return (
+            ModelReplaced(
+                call=answered.call,
+                asked=opened.profile,
+                answered=started.profile,
+                upstream_model=started.upstream_model,
+                reason=started.reason,
+                asked_capability=asked,
+                capability=capability,
+                # The lane asks a weaker model only where the user's files approve it; see policy.retry.
+                approval="explicit" if capability < asked else "not_required",
+            ),
+        )
 
     async def _listen(self, answer: _Answer, turn: TurnRequest) -> None:
         try:
@@ -173,6 +208,8 @@ class _Answer:
         self.chars = 0
         self.messages: set[int] = set()
         self.usage = Usage()
+        self.profile = opened.profile if opened is not None else ""
+        self.started = TurnStarted()
         self.outcome: str = ""
         self.error_code = ""
         self.error_message = ""
@@ -180,6 +217,8 @@ class _Answer:
     def take(self, batch: Sequence[object]) -> None:
         for event in batch:
             match event:
+                case TurnStarted():
+                    self.started = event
                 case ItemStarted(index=index, item=MessageStart()):
                     self.messages.add(index)
                 case ItemStarted(index=index, item=FunctionCallStart() as call) if self.takes_calls:
@@ -234,6 +273,7 @@ class _Answer:
             calls=tuple(native for native, _ in made),
             calls_dropped=self.calls_dropped,
             reasoning=thought.text,
+            answered_by=self.started.profile if self.started.profile not in ("", self.profile) else "",
             form="" if failed else form,
         )
 
