@@ -7,9 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from codex_oss.missions.absence import speaks_for
-from codex_oss.missions.cited import Cited, Passage
+from codex_oss.missions.cited import Cited
 from codex_oss.missions.claims import CHECKS, Claim
 from codex_oss.missions.evidence import Citation, ShownLine
+from codex_oss.missions.passage import Passage
 from codex_oss.missions.report import Finding, Subject
 from tests.fakes.mission_script import Play, call, finding, mission, play, report
 

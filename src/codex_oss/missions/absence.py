@@ -18,8 +18,9 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-from codex_oss.missions.cited import Cited, is_word_of
+from codex_oss.missions.cited import Cited
 from codex_oss.missions.evidence import Citation
+from codex_oss.missions.passage import is_word_of
 from codex_oss.missions.report import Finding
 from codex_oss.missions.stated import stems_of
 

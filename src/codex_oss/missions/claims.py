@@ -23,9 +23,10 @@ from functools import cached_property
 from typing import Final
 
 from codex_oss.missions.absence import check_absence, speaks_for
-from codex_oss.missions.cited import Cited, is_word_of, same_file
+from codex_oss.missions.cited import Cited, same_file
 from codex_oss.missions.definitions import defines, only_declares
 from codex_oss.missions.numbers import check_counts, check_values
+from codex_oss.missions.passage import is_word_of
 from codex_oss.missions.report import Finding, Subject
 from codex_oss.missions.stated import Place, Stated, path_lines, read_sentence, stems_of, unseen_or_alike
 

@@ -74,6 +74,8 @@ def only_declares(line: str, name: str) -> bool:
 def count_declared(lines: Iterable[str], unit: str) -> int:
     """How many lines begin a thing of this kind; 0 for a noun that is not in `UNITS`."""
     words = UNITS.get(unit[:4], ())
+    if not words:
+        return 0
     return sum(1 for line in lines if (found := _FIRST_WORD.match(line)) and found["word"] in words)
 
 

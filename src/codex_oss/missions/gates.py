@@ -16,6 +16,8 @@ Rules that hold here:
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
 from itertools import islice
 from typing import Final
 
@@ -24,9 +26,10 @@ from msgspec import Struct
 from codex_oss.contracts.mission import MissionV1
 from codex_oss.missions import claims
 from codex_oss.missions.arguments import normalise_arguments
-from codex_oss.missions.cited import Cited, Passage, Passages
+from codex_oss.missions.cited import Cited, Passages
 from codex_oss.missions.claims import Claim
 from codex_oss.missions.events import GateFailure
+from codex_oss.missions.passage import Passage
 from codex_oss.missions.record import RunRecord
 from codex_oss.missions.report import Draft, Finding
 from codex_oss.missions.stated import read_sentence, stems_of
@@ -48,13 +51,26 @@ _KNOWN_OUTPUTS: Final = frozenset(
 """Outputs that the runtime fills in itself, or that are honestly empty when the model left them out."""
 
 
-class Case(Struct, frozen=True):
+@dataclass(frozen=True)
+class Case:
     """A draft before its judge."""
 
     record: RunRecord
     mission: MissionV1
     draft: Draft
     passages: Passages
+
+    @cached_property
+    def claims(self) -> list[tuple[int, Claim]]:
+        """Every finding that cites anything, with its index; each read once for all gates."""
+        areas = (*self.mission.allowed_roots, *self.mission.allowed_paths)
+        claims = []
+        for index, finding in enumerate(self.draft.findings):
+            resolved = map(self.passages.resolve, finding.evidence_refs)
+            passages = tuple(passage for passage in resolved if isinstance(passage, Passage))
+            if passages:
+                claims.append((index, Claim(finding, Cited(passages), self.passages.all_shown, areas)))
+        return claims
 
 
 class Gate(Struct, frozen=True):
@@ -223,20 +239,11 @@ def _of_findings(name: str, asks: str, check: claims.FindingCheck) -> Gate:
     """A gate that asks about each finding that cites anything."""
 
     def check_all(case: Case) -> Iterator[GateFailure]:
-        for index, claim in _claims(case):
+        for index, claim in case.claims:
             for code, message in islice(check(claim), claims.MAX_OBJECTIONS):
                 yield GateFailure(name, code, message, index)
 
     return Gate(name, asks, check_all)
-
-
-def _claims(case: Case) -> Iterator[tuple[int, Claim]]:
-    areas = (*case.mission.allowed_roots, *case.mission.allowed_paths)
-    for index, finding in enumerate(case.draft.findings):
-        resolved = map(case.passages.resolve, finding.evidence_refs)
-        passages = tuple(passage for passage in resolved if isinstance(passage, Passage))
-        if passages:
-            yield index, Claim(finding, Cited(passages), case.passages.all_shown, areas)
 
 
 GATES: tuple[Gate, ...] = (

@@ -17,8 +17,9 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Final
 
-from codex_oss.missions.cited import Cited, Passage
-from codex_oss.missions.definitions import count_declared, count_of, defines, imports
+from codex_oss.missions.cited import Cited
+from codex_oss.missions.definitions import count_of, defines, imports
+from codex_oss.missions.passage import Passage
 from codex_oss.missions.report import Finding
 from codex_oss.missions.stated import STEM_CHARS, Number, Stated, stems_of, values_of
 
@@ -110,7 +111,7 @@ def _uses(names: Iterable[str], passage: Passage) -> set[float]:
 
 
 def _declared(stated: Stated, passage: Passage) -> set[float]:
-    counts = (count_declared((line.text for line in passage.lines), number.unit) for number in stated.numbers)
+    counts = (passage.declared(unit) for unit in {number.unit[:STEM_CHARS] for number in stated.numbers})
     return {float(count) for count in counts if count}
 
 

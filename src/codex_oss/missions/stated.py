@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from functools import lru_cache
 from typing import Final
 
 from msgspec import Struct
@@ -146,8 +147,15 @@ def path_lines(text: str) -> list[re.Match[str]]:
 
 def stems_of(text: str) -> frozenset[str]:
     """Beginnings of the words of a text, so that "returns" meets `return`; its numbers as they are."""
-    words = (word.casefold() for word in _WORD.findall(text))
-    return frozenset(word[:STEM_CHARS] if word[0].isalpha() else word for word in words if word not in FUNCTION_WORDS)
+    return frozenset(map(_stem_of, set(_WORD.findall(text)))) - {""}
+
+
+@lru_cache(maxsize=1 << 14)
+def _stem_of(word: str) -> str:
+    folded = word.casefold()
+    if folded in FUNCTION_WORDS:
+        return ""
+    return folded[:STEM_CHARS] if folded[0].isalpha() else folded
 
 
 def values_of(token: str) -> frozenset[float]:
@@ -159,11 +167,16 @@ def values_of(token: str) -> frozenset[float]:
 
 def unseen_or_alike(text: str) -> str:
     """The first word or character of a text that a person cannot read for what it is; empty when there is none."""
+    if _CONTROLS.search(text):
+        return "\N{REPLACEMENT CHARACTER}"
+    if text.isascii():
+        return ""
     if any(unicodedata.category(char) in _UNSEEN and char not in "\t\n\r" for char in text):
         return "\N{REPLACEMENT CHARACTER}"
     return next((word for word in _ANY_WORD.findall(text) if not word.isascii() and _looks_like_another(word)), "")
 
 
+_CONTROLS: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _ANY_WORD: Final = re.compile(r"\w+")
 _UNSEEN: Final = frozenset({"Cc", "Cf", "Co", "Cs", "Zl", "Zp"})
 _LOOK_ALIKES: Final = ("CYRILLIC", "GREEK", "ARMENIAN", "CHEROKEE", "COPTIC", "FULLWIDTH", "MATHEMATICAL")
