@@ -25,11 +25,12 @@ from typing import Final
 from codex_oss.missions.absence import check_absence, speaks_for
 from codex_oss.missions.cited import Cited, same_file
 from codex_oss.missions.definitions import defines, only_declares
-from codex_oss.missions.numbers import check_counts, check_values
+from codex_oss.missions.numbers import check_counts, check_values, counts_right
 from codex_oss.missions.passage import is_word_of
 from codex_oss.missions.report import Finding, Subject
 from codex_oss.missions.stated import Place, Stated, path_lines, read_sentence, stems_of, unseen_or_alike
 
+_IDENTIFIER: Final = re.compile(r"[\w.]*[^\W\d][\w.]*")
 MAX_OBJECTIONS: Final = 8
 """Objections of one gate to one finding."""
 MAX_STATED: Final = 60
@@ -116,8 +117,8 @@ def check_grounded(claim: Claim) -> Iterator[Objection]:
     finding, cited, subject = claim.finding, claim.cited, claim.subject
     if finding.kind not in ("absence", "other", "count") and not cited.has_lines:
         yield "claim_without_lines", f"A claim of kind {finding.kind} must cite lines, not an empty search."
-    if claim.place or claim.stated.places:
-        return  # what a place must hold is judged there
+    if claim.place or claim.stated.places or counts_right(finding, claim.stated, cited):
+        return  # what a place must hold is judged there, and a right count speaks of what it counts
     stems = claim.stated.stems | stems_of(" ".join((subject.path, subject.symbol, subject.quote)))
     if not cited.shares(stems):
         yield "claim_not_grounded", "The claim shares no word, name or number with what it cites."
@@ -153,15 +154,18 @@ def _overlap(one: Place, other: Place) -> bool:
 
 
 def _is_about_place(claim: Claim, place: Place) -> bool:
-    at = list(claim.cited.lines_at(place))
-    text = "\n".join(passage.lines[index].text for passage, index in at)
-    known = [name for name in claim.names if claim.cited.has_word(name) or claim.cited.has_text(name)]
-    if any(_stands_in(name, text) for name in known):
-        return True
-    plain = claim.stated.plain_stems | (frozenset() if known else stems_of(" ".join(claim.names)))
-    if any(not plain.isdisjoint(passage.line_stems[index]) for passage, index in at):
-        return True
-    return not known and len(plain) < MIN_WORDS_OF_A_PLACE
+    cited, stems = claim.cited, claim.stated.plain_stems
+    names = [name for name in claim.names if cited.has_word(name) or cited.has_text(name)]
+    if not names:
+        stems |= stems_of(" ".join(claim.names))
+    strict = claim.finding.kind in ("definition", "usage", "value")
+    for passage, index in cited.lines_at(place):
+        near = (index,) if strict else passage.around(index)
+        if any(_stands_in(name, passage.lines[at].text) for at in near for name in names):
+            return True
+        if not stems.isdisjoint(passage.line_stems[index]):
+            return True
+    return not names and not cited.standing(stems) and len(stems) < MIN_WORDS_OF_A_PLACE
 
 
 def _stands_in(name: str, text: str) -> bool:
@@ -173,7 +177,9 @@ def check_symbols(claim: Claim) -> Iterator[Objection]:
     symbol = claim.subject.symbol
     if symbol and not _symbol_stands(claim, symbol):
         yield "symbol_not_in_evidence", f"{symbol[:120]!r} {_why_not(claim)}"
-    for name in claim.stated.names[:MAX_STATED]:
+    # GitHub and JavaScript are words, too; a claim that says what it is about is held to them all the same.
+    camels = claim.stated.camels if claim.finding.kind not in ("other", "absence") else ()
+    for name in (*claim.stated.names, *camels)[:MAX_STATED]:
         if not claim.cited.has_word(name) and not _searched(name, claim):
             yield "symbol_not_in_evidence", f"{name[:120]!r} {_why_not(claim)}"
 
@@ -237,16 +243,14 @@ def check_definition(claim: Claim) -> Iterator[Objection]:
     """Claims of kind definition: one of the names they state is defined in the lines they give."""
     if claim.finding.kind != "definition":
         return
-    names = [claim.subject.symbol] if claim.subject.symbol else list(claim.names)
-    names = [name for name in names if claim.cited.has_word(name)][:MAX_STATED]
+    stated = [claim.subject.symbol] if claim.subject.symbol else claim.names
+    names = [name for code in stated for name in _IDENTIFIER.findall(code) if claim.cited.has_word(name)][:MAX_STATED]
     lines = list(claim.lines_of_subject())
     if claim.place is None and claim.stated.places:
         at = [spot for place in claim.stated.places[:MAX_STATED] for spot in claim.cited.lines_at(place)]
         lines = [passage.lines[index].text for passage, index in at]
-    held = [(line, name) for name in names for line in lines if name in line]
-    if held and not any(defines(line, name) for line, name in held):
-        message = f"{held[0][1][:120]!r} stands in the lines that are given, but none of them defines it."
-        yield "definition_not_shown", message
+    if names and not any(defines(line, name) for name in names for line in lines if name in line):
+        yield "definition_not_shown", f"No line that is given defines {names[0][:120]!r}."
 
 
 def check_usage(claim: Claim) -> Iterator[Objection]:

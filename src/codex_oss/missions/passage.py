@@ -185,7 +185,8 @@ class Passage:
         for index, line in enumerate(self.lines):
             if not self._follows(index):
                 open_lines = []
-            indent = len(line.text) - len(line.text.lstrip())
+            text = line.text.lstrip()
+            indent = len(line.text) - len(text) + text.startswith("- ")  # lists in YAML need no indentation
             while line.text.strip() and open_lines and open_lines[-1][0] >= indent:
                 open_lines.pop()
             parents.append(open_lines[-1][1] if open_lines else -1)

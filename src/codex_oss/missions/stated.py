@@ -43,6 +43,7 @@ _PATH: Final = re.compile(r"(?<![\w/.@:-])(?:[\w.@+-]+/)+[\w.@+-]*\w\.\w{1,12}(?
 _NAME: Final = re.compile(
     r"(?<!\w)(?:(?P<call>[^\W\d]\w*)\(\)|(?P<snake>_*[^\W\d_][^\W_]*_\w+)|(?P<camel>[a-z]{2,}[A-Z]\w*))(?!\w)"
 )
+_CAMEL: Final = re.compile(r"(?<!\w)(?:[A-Z]+[a-z0-9]+){2,8}(?!\w)")
 _NUMBER: Final = re.compile(
     r"(?<![\w.#/-])(?P<number>\d[\d_]*(?:[.,]\d+)*)(?P<suffix>ns|us|ms|s|min|h|[kKMG]i?B|[kx])?(?![\w%])"
     r"(?:\s+(?P<unit>[^\W\d_]{3,40}))?"
@@ -98,6 +99,8 @@ class Stated(Struct, frozen=True):
     paths: tuple[str, ...] = ()
     names: tuple[str, ...] = ()
     """Names that can only be code."""
+    camels: tuple[str, ...] = ()
+    """Names like `ValueError`; some of them are just words."""
     numbers: tuple[Number, ...] = ()
     stems: frozenset[str] = frozenset()
     """Beginnings of all its words, those inside code and paths included."""
@@ -134,6 +137,7 @@ def read_sentence(text: str, *, words_are_numbers: bool = False) -> Stated:
         quoted=tuple(dict.fromkeys(quoted)),
         paths=tuple(dict.fromkeys(paths)),
         names=tuple(dict.fromkeys(names)),
+        camels=tuple(dict.fromkeys(_CAMEL.findall(plain))),
         numbers=tuple(dict.fromkeys(numbers)),
         stems=stems_of(text),
         plain_stems=stems_of(plain),
