@@ -23,6 +23,8 @@ from codex_oss.policy.cache_monitor import CAUSES, EXPECTED
 from codex_oss.policy.deviation import REASONS
 from tests.clients.rude import CLI_CLIENTS, render_failures, render_sdk_failures
 from tests.docs.markdown import PAGES
+from tests.gallery.table import render_gallery, render_gates
+from tests.gallery.table import render_reasons as render_gate_reasons
 
 WIDTH = 100
 PART = re.compile(r"^<!-- generated: (?P<name>[^>]+) -->\n(?P<body>.*?)^<!-- /generated -->$", re.DOTALL | re.MULTILINE)
@@ -107,6 +109,9 @@ GENERATED: dict[str, Callable[[], str]] = {
     "responses code": render_responses_code,
     "reasons": render_reasons,
     "settings": render_settings,
+    "gates": render_gates,
+    "gate reasons": render_gate_reasons,
+    "gallery": render_gallery,
     "failures sdk": render_sdk_failures,
     **{f"failures {client}": partial(render_failures, client) for client in CLI_CLIENTS},
 }

@@ -308,20 +308,40 @@ def _why_not(claim: Claim) -> str:
     return f"is not what `{pattern}` would have met: search for the name itself, or quote the pattern in the claim."
 
 
-CHECKS: Final[tuple[tuple[str, str, FindingCheck], ...]] = (
-    ("readable", "A person can read each finding for what it is.", check_readable),
-    ("grounded", "A finding speaks of what it cites.", check_grounded),
-    ("paths", "The files that a finding names are those that it cites.", check_paths),
-    ("lines", "The lines that a finding names were shown, and are about it.", check_lines),
-    ("symbols", "The names that a finding states stand in the cited lines.", check_symbols),
-    ("quotes", "What a finding quotes stands in the cited lines.", check_quotes),
-    ("code", "Code in back-ticks stands in the cited lines.", check_code),
-    ("values", "A number stands in the cited lines, with what it is said of.", check_numbers),
-    ("counts", "A count is what can be counted in what is cited.", check_count),
-    ("absence", "What is said to be absent was searched for, by that name, and there.", check_absent),
-    ("definition", "What is said to be defined is defined in the lines given.", check_definition),
-    ("usage", "What is said to be used is not only declared in the lines given.", check_usage),
-    ("contradiction", "A contradiction cites both sides.", check_contradiction),
-    ("execution", "What is said to have been executed is on record.", check_executed),
+CHECKS: Final[tuple[tuple[str, str, tuple[str, ...], FindingCheck], ...]] = (
+    (
+        "readable",
+        "A person can read each finding for what it is.",
+        ("claim_unreadable", "claim_too_dense"),
+        check_readable,
+    ),
+    ("grounded", "A finding speaks of what it cites.", ("claim_without_lines", "claim_not_grounded"), check_grounded),
+    ("paths", "The files that a finding names are those that it cites.", ("path_not_cited",), check_paths),
+    (
+        "lines",
+        "The lines that a finding names were shown, and are about it.",
+        ("line_not_shown", "line_about_something_else"),
+        check_lines,
+    ),
+    ("symbols", "The names that a finding states stand in its lines.", ("symbol_not_in_evidence",), check_symbols),
+    ("quotes", "What a finding quotes stands in its lines.", ("quote_not_in_evidence",), check_quotes),
+    ("code", "Code in back-ticks stands in the cited lines.", ("code_not_in_evidence",), check_code),
+    (
+        "values",
+        "A value stands in the cited lines, with what it is said of.",
+        ("value_not_in_evidence", "value_of_something_else"),
+        check_numbers,
+    ),
+    ("counts", "A count is what can be counted in what is cited.", ("count_not_borne_out",), check_count),
+    (
+        "absence",
+        "What is said to be absent was searched for, by that name, and there.",
+        ("absence_not_searched", "absence_unnamed", "absence_too_wide"),
+        check_absent,
+    ),
+    ("definition", "What is defined is defined in the lines given.", ("definition_not_shown",), check_definition),
+    ("usage", "What is used is not only declared in the lines given.", ("usage_not_shown",), check_usage),
+    ("contradiction", "A contradiction cites both sides.", ("contradiction_one_sided",), check_contradiction),
+    ("execution", "What was executed is on record.", ("execution_not_on_record",), check_executed),
 )
-"""Name, what it demands, and the check, in the order in which they are asked."""
+"""Name, what it demands, its reason codes, and the check, in the order in which they are asked."""

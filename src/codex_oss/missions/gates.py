@@ -78,6 +78,8 @@ class Gate(Struct, frozen=True):
 
     name: str
     asks: str
+    codes: tuple[str, ...]
+    """Every reason code that it can give; `missions.explain` has a sentence for each."""
     check: Callable[[Case], Iterator[GateFailure]]
 
 
@@ -235,7 +237,7 @@ def _check_evidence(case: Case) -> Iterator[GateFailure]:
                 yield GateFailure("evidence", resolved.code, resolved.message, index)
 
 
-def _of_findings(name: str, asks: str, check: claims.FindingCheck) -> Gate:
+def _of_findings(name: str, asks: str, codes: tuple[str, ...], check: claims.FindingCheck) -> Gate:
     """A gate that asks about each finding that cites anything."""
 
     def check_all(case: Case) -> Iterator[GateFailure]:
@@ -243,20 +245,58 @@ def _of_findings(name: str, asks: str, check: claims.FindingCheck) -> Gate:
             for code, message in islice(check(claim), claims.MAX_OBJECTIONS):
                 yield GateFailure(name, code, message, index)
 
-    return Gate(name, asks, check_all)
+    return Gate(name, asks, codes, check_all)
 
 
 GATES: tuple[Gate, ...] = (
-    Gate("shape", "The report has the shape and the outputs that the mission asks for.", _check_shape),
-    Gate("identity", "The report is of this mission.", _check_identity),
-    Gate("files_inspected", "Every file that is listed was read, wholly if it says so.", _check_files),
-    Gate("commands_run", "Every command that is listed was run.", _check_commands),
-    Gate("required_sources", "Every file that must be read was read.", _check_sources),
-    Gate("substance", "A complete report finds something, and as many different things as were asked for.",
-         _check_substance),
-    Gate("obligations", "Each question has a finding of its own.", _check_obligations),
-    Gate("remarks", "Lines and code that are stated outside the findings were shown.", _check_remarks),
-    Gate("evidence", "Each finding says something and cites refs that were offered.", _check_evidence),
+    Gate(
+        "shape",
+        "The report has the shape and the outputs that the mission asks for.",
+        ("status_missing", "required_output_missing", "complete_with_missing_fields"),
+        _check_shape,
+    ),
+    Gate("identity", "The report is of this mission.", ("mission_id_changed",), _check_identity),
+    Gate(
+        "files_inspected",
+        "Every file that is listed was read, wholly if it says so.",
+        ("file_not_read", "file_not_read_whole"),
+        _check_files,
+    ),
+    Gate("commands_run", "Every command that is listed was run.", ("command_not_run",), _check_commands),
+    Gate("required_sources", "What must be read was read.", ("required_source_missing",), _check_sources),
+    Gate(
+        "substance",
+        "A complete report finds something, and as many different things as were asked for.",
+        ("complete_without_findings", "too_few_findings"),
+        _check_substance,
+    ),
+    Gate(
+        "obligations",
+        "Each question has a finding of its own.",
+        ("obligation_unknown", "obligation_unanswered"),
+        _check_obligations,
+    ),
+    Gate(
+        "remarks",
+        "Lines and code that are stated outside the findings were shown.",
+        ("remark_not_shown",),
+        _check_remarks,
+    ),
+    Gate(
+        "evidence",
+        "Each finding says something and cites refs that were offered.",
+        (
+            "claim_empty",
+            "evidence_missing",
+            "evidence_ref_malformed",
+            "evidence_file_not_read",
+            "evidence_not_shown",
+            "evidence_command_not_run",
+            "evidence_command_failed",
+            "evidence_no_zero_match",
+        ),
+        _check_evidence,
+    ),
     *(_of_findings(*row) for row in claims.CHECKS),
-)  # fmt: skip
+)
 """Every gate, in the order in which they are asked."""
