@@ -144,6 +144,9 @@ def check_lines(claim: Claim) -> Iterator[Objection]:
             yield "line_not_shown", f"{place.text} is stated, but that line is not among the cited ones."
         elif not _is_about_place(claim, place):
             yield "line_about_something_else", f"{place.text} is stated, but nothing that the claim names stands there."
+    bare = claim.place is not None and not claim.subject.symbol and not claim.subject.quote
+    if claim.place and bare and cited.shows(claim.place) and not _is_about_place(claim, claim.place):
+        yield "line_about_something_else", f"Nothing that the claim names stands on line {claim.place.text}."
     if claim.place and stated and not any(_overlap(claim.place, place) for place in stated):
         yield "line_about_something_else", f"The claim says {stated[0].text}, its subject says {claim.place.text}."
 
