@@ -81,6 +81,7 @@ class Stage:
             "OPENCODE_GO_API_KEY": "synthetic-upstream-key",
             "MAX_GLOBAL_UPSTREAM_CONCURRENCY": str(AT_ONCE),
             "MODEL_CONCURRENCY_JSON": f'{{"deepseek-v4-pro": {AT_ONCE}}}',
+            "MISSION_LANES_JSON": f'{{"read_pool": [{AT_ONCE}, {AT_ONCE}, 60]}}',
             "CODEX_OSS_ACTION_PROTOCOL": protocol,
         }
         bridge = wiring.build(read_settings(self._folder, {}, environ), self._folder, environ)

@@ -11,7 +11,18 @@ from typing import Any
 import pytest
 
 from tests.cli.test_missions import run_cli
-from tests.fakes.chat_upstream import Answer, ChatUpstream, Request, action, error, text, tool_call, tool_calls
+from tests.fakes.chat_upstream import (
+    Answer,
+    ChatUpstream,
+    Request,
+    action,
+    call_of,
+    error,
+    text,
+    tool_call,
+    tool_calls,
+)
+from tests.fakes.responses_upstream import function_call, said, streamed
 
 PROTOCOLS = ["json", "tools"]
 HANDOFF: dict[str, Any] = {
@@ -101,10 +112,23 @@ def message_bytes(request: Request) -> list[bytes]:
     return [json.dumps(message, ensure_ascii=False).encode() for message in request.messages]
 
 
-@pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_prompts_only_grow(project: Path, protocol: str) -> None:
+STRICT = """
+[profiles.strict]
+model = "strict"
+tiers = ["A3"]
+quirks = { structured_output = "json_schema" }
+"""
+
+
+@pytest.mark.parametrize(
+    ("protocol", "model"),
+    [("json", "mission-a3-kimi"), ("tools", "mission-a3-kimi"), ("json", "mission-a3-strict")],
+)
+def test_prompts_only_grow(project: Path, protocol: str, model: str) -> None:
     """Every message byte of a request stands again, first and as it was, in the next one; tools never change."""
-    _, asked = run(project, [action(each) for each in SCRIPT], protocol)
+    (project / ".codex-oss").mkdir()
+    (project / ".codex-oss/models.toml").write_text(STRICT)
+    _, asked = run(project, [action(each) for each in SCRIPT], protocol, model)
     for before, after in itertools.pairwise(asked):
         shared = message_bytes(before)
         assert message_bytes(after)[: len(shared)] == shared
@@ -113,6 +137,30 @@ def test_prompts_only_grow(project: Path, protocol: str) -> None:
         sent, then = (request.body[request.body.index(b'"messages":') :] for request in (before, after))
         same = sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], zip(sent, then, strict=False)))
         assert same >= 0.95 * len(sent)
+
+
+def test_a_schema_follows_the_state_outside_of_the_prompt(project: Path) -> None:
+    """It is a `response_format` that differs from turn to turn; no message holds any of it."""
+    (project / ".codex-oss").mkdir()
+    (project / ".codex-oss/models.toml").write_text(STRICT)
+    _, asked = run(project, [action(each) for each in SCRIPT], "json", "mission-a3-strict")
+    schemas = [json.dumps(request.json["response_format"]["json_schema"]["schema"]) for request in asked]
+    assert "final_report" not in schemas[0]
+    assert "file:app/limits.py#extract:1" in schemas[-1]
+    assert len(set(schemas)) > 2
+    assert not any("additionalProperties" in request.text for request in asked)
+
+
+def test_a_refused_schema_costs_no_turn(project: Path) -> None:
+    """First the schema goes, then the object, and neither comes back."""
+    (project / ".codex-oss").mkdir()
+    (project / ".codex-oss/models.toml").write_text(STRICT)
+    refused = error(400, "response_format is not supported")
+    outcome, asked = run(project, [refused, refused, action(READ), action(TRUE)], "json", "mission-a3-strict")
+    assert outcome["status"] == "COMPLETE"
+    formats = [(request.json.get("response_format") or {}).get("type") for request in asked]
+    assert formats == ["json_schema", "json_object", None, None]
+    assert len(events(project, "ModelAsked")) == 2
 
 
 def test_several_calls_of_one_answer_are_done_in_order(project: Path) -> None:
@@ -199,6 +247,14 @@ def test_a_refused_form_costs_no_turn(project: Path, protocol: str, forms: list[
     assert asked[0].messages == asked[1].messages
 
 
+def test_a_server_without_tools_is_quoted(project: Path) -> None:
+    """Refused in every form, the mission fails at once and says what the server said."""
+    outcome, asked = run(project, [error(400, "this model does not support tools")] * 3, "tools")
+    assert (outcome["status"], outcome["reason_codes"]) == ("FAILED", ["model_call_failed", "upstream_refused"])
+    assert any("does not support tools" in caveat for caveat in outcome["report"]["caveats"])
+    assert len(asked) == 2
+
+
 def test_a_bad_protocol_is_refused(project: Path) -> None:
     """A value that is none of the two stops the program with the code of a bad configuration."""
     done = run_cli(project, "mission", "run", "-", stdin=json.dumps(HANDOFF), CODEX_OSS_ACTION_PROTOCOL="xml")
@@ -224,6 +280,29 @@ def test_the_profile_chooses_and_the_environment_overrides(project: Path) -> Non
         assert upstream.chats[0].speaks_tools is (protocol == "tools")
 
 
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_an_upstream_of_responses_is_asked_alike(project: Path, protocol: str) -> None:
+    """The same mission over `api = "responses"`: an input that only grows, and calls with their outputs."""
+    (project / ".codex-oss").mkdir()
+    (project / ".codex-oss/models.toml").write_text('[profiles.kimi]\napi = "responses"\n')
+
+    def answer(value: dict[str, Any], number: int) -> Answer:
+        if protocol == "json":
+            return said(json.dumps(value))
+        name, arguments = call_of(value)
+        return streamed([function_call(name, arguments, f"call_{number}")])
+
+    answers = [answer(value, number) for number, value in enumerate(SCRIPT)]
+    outcome, asked = run(project, answers, protocol)
+    assert (outcome["status"], outcome["reason_codes"]) == ("COMPLETE", [])
+    for before, after in itertools.pairwise(asked):
+        assert after.json["input"][: len(before.json["input"])] == before.json["input"]
+        assert before.json.get("tools") == after.json.get("tools")
+        assert before.json["instructions"] == after.json["instructions"]
+    outputs = [item["call_id"] for item in asked[-1].json["input"] if item.get("type") == "function_call_output"]
+    assert outputs == ([f"call_{number}" for number in range(len(SCRIPT) - 1)] if protocol == "tools" else [])
+
+
 WINDOW = 4_096
 TINY = f"""
 [profiles.tiny]
@@ -240,6 +319,16 @@ def tokens_of(request: Request) -> int:
     said += [json.dumps(message.get("tool_calls", "")) for message in request.messages]
     said.append(json.dumps(request.json.get("tools", "")))
     return sum(len(text.encode()) for text in said) // 3 + int(request.json["max_tokens"])
+
+
+def test_a_mission_fits_whoever_may_answer(project: Path) -> None:
+    """A fallback with a small window makes the mission small: no matter who answers, nobody is asked too much."""
+    (project / ".codex-oss").mkdir()
+    (project / ".codex-oss/models.toml").write_text(
+        TINY + '\n[profiles.wide]\nmodel = "wide"\ntiers = ["A3"]\nfallbacks = ["tiny"]\n'
+    )
+    run(project, [action(READ), action(TRUE)], "json", "mission-a3-wide")
+    assert [made["context_tokens"] for made in events(project, "MissionOpened")] == [WINDOW]
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)

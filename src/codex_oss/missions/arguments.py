@@ -42,24 +42,23 @@ DROPPED_ARGUMENTS: Final = frozenset({"recurse", "recursive", "-r", "-n", "encod
 def normalise_arguments(tool: str, raw: dict[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
     """Rename known variants and coerce plain numbers and booleans given as strings.
 
-    Returns the arguments and the names that this tool does not know (sorted). An unknown tool keeps all names.
+    Returns the arguments and the names that cannot be used (sorted): those that this tool does not know, and those
+    that say twice, differently, what one argument is. An unknown tool keeps all names.
     """
     known = TOOL_ARGUMENTS.get(tool)
     if known is None:
         return dict(raw), ()
     arguments: dict[str, Any] = {}
     unsupported: list[str] = []
-    for name, value in _with_ranges(raw).items():
+    for name, value in _with_ranges(raw, known).items():
         target = name if name in known else ARGUMENT_NAMES.get(name, name)
         if name in ("paths", "files") and isinstance(value, list) and value:
             target, value = "path", value[0]
-        if name in ("-i", "i", "ignore_case"):
-            target, value = "case_sensitive", not value
+        if name in ("-i", "i", "ignore_case") and isinstance(ignores := _coerce(value, bool), bool):
+            target, value = "case_sensitive", not ignores
         if name in DROPPED_ARGUMENTS or value is None:
             continue
-        if target in known:
-            arguments.setdefault(target, _coerce(value, known[target]))
-        else:
+        if target not in known or arguments.setdefault(target, coerced := _coerce(value, known[target])) != coerced:
             unsupported.append(name)
     return arguments, tuple(sorted(unsupported))
 
@@ -69,16 +68,18 @@ def missing_arguments(tool: str, arguments: dict[str, Any]) -> tuple[str, ...]:
     return tuple(name for name in REQUIRED_ARGUMENTS.get(tool, ()) if name not in arguments)
 
 
-def _with_ranges(raw: dict[str, Any]) -> dict[str, Any]:
-    """offset/limit of other tools' readers become start_line/end_line."""
-    offset, limit = _whole(raw.get("offset")), _whole(raw.get("limit"))
-    if offset is None:
+def _with_ranges(raw: dict[str, Any], known: dict[str, type]) -> dict[str, Any]:
+    """offset and limit of other tools' readers become start_line and end_line."""
+    if "start_line" not in known or not {"offset", "limit"} & set(raw):
+        return raw
+    offset, limit = (_coerce(raw.get(name), int) for name in ("offset", "limit"))
+    if _whole(offset) is None and _whole(limit) is None:
         return raw
     rest = {name: value for name, value in raw.items() if name not in ("offset", "limit")}
-    start = max(1, offset)
+    start = max(1, _whole(offset) or 1)
     rest.setdefault("start_line", start)
-    if limit is not None:
-        rest.setdefault("end_line", start + max(1, limit) - 1)
+    if (count := _whole(limit)) is not None:
+        rest.setdefault("end_line", start + max(1, count) - 1)
     return rest
 
 

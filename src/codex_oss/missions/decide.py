@@ -42,7 +42,7 @@ from codex_oss.missions.record import RunRecord, epoch_ms
 from codex_oss.missions.report import parse_draft
 from codex_oss.missions.verdicts import Denial, judge_tool_call
 from codex_oss.missions.window import is_full, may_ask, observation_bytes
-from codex_oss.policy.scope import Scope, check_breadth
+from codex_oss.policy.scope import Scope, check_breadth, names_critical_path
 
 RETRYABLE_CALL_ERRORS: Final = frozenset(
     {
@@ -136,9 +136,14 @@ def remaining_ms(record: RunRecord, now_ms: int) -> int:
     return epoch_ms(record.opened_at) + record.opened.mission.budget.time_s * 1000 + record.paused_ms - now_ms
 
 
+def tool_time_ms(record: RunRecord, now_ms: int) -> int:
+    """Time that a tool may take: to the deadline, without what is kept back for the closing."""
+    return remaining_ms(record, now_ms) - (_reserve_ms(record.opened) if record.opened else 0)
+
+
 def _from_ready(record: RunRecord, opened: MissionOpened, now_ms: int) -> Step:
     if not record.calls and not record.judged:
-        refusal = _refuse_admission(opened)
+        refusal = refuse_at_door(opened)
         if refusal is not None:
             return refusal
     prefetch = _prefetch(record, opened.mission)
@@ -158,7 +163,7 @@ def _from_ready(record: RunRecord, opened: MissionOpened, now_ms: int) -> Step:
     return _ask(record, opened, left)
 
 
-def _refuse_admission(opened: MissionOpened) -> Append | None:
+def refuse_at_door(opened: MissionOpened) -> Append | None:
     """Missions that the runtime does not investigate at all."""
     mission = opened.mission
     if mission.tier not in RUNNABLE_TIERS:
@@ -273,7 +278,8 @@ def _after_proposal(record: RunRecord, mission: MissionV1, scope: Scope) -> Step
             denial = judge_tool_call(record, mission, proposal, scope)
             if denial is not None:
                 return _deny(record, mission, proposal, denial)
-            return Append((ActionAllowed(proposal.call, proposal.tool),))
+            critical = names_critical_path(proposal.arguments.get("path"), scope)
+            return Append((ActionAllowed(proposal.call, proposal.tool, critical),))
 
 
 def _spent_by_calls_before(record: RunRecord, mission: MissionV1) -> str:

@@ -31,13 +31,17 @@ REASONS: Final[dict[str, str]] = {
     "final_report_required": "A report was asked for, and the model proposed something else instead.",
     "report_missing": "The log holds no report where one was expected.",
     "mission_not_opened": "The log holds a report of a mission that was never opened.",
+    "capacity_timeout": "No slot of its scheduler lane became free for it.",
+    "lane_queue_full": "As many missions were waiting for the lane already as may wait.",
+    "lane_wait_over": "It waited for a slot as long as the lane allows.",
+    "lanes_locked": "Another process held the lock of the scheduler lanes and did not let go.",
     # refused at the door
     "tier_not_available": "This tier can be written and validated, but not run yet.",
     "risk_tier_critical": "Work of critical risk is for a person or GPT to decide.",
     "broad_scope": "The allowed roots are too broad for a delegated mission.",
     "critical_path_detected": "The model wanted to read a critical path that the mission does not open.",
     # answers that could not be used
-    "action_parse_failed": "The model's answer, or the arguments of its call, were not one JSON object, twice in a row.",
+    "action_parse_failed": "The model's answer (or the arguments of its call) was not one JSON object, twice in a row.",
     "action_too_long": "The model's answer was far too long to be an action.",
     "action_empty": "The model answered nothing.",
     "action_ambiguous": "The model's answer could be read in two ways.",

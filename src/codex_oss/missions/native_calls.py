@@ -25,7 +25,7 @@ from codex_oss.contracts.tools import REQUIRED_ARGUMENTS, TOOL_ARGUMENTS, TOOL_C
 from codex_oss.missions.actions import invalid, short_text
 from codex_oss.missions.arguments import normalise_arguments
 from codex_oss.missions.events import ActionProposed, ModelAnswered, NativeCall
-from codex_oss.missions.report import CLAIM_KINDS
+from codex_oss.missions.report_schema import report_parameters
 from codex_oss.missions.strict_json import Unreadable, read_object
 from codex_oss.wire.items import FunctionTool
 
@@ -34,7 +34,7 @@ MAX_CALLS: Final = 16
 """Calls of one answer; with more it is refused as a whole."""
 _WRAPPING: Final = frozenset({"action_type", "tool_name", "name", "arguments", "parameters", "reason"})
 """Names of an object that only wraps the arguments, as the protocol `json` has it."""
-_JSON_TYPE: Final = {str: "string", int: "integer", bool: "boolean"}
+JSON_TYPE: Final = {str: "string", int: "integer", bool: "boolean"}
 
 TOOL_PURPOSE: Final[dict[str, str]] = {
     "rtk_read": "Show lines of one file.",
@@ -60,54 +60,13 @@ def offered_functions(mission: MissionV1) -> tuple[FunctionTool, ...]:
             TOOL_PURPOSE[tool],
             {
                 "type": "object",
-                "properties": {name: {"type": _JSON_TYPE[kind]} for name, kind in TOOL_ARGUMENTS[tool].items()},
+                "properties": {name: {"type": JSON_TYPE[kind]} for name, kind in TOOL_ARGUMENTS[tool].items()},
                 "required": list(REQUIRED_ARGUMENTS.get(tool, ())),
             },
         )
         for tool in offered_tools(mission)
     ]
     return (*tools, FunctionTool(REPORT_FUNCTION, "Close the mission with your report.", report_parameters(mission)))
-
-
-def report_parameters(mission: MissionV1) -> dict[str, Any]:
-    """The schema of the closing report, as far as the contract alone decides it."""
-    text, texts = {"type": "string"}, {"type": "array", "items": {"type": "string"}}
-    confidence = {"enum": ["LOW", "MEDIUM", "HIGH"]}
-    line = {"type": "integer", "minimum": 1}
-    subject = {"path": text, "symbol": text, "line": line, "end_line": line, "quote": text}
-    finding: dict[str, Any] = {
-        "claim": text,
-        "kind": {"enum": list(CLAIM_KINDS)},
-        "subject": {"type": "object", "properties": subject},
-        "evidence_refs": {**texts, "minItems": 1},
-        "confidence": confidence,
-    }
-    if mission.answer_obligations:
-        finding["obligation_id"] = {"enum": [obligation.id for obligation in mission.answer_obligations]}
-    needed = ["claim", "kind", "evidence_refs", "confidence"]
-    return {
-        "type": "object",
-        "properties": {
-            "status": {"enum": ["COMPLETE", "PARTIAL", "ESCALATE", "FAILED"]},
-            "confidence": confidence,
-            "findings": {
-                "type": "array",
-                "items": {"type": "object", "properties": finding, "required": needed},
-            },
-            "files_inspected": {
-                "type": "array",
-                "items": {"type": "object", "properties": {"path": text}, "required": ["path"]},
-            },
-            "commands_run": {
-                "type": "array",
-                "items": {"type": "object", "properties": {"tool": text, "args": {"type": "object"}}},
-            },
-            "uncertainties": texts,
-            "caveats": texts,
-            "escalation_recommendation": text,
-        },
-        "required": ["status", "confidence", "findings", "uncertainties", "caveats"],
-    }
 
 
 def parse_call(answer: ModelAnswered, place: int) -> ActionProposed:

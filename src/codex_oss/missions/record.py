@@ -35,9 +35,12 @@ from codex_oss.missions.events import (
     LegacyEvent,
     MissionClosed,
     MissionOpened,
+    MissionQueued,
     MissionResumed,
+    MissionScheduled,
     ModelAnswered,
     ModelAsked,
+    ModelReplaced,
     NativeCall,
     Purpose,
     Recorded,
@@ -144,7 +147,19 @@ class RunRecord(Struct):
     low_information: int = 0
     final_asked: bool = False
     paused_ms: int = 0
-    """Time in which nobody wrote this run; it does not count against the deadline."""
+    """Time in which nobody wrote this run, or it waited for a slot; it does not count against the deadline."""
+    critical_read: list[str] = field(default_factory=list)
+    """Critical paths that calls were allowed on."""
+    critical_refused: list[str] = field(default_factory=list)
+    """Critical paths that calls were refused on."""
+    critical_left_out: int = 0
+    """Critical files and folders that the widest search or listing left out."""
+    replaced: list[ModelReplaced] = field(default_factory=list)
+    """Whenever another model than the one asked for took the mission or a question."""
+    queued: MissionQueued | None = None
+    """Its place in the queue of its lane, as long as it waits."""
+    queued_at: str = ""
+    """Until when the wait is part of `paused_ms`."""
     lost_calls: int = 0
     """Questions whose answer was lost with the writer; they do not count against the limit of questions."""
     last_seq: int = 0
@@ -197,6 +212,8 @@ def evolve(record: RunRecord, recorded: Recorded) -> None:
         case ActionAllowed():
             _judge(record, "allowed", "", "")
             record.stage = "allowed"
+            if event.critical and record.judged:
+                record.critical_read.append(str(record.judged[-1].proposal.arguments.get("path", "")))
         case ActionDenied():
             _denied(record, event)
         case ToolStarted():
@@ -213,12 +230,29 @@ def evolve(record: RunRecord, recorded: Recorded) -> None:
             _tell(record, render_refusal(event))
         case MissionClosed():
             record.closed, record.closed_at, record.stage = event, recorded.at, "closed"
+            record.queued = None
         case MissionResumed():
             record.paused_ms += max(0, event.paused_ms)
+            record.queued_at = recorded.at
+        case MissionQueued():
+            _waited(record, recorded.at)
+            record.queued = event
+        case MissionScheduled():
+            _waited(record, recorded.at)
+            record.queued = None
+        case ModelReplaced():
+            record.replaced.append(event)
         case LegacyEvent():
             pass
         case _:
             assert_never(event)
+
+
+def _waited(record: RunRecord, at: str) -> None:
+    """Take the wait since the last event of the queue into the pause; the pause of a resumption is in it already."""
+    if record.queued is not None:
+        record.paused_ms += max(0, epoch_ms(at) - epoch_ms(record.queued_at))
+    record.queued_at = at
 
 
 def epoch_ms(at: str) -> int:
@@ -272,6 +306,8 @@ def _denied(record: RunRecord, event: ActionDenied) -> None:
         record.failures_in_a_row[event.code] += 1
         record.failed_call[event.code] = event.call
     record.duplicates += event.decision == "duplicate"
+    if event.code == "critical_path_detected" and record.judged:
+        record.critical_refused.append(str(record.judged[-1].proposal.arguments.get("path", "")))
     _tell(record, render_denial(event))
 
 
@@ -281,6 +317,7 @@ def _finished(record: RunRecord, event: ToolFinished) -> None:
     record.running, record.stage = None, "answered" if record.calls_waiting else "ready"
     record.bytes_observed += event.result.bytes_read
     record.redactions += event.result.redactions
+    record.critical_left_out = max(record.critical_left_out, event.result.critical_left_out)
     record.failures_in_a_row.clear()
     record.failed_call.clear()
     if entry is None:

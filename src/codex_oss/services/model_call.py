@@ -20,14 +20,15 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import aclosing
 from typing import Final
 
+from codex_oss.contracts.profiles import ModelProfile
 from codex_oss.errors import BridgeError, fault_of
 from codex_oss.missions.action_schema import action_schema
 from codex_oss.missions.decide import AskModel
-from codex_oss.missions.events import MissionOpened, ModelAnswered, ModelAsked, NativeCall
+from codex_oss.missions.events import Known, MissionOpened, ModelAnswered, ModelAsked, ModelReplaced, NativeCall
 from codex_oss.missions.native_calls import MAX_CALLS, REPORT_FUNCTION
 from codex_oss.missions.prompt import build_conversation, texts_of
 from codex_oss.missions.record import RunRecord
@@ -44,6 +45,7 @@ from codex_oss.wire.events import (
     TurnCompleted,
     TurnFailed,
     TurnIncomplete,
+    TurnStarted,
     Usage,
     UsageReported,
     batches_of,
@@ -53,6 +55,8 @@ from codex_oss.wire.loose_json import clean_text
 
 MAX_ANSWER_CHARS: Final = 200_000
 """More than this is cut: no action is that long, and the log keeps what was answered."""
+MAX_THOUGHT_CHARS: Final = 60_000
+"""More than this of what was thought beside a call does not go back."""
 JSON_FORMS: Final[dict[str, tuple[str, ...]]] = {
     "json_schema": ("json_schema", "json_object", "text"),
     "json_object": ("json_object", "text"),
@@ -68,13 +72,23 @@ logger = logging.getLogger(__name__)
 class ModelCalls:
     """Asks the models of missions. monotonic_ms: a clock that nobody sets."""
 
-    def __init__(self, lane: Lane, redactor: Redactor, monotonic_ms: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        lane: Lane,
+        redactor: Redactor,
+        monotonic_ms: Callable[[], int],
+        profiles: Mapping[str, ModelProfile] | None = None,
+    ) -> None:
+        """profiles: where the one that answers is looked up, should it be another than was asked."""
         self._lane = lane
+        self._profiles = profiles or {}
         self._redactor = redactor
         self._monotonic_ms = monotonic_ms
 
-    async def ask(self, record: RunRecord, step: AskModel, model: str) -> ModelAnswered:
+    async def ask(self, record: RunRecord, step: AskModel, model: str) -> tuple[Known, ...]:
         """The answer to the question of *step*, which the record has taken in already. Never raises for the peer.
+
+        Before the ModelAnswered stands a ModelReplaced when another model answered than the mission was opened on.
 
         model: the name under which the lane is asked.
         """
@@ -89,7 +103,30 @@ class ModelCalls:
                     await self._listen(answer, turn_of(record, step, model, forms[0]))
         except TimeoutError:
             answer.fail("model_timeout", f"no answer within {max(1, step.timeout_ms) / 1000:.1f} s")
-        return answer.event(step.call, forms[0], self._monotonic_ms() - started, self._redactor)
+        answered = answer.event(step.call, forms[0], self._monotonic_ms() - started, self._redactor)
+        return (*self._replacement(record, answered, answer.started), answered)
+
+    def _replacement(
+        self, record: RunRecord, answered: ModelAnswered, started: TurnStarted
+    ) -> tuple[ModelReplaced, ...]:
+        opened = record.opened
+        if opened is None or not answered.answered_by:
+            return ()
+        profile, asked = self._profiles.get(started.profile), opened.admission.capability_tier
+        capability = profile.capability if profile else 0
+        return (
+            ModelReplaced(
+                call=answered.call,
+                asked=opened.profile,
+                answered=started.profile,
+                upstream_model=started.upstream_model,
+                reason=started.reason,
+                asked_capability=asked,
+                capability=capability,
+                # The lane asks a weaker model only where the user's files approve it; see policy.retry.
+                approval="explicit" if capability < asked else "not_required",
+            ),
+        )
 
     async def _listen(self, answer: _Answer, turn: TurnRequest) -> None:
         try:
@@ -105,7 +142,7 @@ class ModelCalls:
 
 def question_of(record: RunRecord, step: AskModel) -> ModelAsked:
     """The question as it is logged, before it is asked."""
-    texts = [*texts_of(build_conversation(record)), step.instruction]
+    texts = texts_of(build_conversation(record)) + ([step.instruction] if step.instruction else [])
     data = "\0".join(texts).encode(errors="surrogatepass")
     return ModelAsked(
         call=step.call,
@@ -171,8 +208,11 @@ class _Answer:
         self.calls: dict[int, tuple[FunctionCallStart, list[str]]] = {}
         self.calls_dropped = 0
         self.chars = 0
+        self.thought_chars = 0
         self.messages: set[int] = set()
         self.usage = Usage()
+        self.profile = opened.profile if opened is not None else ""
+        self.started = TurnStarted()
         self.outcome: str = ""
         self.error_code = ""
         self.error_message = ""
@@ -180,6 +220,8 @@ class _Answer:
     def take(self, batch: Sequence[object]) -> None:
         for event in batch:
             match event:
+                case TurnStarted():
+                    self.started = event
                 case ItemStarted(index=index, item=MessageStart()):
                     self.messages.add(index)
                 case ItemStarted(index=index, item=FunctionCallStart() as call) if self.takes_calls:
@@ -191,8 +233,9 @@ class _Answer:
                     self._keep(self.texts, text)
                 case ArgumentsDelta(index=index, text=text) if index in self.calls:
                     self._keep(self.calls[index][1], text)
-                case ReasoningDelta(text=text) if self.keeps_reasoning:
-                    self._keep(self.thoughts, text)
+                case ReasoningDelta(text=text) if self.keeps_reasoning and self.thought_chars < MAX_THOUGHT_CHARS:
+                    self.thoughts.append(text[: MAX_THOUGHT_CHARS - self.thought_chars])
+                    self.thought_chars += len(text)
                 case UsageReported(usage=usage):
                     self.usage = usage
                 case TurnCompleted():
@@ -217,7 +260,7 @@ class _Answer:
             self.fail("stream_interrupted", "the lane ended without a closing event")
         failed = self.outcome == "failed"
         text = redactor.redact("".join(self.texts))
-        made = [] if failed else [self._call(start, pieces, redactor) for start, pieces in self.calls.values()]
+        made = [] if failed else [self._call(call, at, redactor) for at in self.calls]
         thought = redactor.redact("".join(self.thoughts)) if made else redactor.redact("")
         return ModelAnswered(
             call=call,
@@ -234,10 +277,14 @@ class _Answer:
             calls=tuple(native for native, _ in made),
             calls_dropped=self.calls_dropped,
             reasoning=thought.text,
+            answered_by=self.started.profile if self.started.profile not in ("", self.profile) else "",
             form="" if failed else form,
         )
 
-    def _call(self, start: FunctionCallStart, pieces: Sequence[str], redactor: Redactor) -> tuple[NativeCall, int]:
+    def _call(self, question: int, at: int, redactor: Redactor) -> tuple[NativeCall, int]:
+        start, pieces = self.calls[at]
         arguments = redactor.redact(clean_text("".join(pieces)))
         name = redactor.redact(clean_text(start.name[:200]))
-        return NativeCall(start.call_id, name.text, arguments.text), arguments.count + name.count
+        # Without an id the call could not be answered.
+        call_id = start.call_id or f"call_{question}_{at}"
+        return NativeCall(call_id, name.text, arguments.text), arguments.count + name.count

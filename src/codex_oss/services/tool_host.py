@@ -14,6 +14,7 @@ Rules that hold here:
 4. A match on a line that redaction changed counts only when the redacted line matches too. Otherwise searching would
    tell a secret letter by letter.
 5. `complete` is False whenever a bound left something out; what was not shown is no evidence, neither for nor against.
+   Critical paths that the mission does not open are counted apart (`critical_left_out`): that is no bound.
 6. Control characters are shown as U+FFFD: a line of a file must not move the cursor of whoever reads it.
 """
 
@@ -136,9 +137,10 @@ class ToolHost:
 
     def _grep(self, arguments: dict[str, Any], scope: Scope, limits: ToolLimits) -> ToolResult:
         query = parse_query(arguments["pattern"], case_sensitive=arguments.get("case_sensitive") is not False)
+        accept = _Filter(scope, arguments.get("include_glob"))
         search = _Search(
             finder=LineFinder(query),
-            walk=self._root.walk(arguments.get("path") or WHOLE_PROJECT, _filter(scope, arguments.get("include_glob"))),
+            walk=self._root.walk(arguments.get("path") or WHOLE_PROJECT, accept),
             deadline=time.monotonic() + limits.timeout_s,
             max_matches=min(arguments.get("max_results") or DEFAULT_MAX_RESULTS, limits.max_matches),
             bytes_left=limits.max_bytes,
@@ -149,7 +151,7 @@ class ToolHost:
             for document, numbers in zip(batch, found, strict=True):
                 if numbers:
                     self._take(search, document, numbers)
-        return _search_result(arguments, search)
+        return _search_result(arguments, search, accept.critical)
 
     def _documents(self, search: _Search, limits: ToolLimits) -> Iterator[Document]:
         """The text files of the walk, until the time is over."""
@@ -194,7 +196,8 @@ class ToolHost:
         path = normalise_path(arguments.get("path") or WHOLE_PROJECT) or WHOLE_PROJECT
         listing = self._root.list_directory(path)
         prefix = "" if path == WHOLE_PROJECT else f"{path}/"
-        visible = [entry for entry in listing.entries if _may_show(f"{prefix}{entry.name}", entry.kind, scope)]
+        accept = _Filter(scope)
+        visible = [entry for entry in listing.entries if accept(f"{prefix}{entry.name}", entry.kind)]
         raw = [_named(entry) for entry in visible]
         names = self._clean_lines(raw)
         shown, cut = bounded(names, limits.max_lines, limits.max_bytes, MAX_LINE_CHARS)
@@ -204,6 +207,7 @@ class ToolHost:
             exit_code=0,
             path=path,
             lines=shown,
+            critical_left_out=accept.critical,
             complete=listing.complete and not cut,
             bytes_read=size_of(raw[: len(shown)]),
             redactions=redactions_in(raw[: len(shown)], shown),
@@ -290,7 +294,7 @@ class _Search:
         return True
 
 
-def _search_result(arguments: dict[str, Any], search: _Search) -> ToolResult:
+def _search_result(arguments: dict[str, Any], search: _Search, critical: int) -> ToolResult:
     skipped = search.skipped + search.walk.skipped
     return ToolResult(
         tool="rtk_grep",
@@ -302,6 +306,7 @@ def _search_result(arguments: dict[str, Any], search: _Search) -> ToolResult:
         context=tuple(search.context),
         files_searched=search.searched,
         files_skipped=skipped,
+        critical_left_out=critical,
         complete=search.walk.complete and not search.cut,
         bytes_read=search.bytes_read,
         redactions=search.redactions,
@@ -335,17 +340,19 @@ def _accepts(scope: Scope) -> Callable[[str], bool]:
     return lambda path: check_path(path, scope).allowed
 
 
-def _filter(scope: Scope, glob: str | None) -> Callable[[str, EntryKind], bool]:
-    def accept(path: str, kind: EntryKind) -> bool:
-        if kind == "folder":
-            return check_path(path, scope, walk=True).allowed
-        return check_path(path, scope).allowed and (glob is None or glob_matches(path, glob))
+class _Filter:
+    """What a walk may meet. critical: how many critical files and folders it left out, each folder counted once."""
 
-    return accept
+    def __init__(self, scope: Scope, glob: str | None = None) -> None:
+        self._scope = scope
+        self._glob = glob
+        self.critical = 0
 
-
-def _may_show(path: str, kind: EntryKind, scope: Scope) -> bool:
-    return check_path(path, scope, walk=kind == "folder").allowed
+    def __call__(self, path: str, kind: EntryKind) -> bool:
+        verdict = check_path(path, self._scope, walk=kind == "folder")
+        wanted = kind == "folder" or self._glob is None or glob_matches(path, self._glob)
+        self.critical += wanted and verdict.code == "critical_path_detected"
+        return verdict.allowed and wanted
 
 
 def _named(entry: Entry) -> str:
