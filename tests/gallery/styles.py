@@ -38,7 +38,7 @@ PLAIN = (
     Style("with an objective", {"objective_spec": {"objective_type": "usage_location", "target": {}}}),
 )
 OPEN = (
-    Style("prefetch_floor", {"must_inspect": [NOTES]}),
+    Style("prefetch_floor", {"must_inspect": [NOTES], "evidence_collection_mode": "prefetch_floor"}),
     Style("agenda_guided", {"must_inspect": [NOTES], "evidence_collection_mode": "agenda_guided"}, first=[read(NOTES)]),
     Style("model_led", {"evidence_collection_mode": "model_led"}),
     Style("close_immediately", {"exploration_policy": {"after_required_floor": "close_immediately"}}),

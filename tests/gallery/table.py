@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from codex_oss.missions.explain import REASONS
 from codex_oss.missions.gates import GATES
-from tests.gallery import lies_of_form, lies_of_lines, lies_of_reading, lies_of_search
+from tests.gallery import lies_of_contract, lies_of_form, lies_of_lines, lies_of_reading, lies_of_search
 from tests.gallery.exhibit import Exhibit
 
 EXHIBITS: tuple[Exhibit, ...] = (
@@ -12,6 +12,7 @@ EXHIBITS: tuple[Exhibit, ...] = (
     *lies_of_lines.EXHIBITS,
     *lies_of_search.EXHIBITS,
     *lies_of_form.EXHIBITS,
+    *lies_of_contract.EXHIBITS,
 )
 
 
@@ -33,7 +34,7 @@ def render_gallery() -> str:
 
 def render_reasons() -> str:
     """The sentence of each reason code of a gate."""
-    rows = [f"| `{code}` | {REASONS[code]} |" for gate in GATES for code in gate.codes]
+    rows = [f"| `{code}` | {REASONS[code]} |" for code in dict.fromkeys(code for gate in GATES for code in gate.codes)]
     return "\n".join(["| reason code | in plain words |", "| --- | --- |", *rows, ""])
 
 

@@ -13,7 +13,10 @@ from tests.gallery.styles import STYLES, contract_of, staged
 from tests.gallery.table import EXHIBITS
 from tests.missions.test_explain import codes_in_sources
 
-GATE_SOURCES = ("gates.py", "claims.py", "numbers.py", "absence.py", "evidence.py")
+GATE_SOURCES = (
+    *("gates.py", "claims.py", "numbers.py", "absence.py", "evidence.py"),
+    *("contract_gates.py", "sources.py", "objective.py", "exploration.py"),
+)
 
 
 def test_without_a_gate_a_lie_completes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

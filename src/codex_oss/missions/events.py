@@ -44,6 +44,7 @@ SCHEMA_VERSION: Final = "mission_event.v1"
 
 Purpose = Literal["action", "repair", "final_report"]
 Proposer = Literal["model", "runtime"]
+ReportSource = Literal["model_report", "model_report_downgraded", "runtime_evidence", "deterministic_fast_path"]
 
 
 class MissionOpened(Struct, frozen=True, tag="MissionOpened", tag_field="event_type"):
@@ -204,6 +205,8 @@ class ReportSubmitted(Struct, frozen=True, tag="ReportSubmitted", tag_field="eve
 
     call: int
     draft: dict[str, Any]
+    proposer: Proposer = "model"
+    """runtime on the deterministic fast path."""
 
 
 class GateFailure(Struct, frozen=True):
@@ -233,7 +236,7 @@ class MissionClosed(Struct, frozen=True, tag="MissionClosed", tag_field="event_t
     confidence: Confidence
     reason_codes: tuple[str, ...]
     """Why the status is below COMPLETE, most important first; empty only for COMPLETE."""
-    report_source: Literal["model_report", "model_report_downgraded", "runtime_evidence"]
+    report_source: ReportSource
     requested_status: str = ""
     """What the model asked for; empty when it submitted nothing."""
     synthesis: Literal["", "SOURCE_PACK_RECOVERY"] = ""

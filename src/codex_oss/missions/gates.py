@@ -28,27 +28,17 @@ from codex_oss.missions import claims
 from codex_oss.missions.arguments import normalise_arguments
 from codex_oss.missions.cited import Cited, Passages
 from codex_oss.missions.claims import Claim
+from codex_oss.missions.contract_gates import CONTRACT_GATES, ContractCheck
 from codex_oss.missions.events import GateFailure
+from codex_oss.missions.outputs import DRAFT_KEYS, custom_outputs
 from codex_oss.missions.passage import Passage
 from codex_oss.missions.record import RunRecord
 from codex_oss.missions.report import Draft, Finding
+from codex_oss.missions.sources import missing_sources
 from codex_oss.missions.stated import read_sentence, stems_of
 
 RULES_VERSION: Final = 2
 """Of the rules below; it stands in each closing, so that an audit can tell a false verdict from an older rule."""
-
-_KNOWN_OUTPUTS: Final = frozenset(
-    {
-        "files_inspected",
-        "commands_run",
-        "findings",
-        "uncertainties",
-        "confidence",
-        "caveats",
-        "escalation_recommendation",
-    }
-)
-"""Outputs that the runtime fills in itself, or that are honestly empty when the model left them out."""
 
 
 @dataclass(frozen=True)
@@ -92,21 +82,6 @@ def judge_draft(record: RunRecord, draft: Draft) -> tuple[GateFailure, ...]:
     return tuple(failure for gate in GATES for failure in gate.check(case))
 
 
-def required_sources(mission: MissionV1) -> tuple[str, ...]:
-    """Paths that must be read before a COMPLETE: `must_inspect` and the required sources of obligations."""
-    paths = list(mission.must_inspect)
-    for obligation in mission.answer_obligations:
-        for source in obligation.source_requirements:
-            if obligation.required and source.required and source.evidence_plane == "file_content":
-                paths.append(source.path)
-    return tuple(dict.fromkeys(paths))
-
-
-def missing_sources(record: RunRecord, mission: MissionV1) -> tuple[str, ...]:
-    """Required sources of which nothing was shown."""
-    return tuple(path for path in required_sources(mission) if path not in record.evidence.extracts)
-
-
 # ------------------------------------------------------------------------------------------ of the whole draft
 
 
@@ -114,8 +89,8 @@ def _check_shape(case: Case) -> Iterator[GateFailure]:
     draft = case.draft
     if not draft.status:
         yield GateFailure("shape", "status_missing", "`status` must be COMPLETE, PARTIAL, ESCALATE or FAILED.")
-    for name in case.mission.required_outputs:
-        if name not in _KNOWN_OUTPUTS and name not in draft.present:
+    for name in custom_outputs(case.mission):
+        if name not in draft.outputs and not (name in DRAFT_KEYS and name in draft.present):
             yield GateFailure("shape", "required_output_missing", f"The required output {name!r} is missing.")
     if draft.status == "COMPLETE" and draft.missing_fields:
         names = ", ".join(draft.missing_fields[:5])
@@ -248,6 +223,11 @@ def _of_findings(name: str, asks: str, codes: tuple[str, ...], check: claims.Fin
     return Gate(name, asks, codes, check_all)
 
 
+def _of_contract(name: str, asks: str, codes: tuple[str, ...], check: ContractCheck) -> Gate:
+    """A gate that the contract opens: quiet where it asks for nothing."""
+    return Gate(name, asks, codes, lambda case: check(case.record, case.mission, case.draft))
+
+
 GATES: tuple[Gate, ...] = (
     Gate(
         "shape",
@@ -298,5 +278,6 @@ GATES: tuple[Gate, ...] = (
         _check_evidence,
     ),
     *(_of_findings(*row) for row in claims.CHECKS),
+    *(_of_contract(*row) for row in CONTRACT_GATES),
 )
 """Every gate, in the order in which they are asked."""
