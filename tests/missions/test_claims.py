@@ -172,6 +172,13 @@ CASES: list[tuple[str, list[str], dict[str, object], str, dict[str, object]]] = 
         absent("`NOWHERE` is absent from *.md"),
     ),
     (
+        "a part that is named as something else",
+        search("NOWHERE", "app/config.py"),
+        absent("`NOWHERE` is absent, as app/config.pyx says"),
+        "absence_too_wide",
+        absent("`NOWHERE` is absent, says app/config.py"),
+    ),
+    (
         "another file than searched",
         search("NOWHERE", "app/config.py"),
         absent("`NOWHERE`", subject={"path": "app/retry.py"}),

@@ -30,7 +30,8 @@ from codex_oss.missions.passage import is_word_of
 from codex_oss.missions.report import Finding, Subject
 from codex_oss.missions.stated import Place, Stated, path_lines, read_sentence, stems_of, unseen_or_alike
 
-_IDENTIFIER: Final = re.compile(r"[\w.]*[^\W\d][\w.]*")
+IDENTIFIER: Final = re.compile(r"[\w.]*[^\W\d][\w.]*")
+"""A name within code, dotted or not."""
 MAX_OBJECTIONS: Final = 8
 """Objections of one gate to one finding."""
 MAX_STATED: Final = 60
@@ -43,8 +44,9 @@ _RUNNABLE: Final = r"(?:tests?|suite|pytest|builds?|linters?|type checks?)"
 _OUTCOME: Final = r"(?:pass(?:es|ed)?|succeed(?:s|ed)?|green|executed|ran)"
 _END_OF_CLAUSE: Final = r"(?=\s*(?:[.,;:!)]|$|and\b|success|local|green|clean|without\b|now\b))"
 _EXECUTED: Final = re.compile(
-    rf"\b{_RUNNABLE}\s+(?:(?:all|now|still|have|has|were|was|are|is|run|ran|and)\s+){{0,3}}{_OUTCOME}\b{_END_OF_CLAUSE}"
-    r"|\b(?:i|we)\s+(?:have\s+)?(?:ran|executed|run)\b",
+    r"(?P<denied>\b(?:no|not|none of the|never|without|whether|if|until|any)\s+(?:\w+\s+){0,2})?"
+    rf"(?P<said>\b{_RUNNABLE}\s+(?:(?:all|now|still|have|has|were|was|are|is|run|ran|and)\s+){{0,3}}{_OUTCOME}\b{_END_OF_CLAUSE}"
+    r"|\b(?:i|we)\s+(?:have\s+)?(?:ran|executed|run)\b)",
     re.IGNORECASE,
 )
 """A sentence that says that something was executed. It decides which evidence is asked for, as a kind does."""
@@ -247,7 +249,7 @@ def check_definition(claim: Claim) -> Iterator[Objection]:
     if claim.finding.kind != "definition":
         return
     stated = [claim.subject.symbol] if claim.subject.symbol else claim.names
-    names = [name for code in stated for name in _IDENTIFIER.findall(code) if claim.cited.has_word(name)][:MAX_STATED]
+    names = [name for code in stated for name in IDENTIFIER.findall(code) if claim.cited.has_word(name)][:MAX_STATED]
     lines = list(claim.lines_of_subject())
     if claim.place is None and claim.stated.places:
         at = [spot for place in claim.stated.places[:MAX_STATED] for spot in claim.cited.lines_at(place)]
@@ -280,12 +282,14 @@ def check_contradiction(claim: Claim) -> Iterator[Objection]:
 
 def check_executed(claim: Claim) -> Iterator[Objection]:
     """Claims that something was executed (rule 5)."""
-    found = _EXECUTED.search(claim.finding.claim)
-    if found and not claim.cited.has_text(found[0].strip()):
-        yield (
-            "execution_not_on_record",
-            f"{found[0].strip()[:80]!r}: nothing was executed in this mission but its tools.",
-        )
+    if said := said_to_be_executed(claim.finding.claim, claim.cited):
+        yield "execution_not_on_record", f"{said[:80]!r}: nothing was executed in this mission but its tools."
+
+
+def said_to_be_executed(text: str, cited: Cited) -> str:
+    """What a text says was executed, unless the cited lines say so themselves; empty when it says no such thing."""
+    found = next((found for found in _EXECUTED.finditer(text) if not found["denied"]), None)
+    return "" if found is None or cited.has_text(found["said"].strip()) else found["said"].strip()
 
 
 def _code_stands(code: str, claim: Claim) -> bool:

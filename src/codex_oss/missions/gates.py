@@ -27,7 +27,7 @@ from codex_oss.contracts.mission import MissionV1
 from codex_oss.missions import claims
 from codex_oss.missions.arguments import normalise_arguments
 from codex_oss.missions.cited import Cited, Passages
-from codex_oss.missions.claims import Claim
+from codex_oss.missions.claims import IDENTIFIER, Claim
 from codex_oss.missions.contract_gates import CONTRACT_GATES, ContractCheck
 from codex_oss.missions.events import GateFailure
 from codex_oss.missions.outputs import DRAFT_KEYS, custom_outputs
@@ -186,9 +186,18 @@ def _check_remarks(case: Case) -> Iterator[GateFailure]:
                 message = f"{place.text[:200]} is stated outside the findings, and was never shown."
                 yield GateFailure("remarks", "remark_not_shown", message)
         for code in stated.codes[: claims.MAX_STATED]:
-            if " " in code and not shown.has_text(code) and not _was_searched(case, code):
+            if _is_of_shown_code(code, shown) and not shown.has_text(code) and not _was_searched(case, code):
                 message = f"`{code[:120]}` is stated outside the findings, and was never shown."
                 yield GateFailure("remarks", "remark_not_shown", message)
+        if said := claims.said_to_be_executed(text, shown):
+            message = f"{said[:80]!r}: nothing was executed in this mission but its tools."
+            yield GateFailure("remarks", "execution_not_on_record", message)
+
+
+def _is_of_shown_code(code: str, shown: Cited) -> bool:
+    """Whether it is more than a name, and about a name that was shown; a command that nobody ran is not."""
+    names = IDENTIFIER.findall(code)
+    return not code.isidentifier() and " " in code and any(shown.stands(name) for name in names)
 
 
 def _was_searched(case: Case, code: str) -> bool:
@@ -259,7 +268,7 @@ GATES: tuple[Gate, ...] = (
     Gate(
         "remarks",
         "Lines and code that are stated outside the findings were shown.",
-        ("remark_not_shown",),
+        ("remark_not_shown", "execution_not_on_record"),
         _check_remarks,
     ),
     Gate(
