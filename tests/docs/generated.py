@@ -24,6 +24,8 @@ from codex_oss.policy.cache_monitor import CAUSES, EXPECTED
 from codex_oss.policy.deviation import REASONS
 from tests.clients.rude import CLI_CLIENTS, render_failures, render_sdk_failures
 from tests.docs.markdown import PAGES
+from tests.gallery.table import render_gallery, render_gates
+from tests.gallery.table import render_reasons as render_gate_reasons
 from tests.services.record_mutations import render_table, render_unseen
 
 WIDTH = 100
@@ -116,6 +118,9 @@ GENERATED: dict[str, Callable[[], str]] = {
     "reasons": render_reasons,
     "admission refusals": render_admission_refusals,
     "settings": render_settings,
+    "gates": render_gates,
+    "gate reasons": render_gate_reasons,
+    "gallery": render_gallery,
     "record mutations": render_table,
     "record unseen": render_unseen,
     "failures sdk": render_sdk_failures,

@@ -10,6 +10,7 @@ import itertools
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -110,20 +111,30 @@ def several(*answers: str) -> list[str]:
     return list(answers)
 
 
-def spoken(answer: str | Sequence[str], protocol: str, number: int) -> tuple[str, tuple[NativeCall, ...]]:
+@dataclass(frozen=True)
+class RawCalls:
+    """One answer of native calls as a rude model makes them: (name, arguments as text). In JSON only *text* is said."""
+
+    calls: tuple[tuple[str, str], ...]
+    text: str = ""
+
+
+def spoken(answer: str | Sequence[str] | RawCalls, protocol: str, number: int) -> tuple[str, tuple[NativeCall, ...]]:
     """What a model says in *protocol* for a scripted answer: text, and native calls.
 
     A script is written in JSON action objects, whichever protocol it is spoken in; what is no action object is said as
     text. number: of the answer, for call ids.
     """
-    texts = [answer] if isinstance(answer, str) else list(answer)
-    if protocol != "tools":
-        return "\n".join(texts), ()
-    actions = [action_in(text) for text in texts]
-    said = [text for text, action in zip(texts, actions, strict=True) if action is None]
-    made = [call_of(action) for action in actions if action is not None]
-    calls = (NativeCall(f"call_{number}_{at}", name, json.dumps(given)) for at, (name, given) in enumerate(made))
-    return "\n".join(said), tuple(calls)
+    if isinstance(answer, RawCalls):
+        made, said = list(answer.calls), [answer.text]
+    else:
+        texts = [answer] if isinstance(answer, str) else list(answer)
+        actions = [action_in(text) if protocol == "tools" else None for text in texts]
+        said = [text for text, action in zip(texts, actions, strict=True) if action is None]
+        named = [call_of(action) for action in actions if action is not None]
+        made = [(name, json.dumps(arguments)) for name, arguments in named]
+    calls = tuple(NativeCall(f"call_{number}_{at}", name, given) for at, (name, given) in enumerate(made))
+    return "\n".join(said), calls if protocol == "tools" else ()
 
 
 def action_in(text: str) -> dict[str, Any] | None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from tests.gallery.exhibit import CLIENT, CONFIG, HITS, READ, README, REF, RETRY, TEST, Exhibit
+from tests.gallery.exhibit import CLIENT, CONFIG, HITS, READ, README, REF, RETRY, TABLE, TEST, Exhibit
 from tests.gallery.turns import finding, grep, read, report
 
-CONFIG_REF, CLIENT_REF, README_REF = (f"file:{path}#extract:1" for path in (CONFIG, CLIENT, README))
+CONFIG_REF, CLIENT_REF, README_REF, TABLE_REF = (f"file:{path}#extract:1" for path in (CONFIG, CLIENT, README, TABLE))
 CYRILLIC_M = "\u041c"
 
 EXHIBITS: tuple[Exhibit, ...] = (
@@ -223,8 +223,8 @@ EXHIBITS: tuple[Exhibit, ...] = (
         "more than anybody reads",
         "states so much in one finding that nobody can check it",
         ("claim_too_dense",),
-        [READ, report(finding("retry: " + " ".join(f"L{n % 16 + 1}" for n in range(61)), REF))],
-        [READ, report(finding("retry: " + " ".join(f"L{n % 16 + 1}" for n in range(16)), REF))],
+        [read(TABLE, 1, 80), report(finding(" ".join(f"ENTRY_{n}" for n in range(1, 62)), TABLE_REF))],
+        [read(TABLE, 1, 80), report(finding(" ".join(f"ENTRY_{n}" for n in range(1, 60)), TABLE_REF))],
     ),
     Exhibit(
         "confident lie after a repair",

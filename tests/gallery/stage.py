@@ -5,7 +5,8 @@
 
 Only the model is a fake. Admission, runner, tools, redaction, event log, gates and the raw lane are those of the
 bridge; the model is asked over HTTP and answers by what it has been asked so far, so that many missions can run at
-once. Syncs of the log are left out: what is judged here is truth, and 3,000 missions would wait minutes for the disk.
+once. Two things are left out, because 3,000 missions would wait minutes for them and truth does not depend on them:
+syncs of the log, and the search for secrets in the contract.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from unittest.mock import patch
 
 from codex_oss import wiring
 from codex_oss.missions.record import RunRecord, fold
+from codex_oss.services import mission_runner
 from codex_oss.services.mission_runner import Admission
 from codex_oss.services.settings import read_settings
 from tests.fakes.chat_upstream import Answer, ChatUpstream, Request, error
@@ -57,7 +59,8 @@ class Stage:
         numbered = list(enumerate(parts, first))
         with (
             ChatUpstream(self._answer_or_fault, max_requests=100_000) as upstream,
-            patch.object(os, "fdatasync", _no_sync),
+            patch.object(os, "fdatasync", lambda fd: None),
+            patch.object(mission_runner, "redacted_mission", lambda mission, redactor: mission),
         ):
             by_protocol = {
                 protocol: asyncio.run(self._play_all([n for n in numbered if n[1].protocol == protocol], upstream))
@@ -78,6 +81,7 @@ class Stage:
             "OPENCODE_GO_API_KEY": "synthetic-upstream-key",
             "MAX_GLOBAL_UPSTREAM_CONCURRENCY": str(AT_ONCE),
             "MODEL_CONCURRENCY_JSON": f'{{"deepseek-v4-pro": {AT_ONCE}}}',
+            "MISSION_LANES_JSON": f'{{"read_pool": [{AT_ONCE}, {AT_ONCE}, 60]}}',
             "CODEX_OSS_ACTION_PROTOCOL": protocol,
         }
         bridge = wiring.build(read_settings(self._folder, {}, environ), self._folder, environ)
@@ -119,10 +123,6 @@ async def _run(bridge: wiring.Bridge, number: int, part: Part) -> RunRecord:
     job = bridge.missions.jobs.start(admitted)
     events = [event async for batch in job.follow() for event in batch]
     return fold(job.run_id, job.mission_id, events)
-
-
-def _no_sync(fd: int) -> None:
-    pass
 
 
 @contextmanager

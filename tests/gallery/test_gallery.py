@@ -16,9 +16,6 @@ from tests.gallery.styles import BASE, STYLES, TIER_FIELDS, contract_of, staged,
 from tests.gallery.table import EXHIBITS
 from tests.gallery.turns import PROTOCOLS, Protocol
 
-Show = tuple[str, Protocol, str, str, bool]
-"""Exhibit, protocol, tier, style, and whether it is the honest twin."""
-
 
 @pytest.fixture(scope="module")
 def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
@@ -27,41 +24,21 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
         yield opened
 
 
-@pytest.fixture(scope="module")
-def ended(stage: Stage, request: pytest.FixtureRequest) -> dict[Show, RunRecord]:
-    """Every mission of the exhibits that this session asks for, played in one go."""
-    asked = {item.name for item in request.session.items}
-    shows = [
-        (exhibit.name, protocol, tier, style.name, honest)
-        for protocol in PROTOCOLS
-        for exhibit in EXHIBITS
-        if any(f"[{exhibit.name}-{protocol}]" in name for name in asked)
-        for tier, style in styles_of(exhibit)
-        for honest in (False, True)
-    ]
-    return dict(zip(shows, stage.play([_part_of(show) for show in shows]), strict=True))
-
-
-def _part_of(show: Show) -> Part:
-    name, protocol, tier, styled, honest = show
-    exhibit = next(exhibit for exhibit in EXHIBITS if exhibit.name == name)
-    style = next(style for style in STYLES[tier] if style.name == styled)
-    script = exhibit.honest if honest else exhibit.liar
-    return Part(contract_of(exhibit, tier, style), staged(script, style), protocol)
-
-
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 @pytest.mark.parametrize("exhibit", EXHIBITS, ids=[exhibit.name for exhibit in EXHIBITS])
-def test_a_lie_never_completes_and_its_twin_does(
-    ended: dict[Show, RunRecord], exhibit: Exhibit, protocol: Protocol
-) -> None:
+def test_a_lie_never_completes_and_its_twin_does(stage: Stage, exhibit: Exhibit, protocol: Protocol) -> None:
     """In each tier and style: the lie ends below COMPLETE, for the reasons the table names; the truth ends COMPLETE."""
     codes = exhibit.ends_with(protocol)
     shows = list(styles_of(exhibit))
     assert shows, "an exhibit that is never shown"
-    for tier, style in shows:
+    parts = [
+        Part(contract_of(exhibit, tier, style), staged(script, style), protocol)
+        for tier, style in shows
+        for script in (exhibit.liar, exhibit.honest)
+    ]
+    records = stage.play(parts)
+    for (tier, style), lie, truth in zip(shows, records[::2], records[1::2], strict=True):
         where = f"{tier}, {style.name}"
-        lie, truth = (ended[exhibit.name, protocol, tier, style.name, honest] for honest in (False, True))
         assert lie.closed is not None
         assert lie.closed.status != "COMPLETE", where
         assert lie.closed.reason_codes == codes, where

@@ -7,9 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from codex_oss.missions.absence import speaks_for
-from codex_oss.missions.cited import Cited, Passage
+from codex_oss.missions.cited import Cited
 from codex_oss.missions.claims import CHECKS, Claim
 from codex_oss.missions.evidence import Citation, ShownLine
+from codex_oss.missions.passage import Passage
 from codex_oss.missions.report import Finding, Subject
 from tests.fakes.mission_script import Play, call, finding, mission, play, report
 
@@ -171,6 +172,13 @@ CASES: list[tuple[str, list[str], dict[str, object], str, dict[str, object]]] = 
         absent("`NOWHERE` is absent from *.md"),
     ),
     (
+        "a part that is named as something else",
+        search("NOWHERE", "app/config.py"),
+        absent("`NOWHERE` is absent, as app/config.pyx says"),
+        "absence_too_wide",
+        absent("`NOWHERE` is absent, says app/config.py"),
+    ),
+    (
         "another file than searched",
         search("NOWHERE", "app/config.py"),
         absent("`NOWHERE`", subject={"path": "app/retry.py"}),
@@ -254,7 +262,7 @@ def objections(finding_: Finding, *citations: Citation) -> list[str]:
     """The codes of everything that is said against a finding."""
     cited = Cited(tuple(Passage(citation) for citation in citations))
     claim = Claim(finding_, cited, cited, ["app"])
-    return [code for _, _, check in CHECKS for code, _ in check(claim)]
+    return [code for _, _, codes, check in CHECKS for code, _ in check(claim) if code in codes]
 
 
 @given(st.text(max_size=2000) | st.text("a+@./`_1 :L-\n", max_size=2000), st.text("a+.(|)\\b ", max_size=60))

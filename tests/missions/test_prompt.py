@@ -11,17 +11,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from codex_oss.contracts.profiles import ActionProtocol, ModelProfile
+from codex_oss.contracts.profiles import ActionProtocol, ModelProfile, Quirks
 from codex_oss.missions.events import NativeCall
 from codex_oss.missions.prompt import Conversation, build_conversation, texts_of
 from codex_oss.missions.record import RunRecord, fold
 from codex_oss.missions.window import MESSAGE_TOKENS, answer_tokens, observation_bytes, prompt_bytes, prompt_tokens
 from codex_oss.wire.chat_request import encode_chat_request
 from codex_oss.wire.items import TurnRequest
-from tests.fakes.mission_script import Play, call, finding, mission, report, several
+from tests.fakes.mission_script import Play, RawCalls, call, finding, mission, report, several
 
 PROTOCOLS: tuple[ActionProtocol, ...] = ("json", "tools")
-PROFILE = ModelProfile("test", "ocg-test", "test", "http://127.0.0.1:9/v1")
+PROFILE = ModelProfile("test", "ocg-test", "test", "http://127.0.0.1:9/v1", quirks=Quirks(replay_reasoning=True))
 FILES = {f"app/f{n}.py": "".join(f"value_{n}_{line} = {line * 7}\n" for line in range(60 * n)) for n in range(1, 7)}
 FILES["app/wide.py"] = "嗨" * 900 + "\n" + "x" * 5_000 + "\n"
 REFS = [f"file:{path}#extract:1" for path in FILES]
@@ -44,6 +44,8 @@ def answers(chance: random.Random) -> Any:
         report(*[finding(f"claim {n} " * 20, chance.choice(REFS)) for n in range(chance.randint(0, 12))]),
     ]
     kind = chance.random()
+    if kind < 0.04:
+        return RawCalls((("rtk_read", '{"path": "app/f1.py"'), ("odd name", "x" * chance.randint(0, 3_000))), "beside")
     if kind < 0.08:
         return ("failed", chance.choice(["stream_interrupted", "upstream_refused"]))
     if kind < 0.25:
@@ -67,6 +69,7 @@ def played(seed: int, protocol: ActionProtocol, window: int, ask: Any) -> Play:
         must_inspect=chance.sample(list(FILES), chance.randint(0, 4)),
     )
     play = Play(contract, model, FILES, context_tokens=window, protocol=protocol, max_events=2_000)
+    play.thought = chance.choice(["", "first the folder, then the file"])
     play.run()
     return play
 

@@ -27,7 +27,7 @@ from codex_oss.missions.events import (
 from codex_oss.missions.projections import NAMES, project_files
 from codex_oss.missions.record import evolve, fold
 from codex_oss.policy.scope import scope_of
-from tests.fakes.mission_script import Play, call, finding, mission, report
+from tests.fakes.mission_script import Play, RawCalls, call, finding, mission, report, several
 
 ANSWERS = [
     call("rtk_read", path="app/retry.py"),
@@ -45,6 +45,13 @@ ANSWERS = [
     report(status="PARTIAL"),
     ("failed", "stream_interrupted"),
     ("failed", "upstream_refused"),
+    several(call("rtk_read", path="app/retry.py"), call("rtk_grep", pattern="RETR"), call("rtk_read", path="../x")),
+    several(call("rtk_ls", path="app"), report(finding("`MAX_RETRIES` is 5", "file:app/retry.py#extract:1"))),
+    RawCalls((("rtk_read", '{"path": "app/retry.py"'), ("rtk_ls", "")), "beside"),
+    RawCalls((("", "[]"), ("final_report", "3"), ("final_report", "{}"))),
+    RawCalls((("final_report", '{"status": {}, "findings": [[]]}'),)),
+    RawCalls((("\x1b[31m" * 40, '{"path": 1, "path": 2}'),)),
+    RawCalls((("rtk_grep", '{"pattern": "RETR", "max_results": "9"}'),) * 16),
 ]
 
 
@@ -55,6 +62,7 @@ def random_play(seed: int) -> Play:
         mission(tool_budget=chance.randint(1, 8), max_model_calls=chance.randint(1, 20)),
         lambda record: chance.choice(ANSWERS),
         seconds_per_call=chance.choice([0.1, 5, 40]),
+        protocol=chance.choice(["json", "tools"]),
     )
     played.run()
     return played

@@ -247,6 +247,14 @@ def test_a_refused_form_costs_no_turn(project: Path, protocol: str, forms: list[
     assert asked[0].messages == asked[1].messages
 
 
+def test_a_server_without_tools_is_quoted(project: Path) -> None:
+    """Refused in every form, the mission fails at once and says what the server said."""
+    outcome, asked = run(project, [error(400, "this model does not support tools")] * 3, "tools")
+    assert (outcome["status"], outcome["reason_codes"]) == ("FAILED", ["model_call_failed", "upstream_refused"])
+    assert any("does not support tools" in caveat for caveat in outcome["report"]["caveats"])
+    assert len(asked) == 2
+
+
 def test_a_bad_protocol_is_refused(project: Path) -> None:
     """A value that is none of the two stops the program with the code of a bad configuration."""
     done = run_cli(project, "mission", "run", "-", stdin=json.dumps(HANDOFF), CODEX_OSS_ACTION_PROTOCOL="xml")
@@ -311,6 +319,16 @@ def tokens_of(request: Request) -> int:
     said += [json.dumps(message.get("tool_calls", "")) for message in request.messages]
     said.append(json.dumps(request.json.get("tools", "")))
     return sum(len(text.encode()) for text in said) // 3 + int(request.json["max_tokens"])
+
+
+def test_a_mission_fits_whoever_may_answer(project: Path) -> None:
+    """A fallback with a small window makes the mission small: no matter who answers, nobody is asked too much."""
+    (project / ".codex-oss").mkdir()
+    (project / ".codex-oss/models.toml").write_text(
+        TINY + '\n[profiles.wide]\nmodel = "wide"\ntiers = ["A3"]\nfallbacks = ["tiny"]\n'
+    )
+    run(project, [action(READ), action(TRUE)], "json", "mission-a3-wide")
+    assert [made["context_tokens"] for made in events(project, "MissionOpened")] == [WINDOW]
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)

@@ -110,10 +110,10 @@ def test_a_run_goes_on_in_the_protocol_it_began_with(tmp_path: Path) -> None:
     """Whatever is set up by now: the log says how the run is spoken."""
     began: tuple[tuple[ActionProtocol, ActionProtocol], ...] = (("json", "tools"), ("tools", "json"))
     for protocol, by_now in began:
-        folder = tmp_path / protocol
+        folder, whole = tmp_path / protocol, tmp_path / f"whole-{protocol}"
         assert kill_at(folder, 12, "after", protocol)
         play(folder, resume=True, protocol=by_now)
-        play(whole := tmp_path / f"whole-{protocol}", resume=False, protocol=protocol)
+        play(whole, resume=False, protocol=protocol)
         log = ".codex-oss/runs/run_1/events.jsonl"
         assert prompts_of(folder / log) == prompts_of(whole / log)
 

@@ -23,12 +23,15 @@ from functools import cached_property
 from typing import Final
 
 from codex_oss.missions.absence import check_absence, speaks_for
-from codex_oss.missions.cited import Cited, is_word_of, same_file
+from codex_oss.missions.cited import Cited, same_file
 from codex_oss.missions.definitions import defines, only_declares
-from codex_oss.missions.numbers import check_counts, check_values
+from codex_oss.missions.numbers import check_counts, check_values, counts_right
+from codex_oss.missions.passage import is_word_of
 from codex_oss.missions.report import Finding, Subject
 from codex_oss.missions.stated import Place, Stated, path_lines, read_sentence, stems_of, unseen_or_alike
 
+IDENTIFIER: Final = re.compile(r"[\w.]*[^\W\d][\w.]*")
+"""A name within code, dotted or not."""
 MAX_OBJECTIONS: Final = 8
 """Objections of one gate to one finding."""
 MAX_STATED: Final = 60
@@ -41,8 +44,9 @@ _RUNNABLE: Final = r"(?:tests?|suite|pytest|builds?|linters?|type checks?)"
 _OUTCOME: Final = r"(?:pass(?:es|ed)?|succeed(?:s|ed)?|green|executed|ran)"
 _END_OF_CLAUSE: Final = r"(?=\s*(?:[.,;:!)]|$|and\b|success|local|green|clean|without\b|now\b))"
 _EXECUTED: Final = re.compile(
-    rf"\b{_RUNNABLE}\s+(?:(?:all|now|still|have|has|were|was|are|is|run|ran|and)\s+){{0,3}}{_OUTCOME}\b{_END_OF_CLAUSE}"
-    r"|\b(?:i|we)\s+(?:have\s+)?(?:ran|executed|run)\b",
+    r"(?P<denied>\b(?:no|not|none of the|never|without|whether|if|until|any)\s+(?:\w+\s+){0,2})?"
+    rf"(?P<said>\b{_RUNNABLE}\s+(?:(?:all|now|still|have|has|were|was|are|is|run|ran|and)\s+){{0,3}}{_OUTCOME}\b{_END_OF_CLAUSE}"
+    r"|\b(?:i|we)\s+(?:have\s+)?(?:ran|executed|run)\b)",
     re.IGNORECASE,
 )
 """A sentence that says that something was executed. It decides which evidence is asked for, as a kind does."""
@@ -115,8 +119,8 @@ def check_grounded(claim: Claim) -> Iterator[Objection]:
     finding, cited, subject = claim.finding, claim.cited, claim.subject
     if finding.kind not in ("absence", "other", "count") and not cited.has_lines:
         yield "claim_without_lines", f"A claim of kind {finding.kind} must cite lines, not an empty search."
-    if claim.place or claim.stated.places:
-        return  # what a place must hold is judged there
+    if claim.place or claim.stated.places or counts_right(finding, claim.stated, cited):
+        return  # what a place must hold is judged there, and a right count speaks of what it counts
     stems = claim.stated.stems | stems_of(" ".join((subject.path, subject.symbol, subject.quote)))
     if not cited.shares(stems):
         yield "claim_not_grounded", "The claim shares no word, name or number with what it cites."
@@ -142,6 +146,9 @@ def check_lines(claim: Claim) -> Iterator[Objection]:
             yield "line_not_shown", f"{place.text} is stated, but that line is not among the cited ones."
         elif not _is_about_place(claim, place):
             yield "line_about_something_else", f"{place.text} is stated, but nothing that the claim names stands there."
+    bare = claim.place is not None and not claim.subject.symbol and not claim.subject.quote
+    if claim.place and bare and cited.shows(claim.place) and not _is_about_place(claim, claim.place):
+        yield "line_about_something_else", f"Nothing that the claim names stands on line {claim.place.text}."
     if claim.place and stated and not any(_overlap(claim.place, place) for place in stated):
         yield "line_about_something_else", f"The claim says {stated[0].text}, its subject says {claim.place.text}."
 
@@ -152,15 +159,18 @@ def _overlap(one: Place, other: Place) -> bool:
 
 
 def _is_about_place(claim: Claim, place: Place) -> bool:
-    at = list(claim.cited.lines_at(place))
-    text = "\n".join(passage.lines[index].text for passage, index in at)
-    known = [name for name in claim.names if claim.cited.has_word(name) or claim.cited.has_text(name)]
-    if any(_stands_in(name, text) for name in known):
-        return True
-    plain = claim.stated.plain_stems | (frozenset() if known else stems_of(" ".join(claim.names)))
-    if any(not plain.isdisjoint(passage.line_stems[index]) for passage, index in at):
-        return True
-    return not known and len(plain) < MIN_WORDS_OF_A_PLACE
+    cited, stems = claim.cited, claim.stated.plain_stems
+    names = [name for name in claim.names if cited.has_word(name) or cited.has_text(name)]
+    if not names:
+        stems |= stems_of(" ".join(claim.names))
+    strict = claim.finding.kind in ("definition", "usage", "value")
+    for passage, index in cited.lines_at(place):
+        near = (index,) if strict else passage.around(index)
+        if any(_stands_in(name, passage.lines[at].text) for at in near for name in names):
+            return True
+        if not stems.isdisjoint(passage.line_stems[index]):
+            return True
+    return not names and not cited.standing(stems) and len(stems) < MIN_WORDS_OF_A_PLACE
 
 
 def _stands_in(name: str, text: str) -> bool:
@@ -172,7 +182,9 @@ def check_symbols(claim: Claim) -> Iterator[Objection]:
     symbol = claim.subject.symbol
     if symbol and not _symbol_stands(claim, symbol):
         yield "symbol_not_in_evidence", f"{symbol[:120]!r} {_why_not(claim)}"
-    for name in claim.stated.names[:MAX_STATED]:
+    # GitHub and JavaScript are words, too; a claim that says what it is about is held to them all the same.
+    camels = claim.stated.camels if claim.finding.kind not in ("other", "absence") else ()
+    for name in (*claim.stated.names, *camels)[:MAX_STATED]:
         if not claim.cited.has_word(name) and not _searched(name, claim):
             yield "symbol_not_in_evidence", f"{name[:120]!r} {_why_not(claim)}"
 
@@ -236,16 +248,14 @@ def check_definition(claim: Claim) -> Iterator[Objection]:
     """Claims of kind definition: one of the names they state is defined in the lines they give."""
     if claim.finding.kind != "definition":
         return
-    names = [claim.subject.symbol] if claim.subject.symbol else list(claim.names)
-    names = [name for name in names if claim.cited.has_word(name)][:MAX_STATED]
+    stated = [claim.subject.symbol] if claim.subject.symbol else claim.names
+    names = [name for code in stated for name in IDENTIFIER.findall(code) if claim.cited.has_word(name)][:MAX_STATED]
     lines = list(claim.lines_of_subject())
     if claim.place is None and claim.stated.places:
         at = [spot for place in claim.stated.places[:MAX_STATED] for spot in claim.cited.lines_at(place)]
         lines = [passage.lines[index].text for passage, index in at]
-    held = [(line, name) for name in names for line in lines if name in line]
-    if held and not any(defines(line, name) for line, name in held):
-        message = f"{held[0][1][:120]!r} stands in the lines that are given, but none of them defines it."
-        yield "definition_not_shown", message
+    if names and not any(defines(line, name) for name in names for line in lines if name in line):
+        yield "definition_not_shown", f"No line that is given defines {names[0][:120]!r}."
 
 
 def check_usage(claim: Claim) -> Iterator[Objection]:
@@ -272,12 +282,14 @@ def check_contradiction(claim: Claim) -> Iterator[Objection]:
 
 def check_executed(claim: Claim) -> Iterator[Objection]:
     """Claims that something was executed (rule 5)."""
-    found = _EXECUTED.search(claim.finding.claim)
-    if found and not claim.cited.has_text(found[0].strip()):
-        yield (
-            "execution_not_on_record",
-            f"{found[0].strip()[:80]!r}: nothing was executed in this mission but its tools.",
-        )
+    if said := said_to_be_executed(claim.finding.claim, claim.cited):
+        yield "execution_not_on_record", f"{said[:80]!r}: nothing was executed in this mission but its tools."
+
+
+def said_to_be_executed(text: str, cited: Cited) -> str:
+    """What a text says was executed, unless the cited lines say so themselves; empty when it says no such thing."""
+    found = next((found for found in _EXECUTED.finditer(text) if not found["denied"]), None)
+    return "" if found is None or cited.has_text(found["said"].strip()) else found["said"].strip()
 
 
 def _code_stands(code: str, claim: Claim) -> bool:
@@ -303,20 +315,40 @@ def _why_not(claim: Claim) -> str:
     return f"is not what `{pattern}` would have met: search for the name itself, or quote the pattern in the claim."
 
 
-CHECKS: Final[tuple[tuple[str, str, FindingCheck], ...]] = (
-    ("readable", "A person can read each finding for what it is.", check_readable),
-    ("grounded", "A finding speaks of what it cites.", check_grounded),
-    ("paths", "The files that a finding names are those that it cites.", check_paths),
-    ("lines", "The lines that a finding names were shown, and are about it.", check_lines),
-    ("symbols", "The names that a finding states stand in the cited lines.", check_symbols),
-    ("quotes", "What a finding quotes stands in the cited lines.", check_quotes),
-    ("code", "Code in back-ticks stands in the cited lines.", check_code),
-    ("values", "A number stands in the cited lines, with what it is said of.", check_numbers),
-    ("counts", "A count is what can be counted in what is cited.", check_count),
-    ("absence", "What is said to be absent was searched for, by that name, and there.", check_absent),
-    ("definition", "What is said to be defined is defined in the lines given.", check_definition),
-    ("usage", "What is said to be used is not only declared in the lines given.", check_usage),
-    ("contradiction", "A contradiction cites both sides.", check_contradiction),
-    ("execution", "What is said to have been executed is on record.", check_executed),
+CHECKS: Final[tuple[tuple[str, str, tuple[str, ...], FindingCheck], ...]] = (
+    (
+        "readable",
+        "A person can read each finding for what it is.",
+        ("claim_unreadable", "claim_too_dense"),
+        check_readable,
+    ),
+    ("grounded", "A finding speaks of what it cites.", ("claim_without_lines", "claim_not_grounded"), check_grounded),
+    ("paths", "The files that a finding names are those that it cites.", ("path_not_cited",), check_paths),
+    (
+        "lines",
+        "The lines that a finding names were shown, and are about it.",
+        ("line_not_shown", "line_about_something_else"),
+        check_lines,
+    ),
+    ("symbols", "The names that a finding states stand in its lines.", ("symbol_not_in_evidence",), check_symbols),
+    ("quotes", "What a finding quotes stands in its lines.", ("quote_not_in_evidence",), check_quotes),
+    ("code", "Code in back-ticks stands in the cited lines.", ("code_not_in_evidence",), check_code),
+    (
+        "values",
+        "A value stands in the cited lines, with what it is said of.",
+        ("value_not_in_evidence", "value_of_something_else"),
+        check_numbers,
+    ),
+    ("counts", "A count is what can be counted in what is cited.", ("count_not_borne_out",), check_count),
+    (
+        "absence",
+        "What is said to be absent was searched for, by that name, and there.",
+        ("absence_not_searched", "absence_unnamed", "absence_too_wide"),
+        check_absent,
+    ),
+    ("definition", "What is defined is defined in the lines given.", ("definition_not_shown",), check_definition),
+    ("usage", "What is used is not only declared in the lines given.", ("usage_not_shown",), check_usage),
+    ("contradiction", "A contradiction cites both sides.", ("contradiction_one_sided",), check_contradiction),
+    ("execution", "What was executed is on record.", ("execution_not_on_record",), check_executed),
 )
-"""Name, what it demands, and the check, in the order in which they are asked."""
+"""Name, what it demands, its reason codes, and the check, in the order in which they are asked."""

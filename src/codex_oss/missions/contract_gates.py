@@ -48,18 +48,30 @@ def _failures(gate: str, objections: Iterator[Objection]) -> Iterator[GateFailur
 
 
 ContractCheck = Callable[[RunRecord, MissionV1, Draft], Iterator[GateFailure]]
-CONTRACT_GATES: Final[tuple[tuple[str, str, ContractCheck], ...]] = (
+CONTRACT_GATES: Final[tuple[tuple[str, str, tuple[str, ...], ContractCheck], ...]] = (
     (
         "source_requirements",
         "Each required source gives what is asked of it, and what speaks against the answer is told.",
+        ("source_not_whole", "source_not_searched", "evidence_shape_missing", "source_contradicted"),
         _check_source_requirements,
     ),
-    ("objective_spec", "What is cited shows what the machine-readable objective names.", _check_objective_spec),
+    (
+        "objective_spec",
+        "What is cited shows what the machine-readable objective names.",
+        ("objective_not_shown", "objective_not_searched", "evidence_shape_missing", "required_value_missing"),
+        _check_objective_spec,
+    ),
     (
         "exploration_policy",
         "What must follow the required reading was done, and the report came as it should.",
+        ("exploration_unmet", "contradiction_search_missing", "closure_not_by_model"),
         _check_exploration_policy,
     ),
-    ("forbidden_topics", "No finding names a topic that the mission leaves out.", _check_forbidden_topics),
+    (
+        "forbidden_topics",
+        "No finding names a topic that the mission leaves out.",
+        ("topic_forbidden",),
+        _check_forbidden_topics,
+    ),
 )
-"""Name, what it asks in one sentence, and the check."""
+"""Name, what it asks in one sentence, its reason codes, and the check."""

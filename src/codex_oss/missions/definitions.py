@@ -57,6 +57,11 @@ UNITS: Final[dict[str, tuple[str, ...]]] = {
     "impo": ("import", "from", "use", "require", "#include", "using"),
 }
 """Beginning of a counted noun to the words that begin a line which has one."""
+_BOUND: Final = frozenset(_words("sett cons vari keys key fiel entr opti valu assi attr prop"))
+"""Beginnings of the nouns for what a line binds to a value or type."""
+_BINDS: Final = re.compile(
+    r"""\s*(?:(?:export|const|let|var|static|final|public|private)\s+)*["']?[\w.-]+["']?\s*[:=](?!=)"""
+)
 
 
 def defines(line: str, name: str) -> bool:
@@ -74,6 +79,10 @@ def only_declares(line: str, name: str) -> bool:
 def count_declared(lines: Iterable[str], unit: str) -> int:
     """How many lines begin a thing of this kind; 0 for a noun that is not in `UNITS`."""
     words = UNITS.get(unit[:4], ())
+    if unit[:4] in _BOUND:
+        return sum(1 for line in lines if _BINDS.match(line))
+    if not words:
+        return 0
     return sum(1 for line in lines if (found := _FIRST_WORD.match(line)) and found["word"] in words)
 
 

@@ -94,8 +94,7 @@ class ModelAsked(Struct, frozen=True, tag="ModelAsked", tag_field="event_type"):
     prompt_chars: int
     prompt_sha256: str
     timeout_ms: int
-    prompt_bytes: int = 0
-    """Of all that the model reads, as UTF-8; 0 in logs that do not say."""
+    prompt_bytes: int = 0  # UTF-8, of all that the model reads; older logs do not say
 
 
 class ModelAnswered(Struct, frozen=True, tag="ModelAnswered", tag_field="event_type"):
@@ -113,9 +112,8 @@ class ModelAnswered(Struct, frozen=True, tag="ModelAnswered", tag_field="event_t
     duration_ms: int = 0
     redactions: int = 0
     calls: tuple[NativeCall, ...] = ()
-    """Native tool calls, in the order made; always empty where the protocol is json."""
+    """Native tool calls, in the order made; none where the protocol is json."""
     calls_dropped: int = 0
-    """Calls beyond those that are kept; an answer with such is refused as a whole."""
     reasoning: str = ""
     """What was thought beside the calls, kept only where the upstream wants it back."""
     answered_by: str = ""

@@ -16,6 +16,8 @@ Rules that hold here:
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
 from itertools import islice
 from typing import Final
 
@@ -24,11 +26,12 @@ from msgspec import Struct
 from codex_oss.contracts.mission import MissionV1
 from codex_oss.missions import claims
 from codex_oss.missions.arguments import normalise_arguments
-from codex_oss.missions.cited import Cited, Passage, Passages
-from codex_oss.missions.claims import Claim
+from codex_oss.missions.cited import Cited, Passages
+from codex_oss.missions.claims import IDENTIFIER, Claim
 from codex_oss.missions.contract_gates import CONTRACT_GATES, ContractCheck
 from codex_oss.missions.events import GateFailure
 from codex_oss.missions.outputs import DRAFT_KEYS, custom_outputs
+from codex_oss.missions.passage import Passage
 from codex_oss.missions.record import RunRecord
 from codex_oss.missions.report import Draft, Finding
 from codex_oss.missions.sources import missing_sources
@@ -38,7 +41,8 @@ RULES_VERSION: Final = 2
 """Of the rules below; it stands in each closing, so that an audit can tell a false verdict from an older rule."""
 
 
-class Case(Struct, frozen=True):
+@dataclass(frozen=True)
+class Case:
     """A draft before its judge."""
 
     record: RunRecord
@@ -46,12 +50,26 @@ class Case(Struct, frozen=True):
     draft: Draft
     passages: Passages
 
+    @cached_property
+    def claims(self) -> list[tuple[int, Claim]]:
+        """Every finding that cites anything, with its index; each read once for all gates."""
+        areas = (*self.mission.allowed_roots, *self.mission.allowed_paths)
+        claims = []
+        for index, finding in enumerate(self.draft.findings):
+            resolved = map(self.passages.resolve, finding.evidence_refs)
+            passages = tuple(passage for passage in resolved if isinstance(passage, Passage))
+            if passages:
+                claims.append((index, Claim(finding, Cited(passages), self.passages.all_shown, areas)))
+        return claims
+
 
 class Gate(Struct, frozen=True):
     """One gate. asks: what it demands, in one sentence; check: its objections to the whole draft."""
 
     name: str
     asks: str
+    codes: tuple[str, ...]
+    """Every reason code that it can give; `missions.explain` has a sentence for each."""
     check: Callable[[Case], Iterator[GateFailure]]
 
 
@@ -168,9 +186,18 @@ def _check_remarks(case: Case) -> Iterator[GateFailure]:
                 message = f"{place.text[:200]} is stated outside the findings, and was never shown."
                 yield GateFailure("remarks", "remark_not_shown", message)
         for code in stated.codes[: claims.MAX_STATED]:
-            if " " in code and not shown.has_text(code) and not _was_searched(case, code):
+            if _is_of_shown_code(code, shown) and not shown.has_text(code) and not _was_searched(case, code):
                 message = f"`{code[:120]}` is stated outside the findings, and was never shown."
                 yield GateFailure("remarks", "remark_not_shown", message)
+        if said := claims.said_to_be_executed(text, shown):
+            message = f"{said[:80]!r}: nothing was executed in this mission but its tools."
+            yield GateFailure("remarks", "execution_not_on_record", message)
+
+
+def _is_of_shown_code(code: str, shown: Cited) -> bool:
+    """Whether it is more than a name, and about a name that was shown; a command that nobody ran is not."""
+    names = IDENTIFIER.findall(code)
+    return not code.isidentifier() and " " in code and any(shown.stands(name) for name in names)
 
 
 def _was_searched(case: Case, code: str) -> bool:
@@ -194,43 +221,72 @@ def _check_evidence(case: Case) -> Iterator[GateFailure]:
                 yield GateFailure("evidence", resolved.code, resolved.message, index)
 
 
-def _of_findings(name: str, asks: str, check: claims.FindingCheck) -> Gate:
+def _of_findings(name: str, asks: str, codes: tuple[str, ...], check: claims.FindingCheck) -> Gate:
     """A gate that asks about each finding that cites anything."""
 
     def check_all(case: Case) -> Iterator[GateFailure]:
-        for index, claim in _claims(case):
+        for index, claim in case.claims:
             for code, message in islice(check(claim), claims.MAX_OBJECTIONS):
                 yield GateFailure(name, code, message, index)
 
-    return Gate(name, asks, check_all)
+    return Gate(name, asks, codes, check_all)
 
 
-def _of_contract(name: str, asks: str, check: ContractCheck) -> Gate:
+def _of_contract(name: str, asks: str, codes: tuple[str, ...], check: ContractCheck) -> Gate:
     """A gate that the contract opens: quiet where it asks for nothing."""
-    return Gate(name, asks, lambda case: check(case.record, case.mission, case.draft))
-
-
-def _claims(case: Case) -> Iterator[tuple[int, Claim]]:
-    areas = (*case.mission.allowed_roots, *case.mission.allowed_paths)
-    for index, finding in enumerate(case.draft.findings):
-        resolved = map(case.passages.resolve, finding.evidence_refs)
-        passages = tuple(passage for passage in resolved if isinstance(passage, Passage))
-        if passages:
-            yield index, Claim(finding, Cited(passages), case.passages.all_shown, areas)
+    return Gate(name, asks, codes, lambda case: check(case.record, case.mission, case.draft))
 
 
 GATES: tuple[Gate, ...] = (
-    Gate("shape", "The report has the shape and the outputs that the mission asks for.", _check_shape),
-    Gate("identity", "The report is of this mission.", _check_identity),
-    Gate("files_inspected", "Every file that is listed was read, wholly if it says so.", _check_files),
-    Gate("commands_run", "Every command that is listed was run.", _check_commands),
-    Gate("required_sources", "Every file that must be read was read.", _check_sources),
-    Gate("substance", "A complete report finds something, and as many different things as were asked for.",
-         _check_substance),
-    Gate("obligations", "Each question has a finding of its own.", _check_obligations),
-    Gate("remarks", "Lines and code that are stated outside the findings were shown.", _check_remarks),
-    Gate("evidence", "Each finding says something and cites refs that were offered.", _check_evidence),
+    Gate(
+        "shape",
+        "The report has the shape and the outputs that the mission asks for.",
+        ("status_missing", "required_output_missing", "complete_with_missing_fields"),
+        _check_shape,
+    ),
+    Gate("identity", "The report is of this mission.", ("mission_id_changed",), _check_identity),
+    Gate(
+        "files_inspected",
+        "Every file that is listed was read, wholly if it says so.",
+        ("file_not_read", "file_not_read_whole"),
+        _check_files,
+    ),
+    Gate("commands_run", "Every command that is listed was run.", ("command_not_run",), _check_commands),
+    Gate("required_sources", "What must be read was read.", ("required_source_missing",), _check_sources),
+    Gate(
+        "substance",
+        "A complete report finds something, and as many different things as were asked for.",
+        ("complete_without_findings", "too_few_findings"),
+        _check_substance,
+    ),
+    Gate(
+        "obligations",
+        "Each question has a finding of its own.",
+        ("obligation_unknown", "obligation_unanswered"),
+        _check_obligations,
+    ),
+    Gate(
+        "remarks",
+        "Lines and code that are stated outside the findings were shown.",
+        ("remark_not_shown", "execution_not_on_record"),
+        _check_remarks,
+    ),
+    Gate(
+        "evidence",
+        "Each finding says something and cites refs that were offered.",
+        (
+            "claim_empty",
+            "evidence_missing",
+            "evidence_ref_malformed",
+            "evidence_file_not_read",
+            "evidence_not_shown",
+            "evidence_command_not_run",
+            "evidence_command_failed",
+            "evidence_no_zero_match",
+        ),
+        _check_evidence,
+    ),
     *(_of_findings(*row) for row in claims.CHECKS),
     *(_of_contract(*row) for row in CONTRACT_GATES),
-)  # fmt: skip
+)
 """Every gate, in the order in which they are asked."""

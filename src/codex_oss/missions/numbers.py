@@ -13,15 +13,18 @@ Rules that hold here:
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Final
 
-from codex_oss.missions.cited import Cited, Passage
-from codex_oss.missions.definitions import count_declared, count_of, defines, imports
+from codex_oss.missions.cited import Cited
+from codex_oss.missions.definitions import count_of, defines, imports
+from codex_oss.missions.passage import Passage
 from codex_oss.missions.report import Finding
 from codex_oss.missions.stated import STEM_CHARS, Number, Stated, stems_of, values_of
 
+_ONE: Final = re.compile(r"\b(?:one|single|only)\b", re.IGNORECASE)
 MAX_COUNTED_NAMES: Final = 8
 MAX_LINES_OF_A_NUMBER: Final = 200
 """Lines in which one number is looked at; what stands in more of them says little."""
@@ -60,9 +63,9 @@ def check_counts(finding: Finding, stated: Stated, cited: Cited) -> Iterator[Obj
     """Objections to a finding of kind count."""
     if finding.kind != "count" or not (cited.has_lines or cited.searches):
         return
-    if not stated.numbers:
-        yield "count_not_borne_out", "A claim of kind count must state a number."
     counts = counted(finding, stated, cited)
+    if not stated.numbers and not (1.0 in counts and _ONE.search(finding.claim)):
+        yield "count_not_borne_out", "A claim of kind count must state a number that can be counted in what it cites."
     for number in stated.numbers:
         if not values_of(number.text) & counts and not any(_lines_with(number.text, cited)):
             known = ", ".join(f"{count:g}" for count in sorted(counts)[:8]) or "nothing"
@@ -70,6 +73,12 @@ def check_counts(finding: Finding, stated: Stated, cited: Cited) -> Iterator[Obj
                 "count_not_borne_out",
                 f"{number.text[:40]} is stated; what is cited counts to {known}. Cite the whole file, or the search.",
             )
+
+
+def counts_right(finding: Finding, stated: Stated, cited: Cited) -> bool:
+    """Whether the claim states a count, and what is cited comes to it."""
+    said = [number for number in stated.numbers if number.unit and _is_count(number, finding)]
+    return bool(said) and not values_of(said[0].text).isdisjoint(counted(finding, stated, cited))
 
 
 def counted(finding: Finding, stated: Stated, cited: Cited) -> frozenset[float]:
@@ -110,7 +119,7 @@ def _uses(names: Iterable[str], passage: Passage) -> set[float]:
 
 
 def _declared(stated: Stated, passage: Passage) -> set[float]:
-    counts = (count_declared((line.text for line in passage.lines), number.unit) for number in stated.numbers)
+    counts = (passage.declared(unit) for unit in {number.unit[:STEM_CHARS] for number in stated.numbers})
     return {float(count) for count in counts if count}
 
 
@@ -170,7 +179,7 @@ def _check_named_value(finding: Finding, stated: Stated, cited: Cited) -> Iterat
     if any(not code.isidentifier() for code in others) or len(others) > 1 or (others and finding.subject.symbol):
         return  # the code itself is the value, or holds it
     own = frozenset().union(*(stems_of(name) for name in named))
-    if stated.plain_stems - own and (stated.plain_stems - own).isdisjoint(beside - own):
+    if (stated.plain_stems - own).isdisjoint(beside - own):
         yield "value_not_in_evidence", "A claim of kind value must state the value as it stands beside its name."
 
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from functools import lru_cache
 from typing import Final
 
 from msgspec import Struct
@@ -42,10 +43,15 @@ _PATH: Final = re.compile(r"(?<![\w/.@:-])(?:[\w.@+-]+/)+[\w.@+-]*\w\.\w{1,12}(?
 _NAME: Final = re.compile(
     r"(?<!\w)(?:(?P<call>[^\W\d]\w*)\(\)|(?P<snake>_*[^\W\d_][^\W_]*_\w+)|(?P<camel>[a-z]{2,}[A-Z]\w*))(?!\w)"
 )
+_CAMEL: Final = re.compile(r"(?<!\w)(?:[A-Z]+[a-z0-9]+){2,8}(?!\w)")
 _NUMBER: Final = re.compile(
     r"(?<![\w.#/-])(?P<number>\d[\d_]*(?:[.,]\d+)*)(?P<suffix>ns|us|ms|s|min|h|[kKMG]i?B|[kx])?(?![\w%])"
     r"(?:\s+(?P<unit>[^\W\d_]{3,40}))?"
 )
+_ODD_NUMBER: Final = re.compile(
+    r"(?<![\w.#/-])(?P<number>0[xX][0-9A-Fa-f]+|0[bB][01]+|\d+(?:\.\d+)?[eE][+-]?\d{1,3})(?!\w)"
+)
+"""Numbers in notations of programmers."""
 _WORD: Final = re.compile(r"[0-9]+|[^\W\d_]{3,}|[A-Z]{2}(?![a-z])|(?<=_)[^\W\d_]{2}|[^\W\d_]{2}(?=_)")
 """Numbers, words of three letters and more, capitals, and the parts of names."""
 FUNCTION_WORDS: Final = frozenset(
@@ -97,6 +103,8 @@ class Stated(Struct, frozen=True):
     paths: tuple[str, ...] = ()
     names: tuple[str, ...] = ()
     """Names that can only be code."""
+    camels: tuple[str, ...] = ()
+    """Names like `ValueError`; some of them are just words."""
     numbers: tuple[Number, ...] = ()
     stems: frozenset[str] = frozenset()
     """Beginnings of all its words, those inside code and paths included."""
@@ -125,6 +133,7 @@ def read_sentence(text: str, *, words_are_numbers: bool = False) -> Stated:
     rest = _PATH.sub(" ", rest)
     names = [found["call"] or found["snake"] or found["camel"] for found in _NAME.finditer(rest)]
     numbers = [Number(found["number"], _unit_of(found)) for found in _NUMBER.finditer(rest)]
+    numbers += [Number(found["number"]) for found in _ODD_NUMBER.finditer(rest)]
     numbers += _written_numbers(rest, small=words_are_numbers)
     plain = _NAME.sub(" ", rest)
     return Stated(
@@ -133,6 +142,7 @@ def read_sentence(text: str, *, words_are_numbers: bool = False) -> Stated:
         quoted=tuple(dict.fromkeys(quoted)),
         paths=tuple(dict.fromkeys(paths)),
         names=tuple(dict.fromkeys(names)),
+        camels=tuple(dict.fromkeys(_CAMEL.findall(plain))),
         numbers=tuple(dict.fromkeys(numbers)),
         stems=stems_of(text),
         plain_stems=stems_of(plain),
@@ -146,24 +156,44 @@ def path_lines(text: str) -> list[re.Match[str]]:
 
 def stems_of(text: str) -> frozenset[str]:
     """Beginnings of the words of a text, so that "returns" meets `return`; its numbers as they are."""
-    words = (word.casefold() for word in _WORD.findall(text))
-    return frozenset(word[:STEM_CHARS] if word[0].isalpha() else word for word in words if word not in FUNCTION_WORDS)
+    return frozenset(map(_stem_of, set(_WORD.findall(text)))) - {""}
+
+
+@lru_cache(maxsize=1 << 14)
+def _stem_of(word: str) -> str:
+    folded = word.casefold()
+    if folded in FUNCTION_WORDS:
+        return ""
+    return folded[:STEM_CHARS] if folded[0].isalpha() else folded
 
 
 def values_of(token: str) -> frozenset[float]:
     """The readings of a written number: `30_000`, `30,000`, `1.50`; empty for a version."""
+    if token[:2].lower() in ("0x", "0b"):
+        return frozenset({float(int(token[:60], 0))})
     plain = token.replace("_", "")
+    if "e" in plain.lower():
+        return frozenset({float(plain)})
     readings = {plain.replace(",", ""), plain.replace(",", ".")}
     return frozenset(float(reading) for reading in readings if reading.count(".") < 2)
 
 
 def unseen_or_alike(text: str) -> str:
     """The first word or character of a text that a person cannot read for what it is; empty when there is none."""
+    if _CONTROLS.search(text):
+        return "\N{REPLACEMENT CHARACTER}"
+    if text.isascii():
+        return ""
+    if _RAISED.search(text):
+        return "\N{REPLACEMENT CHARACTER}"
     if any(unicodedata.category(char) in _UNSEEN and char not in "\t\n\r" for char in text):
         return "\N{REPLACEMENT CHARACTER}"
     return next((word for word in _ANY_WORD.findall(text) if not word.isascii() and _looks_like_another(word)), "")
 
 
+_CONTROLS: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+_RAISED: Final = re.compile(r"\d[⁰¹²³⁴-⁹₀-₉①-⑳⓪\u0300-\u036f\u20d0-\u20ff]")
+"""Small, circled or struck digits behind others: a number that is not what it looks like."""
 _ANY_WORD: Final = re.compile(r"\w+")
 _UNSEEN: Final = frozenset({"Cc", "Cf", "Co", "Cs", "Zl", "Zp"})
 _LOOK_ALIKES: Final = ("CYRILLIC", "GREEK", "ARMENIAN", "CHEROKEE", "COPTIC", "FULLWIDTH", "MATHEMATICAL")

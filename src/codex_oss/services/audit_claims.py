@@ -4,7 +4,7 @@ Counterparts: `services.audit` asks, `missions.gates` judges the claims again.
 
 | check | FAIL | WARN |
 | --- | --- | --- |
-| `claims.hold` | the closing says more than the evidence in the log carries | it is not closed, or by older rules |
+| `claims.hold` | the closing says more than the evidence in the log carries | it is open, or judged by older rules |
 | `evidence.lines` | a file is the very one that was read, and does not hold the lines that the log shows of it | |
 | `evidence.changed` | | a file changed since, or is gone: its lines cannot be read again |
 
@@ -70,7 +70,7 @@ def _check_closing(record: RunRecord) -> Iterator[Check]:
         message = f"The log says {told}, the evidence in it carries {carried}."
         if closed.rules < RULES_VERSION:
             message += f" It was judged by older rules ({closed.rules}, now {RULES_VERSION})."
-        yield Check("claims", "claims.hold", "FAIL" if closed.rules >= RULES_VERSION else "WARN", message)
+        yield Check("claims", "claims.hold", "WARN" if closed.rules < RULES_VERSION else "FAIL", message)
         return
     count = len(draft.findings)
     refused = len({failure.finding for failure in failures if failure.finding >= 0})

@@ -55,6 +55,8 @@ from codex_oss.wire.loose_json import clean_text
 
 MAX_ANSWER_CHARS: Final = 200_000
 """More than this is cut: no action is that long, and the log keeps what was answered."""
+MAX_THOUGHT_CHARS: Final = 60_000
+"""More than this of what was thought beside a call does not go back."""
 JSON_FORMS: Final[dict[str, tuple[str, ...]]] = {
     "json_schema": ("json_schema", "json_object", "text"),
     "json_object": ("json_object", "text"),
@@ -206,6 +208,7 @@ class _Answer:
         self.calls: dict[int, tuple[FunctionCallStart, list[str]]] = {}
         self.calls_dropped = 0
         self.chars = 0
+        self.thought_chars = 0
         self.messages: set[int] = set()
         self.usage = Usage()
         self.profile = opened.profile if opened is not None else ""
@@ -230,8 +233,9 @@ class _Answer:
                     self._keep(self.texts, text)
                 case ArgumentsDelta(index=index, text=text) if index in self.calls:
                     self._keep(self.calls[index][1], text)
-                case ReasoningDelta(text=text) if self.keeps_reasoning:
-                    self._keep(self.thoughts, text)
+                case ReasoningDelta(text=text) if self.keeps_reasoning and self.thought_chars < MAX_THOUGHT_CHARS:
+                    self.thoughts.append(text[: MAX_THOUGHT_CHARS - self.thought_chars])
+                    self.thought_chars += len(text)
                 case UsageReported(usage=usage):
                     self.usage = usage
                 case TurnCompleted():
