@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from codex_oss.missions.absence import speaks_for
 from codex_oss.missions.cited import Cited
-from codex_oss.missions.claims import CHECKS, Claim
+from codex_oss.missions.claim import Claim
+from codex_oss.missions.claims import CHECKS
 from codex_oss.missions.evidence import Citation, ShownLine
 from codex_oss.missions.passage import Passage
 from codex_oss.missions.report import Finding, Subject
