@@ -105,7 +105,10 @@ def _check_evidence(record: RunRecord, read_source: ReadSource) -> Iterator[Chec
 
 def _differing(extract: Extract, lines: list[str]) -> Iterator[int]:
     """Numbers of the shown lines that the file does not hold."""
-    for number, shown in enumerate(extract.lines, max(extract.start_line, 1)):
+    first = max(extract.start_line, 1)
+    if list(extract.lines) == lines[first - 1 : first - 1 + len(extract.lines)]:
+        return  # as nearly always; what follows is for lines that were redacted, cut or cleaned
+    for number, shown in enumerate(extract.lines, first):
         if count_placeholders(shown):
             continue  # what stood there was not kept, and must not be
         there = lines[number - 1].translate(INVISIBLE) if number <= len(lines) else None

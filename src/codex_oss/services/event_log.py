@@ -128,15 +128,19 @@ def _check_line(line: bytes, before: list[Envelope], key: bytes) -> str:
         envelope = unseal(line, key)
     except ValueError as exc:
         return str(exc)
-    previous = before[-1] if before else None
     if envelope.seq != len(before) + 1 or envelope.event_id != f"evt_{envelope.seq:06d}":
         return "seq_mismatch"
-    if envelope.prev_hash != (previous.event_hash if previous else ""):
-        return "prev_hash_mismatch"
-    if previous and (envelope.run_id, envelope.mission_id) != (previous.run_id, previous.mission_id):
-        return "run_id_mismatch"
-    if previous and envelope.epoch < previous.epoch:
-        return "epoch_mismatch"
+    if not before:
+        if envelope.prev_hash:
+            return "prev_hash_mismatch"
+    else:
+        previous = before[-1]
+        if envelope.prev_hash != previous.event_hash:
+            return "prev_hash_mismatch"
+        if envelope.run_id != previous.run_id or envelope.mission_id != previous.mission_id:
+            return "run_id_mismatch"
+        if envelope.epoch < previous.epoch:
+            return "epoch_mismatch"
     before.append(envelope)
     return ""
 
