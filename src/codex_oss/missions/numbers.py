@@ -24,6 +24,7 @@ from codex_oss.missions.passage import Passage
 from codex_oss.missions.report import Finding
 from codex_oss.missions.stated import STEM_CHARS, Number, Stated, stems_of, values_of
 
+_BRACKETS: Final = re.compile(r"[\[({](?P<inside>[^\[\](){}]*)[\])}]")
 _ONE: Final = re.compile(r"\b(?:one|single|only)\b", re.IGNORECASE)
 MAX_COUNTED_NAMES: Final = 8
 MAX_LINES_OF_A_NUMBER: Final = 200
@@ -37,11 +38,11 @@ _OF_FILES: Final = frozenset({"file", "modu", "docu"})
 _ANYTHING: Final = Number("1")
 
 
-def check_values(finding: Finding, stated: Stated, cited: Cited) -> Iterator[Objection]:
+def check_values(finding: Finding, stated: Stated, cited: Cited, tally: Tally) -> Iterator[Objection]:
     """Objections to the numbers of a finding as values of something."""
     if not cited.has_lines:
         return
-    tally, topic = _Tally(finding, stated, cited), _Topic(finding, stated, cited)
+    topic = _Topic(finding, stated, cited)
     for number in stated.numbers:
         if _is_count(number, finding) and values_of(number.text) & tally.of(number):
             continue
@@ -60,11 +61,10 @@ def check_values(finding: Finding, stated: Stated, cited: Cited) -> Iterator[Obj
         yield from _check_named_value(finding, stated, cited)
 
 
-def check_counts(finding: Finding, stated: Stated, cited: Cited) -> Iterator[Objection]:
+def check_counts(finding: Finding, stated: Stated, cited: Cited, tally: Tally) -> Iterator[Objection]:
     """Objections to a finding of kind count."""
     if finding.kind != "count" or not (cited.has_lines or cited.searches):
         return
-    tally = _Tally(finding, stated, cited)
     if not stated.numbers and not (1.0 in tally.of(_ANYTHING) and _ONE.search(finding.claim)):
         yield "count_not_borne_out", "A claim of kind count must state a number that can be counted in what it cites."
     for number in stated.numbers:
@@ -77,10 +77,9 @@ def check_counts(finding: Finding, stated: Stated, cited: Cited) -> Iterator[Obj
             )
 
 
-def counts_right(finding: Finding, stated: Stated, cited: Cited) -> bool:
+def counts_right(finding: Finding, stated: Stated, tally: Tally) -> bool:
     """Whether the claim states a count, and what is cited comes to it."""
     said = [number for number in stated.numbers if number.unit and _is_count(number, finding)]
-    tally = _Tally(finding, stated, cited)
     return any(values_of(number.text) & tally.of(number) for number in said)
 
 
@@ -88,7 +87,7 @@ def _is_count(number: Number, finding: Finding) -> bool:
     return finding.kind == "count" or (bool(number.unit) and finding.kind != "value")
 
 
-class _Tally:
+class Tally:
     """Everything that can be counted in what a finding cites."""
 
     def __init__(self, finding: Finding, stated: Stated, cited: Cited) -> None:
@@ -102,6 +101,8 @@ class _Tally:
         self._met |= {len(cited.passages)} if len(cited.passages) > 1 else set()
         for name in names:
             self._met |= _uses(name, self._whole)
+            if finding.kind == "count":
+                self._met |= _items(name, cited.passages)
 
     def of(self, number: Number) -> frozenset[float]:
         """What this number may be, by the noun behind it."""
@@ -138,6 +139,17 @@ def _uses(name: str, passages: Iterable[Passage]) -> set[int]:
         counts |= {*here}
         total = [one + other for one, other in zip(total, here, strict=True)]
     return {count for count in (*counts, *total) if count}
+
+
+def _items(name: str, passages: Iterable[Passage]) -> set[int]:
+    """What a name holds: the lines directly under it, or the parts between its brackets."""
+    counts: set[int] = set()
+    for passage in passages:
+        for index in passage.lines_with(name)[:MAX_LINES_OF_A_NUMBER]:
+            counts.add(sum(1 for _ in islice(passage.directly_under(index), MAX_LINES_OF_A_NUMBER)))
+            if (held := _BRACKETS.search(passage.lines[index].text)) and held["inside"].strip():
+                counts.add(held["inside"].rstrip(", ").count(",") + 1)
+    return counts - {0}
 
 
 def _lines_with(number: str, cited: Cited) -> Iterator[tuple[Passage, int]]:
