@@ -100,7 +100,7 @@ def _is_about_place(claim: Claim, place: Place) -> bool:
     names = [name for name in claim.names if cited.has_word(name) or cited.has_text(name)]
     if not names:
         stems |= stems_of(" ".join(claim.names))
-    strict = claim.finding.kind in ("definition", "usage", "value")
+    strict = claim.finding.kind not in ("behaviour", "contradiction")  # what a function does, it does further down
     for passage, index in cited.lines_at(place):
         near = (index,) if strict else passage.around(index)
         if any(_stands_in(name, passage.lines[at].text) for at in near for name in names):

@@ -35,6 +35,8 @@ LITERALS: Final = frozenset({"true", "false", "none", "null", "nil", "undefined"
 """Values that are written as words in code and in prose alike."""
 _OF_LINES: Final = frozenset({"line", "row", "rows"})
 _OF_FILES: Final = frozenset({"file", "modu", "docu"})
+_OF_COUNTS: Final = _OF_LINES | _OF_FILES | {"x", "time", "plac", "use", "uses", "usag", "occu", "matc", "hits", "refe"}
+"""Beginnings of nouns behind which a number is never a value, in a claim of kind count."""
 _ANYTHING: Final = Number("1")
 
 
@@ -69,7 +71,8 @@ def check_counts(finding: Finding, stated: Stated, cited: Cited, tally: Tally) -
         yield "count_not_borne_out", "A claim of kind count must state a number that can be counted in what it cites."
     for number in stated.numbers:
         counts = tally.of(number)
-        if not values_of(number.text) & counts and not any(_lines_with(number.text, cited)):
+        strict = number.unit[:STEM_CHARS] in _OF_COUNTS
+        if not values_of(number.text) & counts and (strict or not any(_lines_with(number.text, cited))):
             known = ", ".join(f"{count:g}" for count in sorted(counts)[:8]) or "nothing"
             yield (
                 "count_not_borne_out",
