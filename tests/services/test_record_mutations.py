@@ -14,18 +14,17 @@ from hypothesis import strategies as st
 from codex_oss.missions.events import Known
 from tests.missions.test_record import random_play
 from tests.services.record_mutations import (
-    AUDITORS,
     MAC_TRICKS,
     PLACE,
     RESULTS,
     Mutation,
-    Scene,
     edits,
     load_table,
     measure,
     structural,
     written,
 )
+from tests.services.sealed_run import AUDITORS, Scene
 
 
 def test_the_published_table_is_what_is_found(tmp_path: Path) -> None:
