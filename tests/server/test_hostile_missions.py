@@ -115,7 +115,7 @@ def test_no_secret_leaves_and_no_escape_reaches_a_terminal(poisoned: Path) -> No
     }
     with (
         ChatUpstream(script) as up,
-        running_bridge(poisoned, upstream=up.base_url, VISIBLE_TRACE="detailed") as bridge,
+        running_bridge(poisoned, upstream=up.base_url, OSS_VISIBLE_TRACE="detailed") as bridge,
     ):
         answer = bridge.post({"model": "mission-a3-kimi", "input": handed(mission), "stream": True})
         public = [bridge.request("GET", path).body for path in ("/metrics", "/health", "/v1/models")]

@@ -8,7 +8,9 @@ Rules that hold here:
 1. Each remark is a message item of its own, opened and closed at once, with phase `commentary`: that is what Codex
    and OpenCode show before the end (Observed: Codex CLI 0.169, OpenCode 1.18).
 2. Never hidden reasoning, file bodies, system prompts or raw tool output; only what was done, where, and its verdict.
-3. Compact: the first remarks, all warnings, the last one, and one line that says how many were left out.
+3. The maximum is one: never more remarks than `trace_max_events`. When there would be more, the first ones stand, then
+   warnings only (a quarter is kept for them), then one line that says how many were left out, then the last one.
+4. A level only leaves out. `off` says nothing, `summary` all but what is marked debug, `detailed` everything.
 """
 
 from __future__ import annotations
@@ -96,16 +98,14 @@ class Commentator:
         if opened is None or opened.trace_level == "off":
             return []
         remarks: list[Remark] = []
+        last = isinstance(recorded.event, MissionClosed)
+        if last and self.hidden:
+            hidden = f"{self.hidden} remarks are not shown here; the trace has every step."
+            remarks.append(self._remark(record, recorded, _Line("commentary_compacted", hidden, "runtime")))
         for line in _describe(record, recorded.event):
             if line.severity == "debug" and opened.trace_level != "detailed":
                 continue
-            last = isinstance(recorded.event, MissionClosed)
-            if last and self.hidden:
-                hidden = f"{self.hidden} steps are not shown here; the trace has them all."
-                remarks.append(self._remark(record, recorded, _Line("commentary_compacted", hidden, "runtime")))
-            room = self.emitted < opened.trace_max_events - 1
-            warns = line.severity in ("warning", "error") and self.emitted < 2 * opened.trace_max_events
-            if last or room or warns:
+            if last or self.emitted < _room(opened.trace_max_events, line.severity):
                 remarks.append(self._remark(record, recorded, line))
             else:
                 self.hidden += 1
@@ -133,6 +133,12 @@ class Commentator:
         )
 
 
+def _room(max_events: int, severity: Severity) -> int:
+    """How many remarks may stand before the last two: the line about what is hidden, and the closing."""
+    before_last = max(0, max_events - 2)
+    return before_last if severity in ("warning", "error") else before_last - max_events // 4
+
+
 def message_events(index: int, text: str, phase: Phase) -> list[TurnEvent]:
     """A whole message item: opened, filled and closed in one batch."""
     return [ItemStarted(index, MessageStart(phase)), TextDelta(index, text), ItemDone(index)]
@@ -157,14 +163,15 @@ def _describe(record: RunRecord, event: MissionEvent) -> Iterator[_Line]:
         case ActionProposed():
             if event.kind == "tool_call":
                 why = f" ({event.reason})" if event.reason else ""
-                yield _Line(
-                    "tool_action_planned", f"{_describe_call(event.tool, event.arguments)}{why}", "model_action"
-                )
+                yield _Line("tool_action_planned", f"{describe_call(event.tool, event.arguments)}{why}", "model_action")
         case ActionDenied():
             kind = "model_action_invalid" if event.decision == "repaired" else "runtime_redirect"
             yield _Line(kind, f"Not done ({event.code}): {event.reason}", "runtime", "warning", event.decision)
+        case ToolStarted(step=step, tool=tool):
+            yield _Line("tool_action_started", f"Step {step} began: {tool}.", "tool", "debug")
         case ToolFinished():
             yield _describe_result(record, event.result)
+            yield _Line("coverage_update", _describe_coverage(record), "coverage", "debug")
         case ReportSubmitted():
             findings = event.draft.get("findings")
             count = len(findings) if isinstance(findings, list) else 0
@@ -186,7 +193,7 @@ def _describe(record: RunRecord, event: MissionEvent) -> Iterator[_Line]:
         case MissionResumed(paused_ms):
             text = f"The run stood still for {round(paused_ms / 1000)} s and goes on."
             yield _Line("mission_resumed", text, "runtime", "warning")
-        case ActionAllowed() | ToolStarted() | LegacyEvent():
+        case ActionAllowed() | LegacyEvent():
             pass
         case _:
             assert_never(event)
@@ -206,7 +213,8 @@ def _describe_closing(record: RunRecord, event: MissionClosed) -> _Line:
     return _Line(kind, text, "runtime", severity)
 
 
-def _describe_call(tool: str, arguments: dict[str, object]) -> str:
+def describe_call(tool: str, arguments: dict[str, object]) -> str:
+    """A tool call in a few words for a person; not yet bounded."""
     path = str(arguments.get("path", "")) or "the whole scope"
     if tool == "rtk_read":
         start, end = arguments.get("start_line"), arguments.get("end_line")
@@ -233,6 +241,20 @@ def _describe_result(record: RunRecord, result: ToolResult) -> _Line:
     if result.redactions:
         text += f"; {result.redactions} secret-looking values were redacted"
     return _Line("tool_result_summary", text + ".", "tool", evidence_refs=refs)
+
+
+def _describe_coverage(record: RunRecord) -> str:
+    """How far a mission is, in numbers."""
+    opened = record.opened
+    if opened is None:
+        return "Nothing is covered."
+    mission, read = opened.mission, record.evidence.extracts
+    required = sum(path in read for path in mission.must_inspect)
+    files = f"{required} of {len(mission.must_inspect)} required files read" if mission.must_inspect else ""
+    return (
+        f"Covered: {files or f'{len(read)} files read'}, {record.tool_runs} of {mission.budget.tool_calls} tool calls, "
+        f"{record.counted_calls} of {mission.max_model_calls} questions."
+    )
 
 
 def _newest_ref(record: RunRecord, result: ToolResult) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ Rules that hold here:
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from typing import Annotated, Any, Final
 
@@ -30,7 +30,7 @@ from codex_oss.missions.commentary import Commentator
 from codex_oss.missions.projections import final_report, project_summary, render_summary
 from codex_oss.missions.record import RunRecord, evolve, fold, new_record
 from codex_oss.policy.routing import mission_aliases
-from codex_oss.services.log_tail import Tailed, follow_log
+from codex_oss.services.log_tail import follow_log, with_heartbeats
 from codex_oss.services.mission_control import MissionControl
 from codex_oss.services.mission_runner import Admission
 
@@ -193,7 +193,9 @@ class Delegation:
     async def _watched(self, mission_id: str, run_id: str, tell: Tell) -> RunRecord:
         """Follow a run to its end, telling what happens, and that it still lives when nothing does."""
         record, commentator, told = new_record(run_id, mission_id), Commentator(), 0
-        async with aclosing(_with_heartbeats(follow_log(self._missions.store.run_folder(run_id)))) as batches:
+        async with aclosing(
+            with_heartbeats(follow_log(self._missions.store.run_folder(run_id)), HEARTBEAT_S)
+        ) as batches:
             async for batch in batches:
                 remarks = []
                 for one in batch:
@@ -289,24 +291,3 @@ def _fitting(findings: Sequence[dict[str, Any]]) -> tuple[list[dict[str, Any]], 
             break
         kept.append(finding)
     return kept, len(findings) - len(kept)
-
-
-async def _with_heartbeats(batches: AsyncGenerator[list[Tailed], None]) -> AsyncGenerator[list[Tailed], None]:
-    """The same batches, and an empty one whenever nothing came for a while."""
-    async with aclosing(batches):
-        step: asyncio.Future[list[Tailed] | None] | None = None
-        try:
-            while True:
-                step = step or asyncio.ensure_future(anext(batches, None))
-                done, _ = await asyncio.wait((step,), timeout=HEARTBEAT_S)
-                if not done:
-                    yield []
-                elif (batch := step.result()) is None:
-                    return
-                else:
-                    step = None
-                    yield batch
-        finally:
-            if step is not None:
-                step.cancel()
-                await asyncio.gather(step, return_exceptions=True)
