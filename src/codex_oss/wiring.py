@@ -31,6 +31,7 @@ from codex_oss.services.admission import AdmissionDesk
 from codex_oss.services.anchors import AnchorBook
 from codex_oss.services.audit import ReadDigest
 from codex_oss.services.capacity import CapacityGate
+from codex_oss.services.delivery_log import DeliveryBook
 from codex_oss.services.event_log import Seal
 from codex_oss.services.local_key import open_key, read_key, user_state_folder
 from codex_oss.services.mission_control import MissionControl
@@ -180,7 +181,7 @@ def build(settings: Settings, project: Path, environ: Mapping[str, str]) -> Brid
     mission = MissionLane(
         missions,
         tier_of=lambda model: route(model).tier,
-        stream_remarks=config.visible_trace_stream and config.visible_trace != "off",
+        stream_remarks=config.visible_trace_stream,
         cancel_on_leave=config.mission_on_disconnect == "cancel",
     )
     compaction = CompactionLane(with_files, lambda text, model: sealer.seal(Sealed(text, model, int(time.time()))))
@@ -292,7 +293,8 @@ def _missions(
 
     store = MissionStore(project)
     runner = MissionRunner(store, ToolHost(root, redactor), oss, redactor, open_seal=seal)
-    return MissionControl(store, AdmissionDesk(project, config, count_entries), runner, route)
+    desk = AdmissionDesk(project, config, count_entries)
+    return MissionControl(store, desk, runner, route, DeliveryBook(store, seal))
 
 
 def _response_store(config: Config, project: Path) -> ResponseStore:

@@ -1,4 +1,4 @@
-"""`/api/missions/{id}/events`: many viewers, slow ones, ones that leave and come back; the mission minds none of them."""
+"""`/api/missions/{id}/events`: many viewers, slow ones, ones that leave or come back; no mission minds them."""
 
 from __future__ import annotations
 

@@ -53,6 +53,19 @@ VERBS: Final[dict[str, tuple[str, str]]] = {
         "codex_oss.cli.records:audit_mission",
         "Check a mission's log, its projections and its claims.",
     ),
+    "show-commentary": ("codex_oss.cli.records:show_commentary", "Print what was said while a mission ran."),
+    "show-delivery": (
+        "codex_oss.cli.records:show_delivery",
+        "Print what became of everything a mission said: created, emitted, observed.",
+    ),
+    "claim-status": (
+        "codex_oss.cli.claims:claim_status",
+        "Say which claims stand: of one mission, or of this program in this project.",
+    ),
+    "desktop-observation": (
+        "codex_oss.cli.observation:desktop_observation",
+        "Say what a client really showed of a mission, from what the client itself wrote down.",
+    ),
     "explain": ("codex_oss.cli.records:explain", "Say in plain words why a mission ended as it did."),
 }
 """Verb to (module:command, short help)."""

@@ -16,7 +16,7 @@ Rules that hold here:
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final, Literal, assert_never
 
 from msgspec import Struct
@@ -39,7 +39,7 @@ from codex_oss.missions.events import (
     ToolFinished,
     ToolStarted,
 )
-from codex_oss.missions.record import RunRecord
+from codex_oss.missions.record import RunRecord, evolve, new_record
 from codex_oss.policy.printable import printable
 from codex_oss.wire.events import ItemDone, ItemStarted, MessageStart, Phase, TextDelta, TurnEvent
 
@@ -66,6 +66,11 @@ class Remark(Struct, frozen=True):
     source_seq: int = 0
     """Sequence number of the log event that this remark is about."""
     safe_for_user: bool = True
+
+    @property
+    def item(self) -> str:
+        """How this remark is called among the items of its run."""
+        return f"remark:{self.seq}"
 
 
 class _Line(Struct, frozen=True):
@@ -131,6 +136,15 @@ class Commentator:
             evidence_refs=line.evidence_refs[:8],
             source_seq=recorded.seq,
         )
+
+
+def remarks_of(run_id: str, mission_id: str, events: Iterable[Recorded]) -> list[Remark]:
+    """Everything that was said of a run, as its log gives it."""
+    record, commentator, remarks = new_record(run_id, mission_id), Commentator(), []
+    for recorded in events:
+        evolve(record, recorded)
+        remarks += commentator.take(record, recorded)
+    return remarks
 
 
 def _room(max_events: int, severity: Severity) -> int:

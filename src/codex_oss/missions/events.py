@@ -288,8 +288,12 @@ def event_type_of(event: MissionEvent) -> str:
     return event.event_type if isinstance(event, LegacyEvent) else type(event).__name__
 
 
+OBSERVED: Final = frozenset({"TranscriptJudged"})
+"""Types of a delivery log (`missions.delivery`) whose content a client wrote down."""
+
+
 def seal(
-    event: Known,
+    event: Struct,
     *,
     run_id: str,
     mission_id: str,
@@ -299,7 +303,7 @@ def seal(
     epoch: int = 1,
     key: bytes = b"",
 ) -> tuple[str, bytes]:
-    """Wrap an event for the log. key: of the MAC; without it the line has none.
+    """Wrap an event for its log: one of `Known`, or of `missions.delivery`. key: of the MAC; without it there is none.
 
     Returns the event's hash and the JSON line (without the line end) to append.
     """
@@ -315,8 +319,8 @@ def seal(
         "epoch": epoch,
         "prev_hash": prev_hash,
         "event_type": event_type,
-        "source_kind": "model" if by_model else "runtime",
-        "authority": "model_narrative" if by_model else "runtime_authoritative",
+        "source_kind": "model" if by_model else "desktop_app" if event_type in OBSERVED else "runtime",
+        "authority": _authority(event_type, by_model=by_model),
         "created_at": created_at,
         # Encoded once: what a tool showed may be long, and the line is written three times.
         "payload": msgspec.Raw(canonical_json(payload)),
@@ -365,6 +369,12 @@ def open_event(envelope: Envelope) -> MissionEvent:
 def record_of(envelope: Envelope) -> Recorded:
     """Open an envelope for folding; raises as `open_event`."""
     return Recorded(envelope.seq, envelope.created_at, open_event(envelope), envelope.event_hash)
+
+
+def _authority(event_type: str, *, by_model: bool) -> str:
+    if by_model:
+        return "model_narrative"
+    return "desktop_observed" if event_type in OBSERVED else "runtime_authoritative"
 
 
 def _mac(bare: dict[str, Any], key: bytes) -> str:

@@ -27,9 +27,11 @@ from codex_oss.contracts.compiler import CompileOptions, compile_mission
 from codex_oss.contracts.profiles import ModelProfile
 from codex_oss.errors import BridgeError, ContractInvalid, RequestError
 from codex_oss.missions.commentary import Commentator
+from codex_oss.missions.delivery import REPORT
 from codex_oss.missions.projections import final_report, project_summary, render_summary
 from codex_oss.missions.record import RunRecord, evolve, fold, new_record
 from codex_oss.policy.routing import mission_aliases
+from codex_oss.services.handover import Handover
 from codex_oss.services.log_tail import follow_log, with_heartbeats
 from codex_oss.services.mission_control import MissionControl
 from codex_oss.services.mission_runner import Admission
@@ -42,8 +44,24 @@ HEARTBEAT_S: Final = 5.0
 
 Tell = Callable[[int, str], Awaitable[None]]
 """Reports progress: a number that only grows, and a sentence."""
+
+
+class Caller(Struct, frozen=True):
+    """Who calls a tool, as far as it says so."""
+
+    thread_id: str = ""
+    """Thread of the client that calls; Codex 0.169 names it with each call."""
+    client: str = ""
+    """Name and version of the client's program."""
+    listens: bool = False
+    """It asked for progress; otherwise what is told reaches nobody."""
+
+
 Begin = Callable[[Mapping[str, Any], str], Awaitable[tuple[str, str]]]
 """Raw mission and model name to the ids of mission and run, once the run has begun. Raises BridgeError."""
+
+
+NOBODY: Final = Caller()
 
 
 class DelegateArguments(Struct, forbid_unknown_fields=True, omit_defaults=True):
@@ -128,7 +146,7 @@ class Delegation:
         self._missions = missions
         self._profiles = profiles
         self._begin = begin
-        self._doers: Final[dict[str, Callable[[Any, Tell], Awaitable[ToolReply]]]] = {
+        self._doers: Final[dict[str, Callable[[Any, Tell, Caller], Awaitable[ToolReply]]]] = {
             "delegate": self._delegate,
             "mission_start": self._start,
             "mission_status": self._status,
@@ -137,43 +155,44 @@ class Delegation:
             "list_profiles": self._list_profiles,
         }
 
-    async def call(self, name: str, arguments: Mapping[str, Any], tell: Tell) -> ToolReply:
+    async def call(self, name: str, arguments: Mapping[str, Any], tell: Tell, caller: Caller = NOBODY) -> ToolReply:
         """Carry one tool out. Never raises for what was asked: the reply then is an error with a code."""
         tool = next((tool for tool in TOOLS if tool.name == name), None)
         try:
             if tool is None:
                 raise RequestError(f"There is no tool {name[:60]!r}.", code="tool_unknown")
-            return await self._doers[name](_converted(arguments, tool), tell)
+            return await self._doers[name](_converted(arguments, tool), tell, caller)
         except BridgeError as exc:
             told = f"{exc.message} {exc.hint}".rstrip()
             return ToolReply(f"{exc.code}: {told}", {"error": exc.code, "message": told}, is_error=True)
 
-    async def _delegate(self, asked: DelegateArguments, tell: Tell) -> ToolReply:
+    async def _delegate(self, asked: DelegateArguments, tell: Tell, caller: Caller) -> ToolReply:
         mission_id, run_id = await self._begin(*_contract(asked))
-        record = await self._watched(mission_id, run_id, tell)
-        return _reported(record, self._artifacts(mission_id))
+        handover = self._handover(mission_id, run_id, caller)
+        record = await self._watched(mission_id, run_id, tell, caller, handover)
+        return await self._handed(record, handover)
 
-    async def _start(self, asked: DelegateArguments, tell: Tell) -> ToolReply:
+    async def _start(self, asked: DelegateArguments, tell: Tell, caller: Caller) -> ToolReply:
         mission_id, run_id = await self._begin(*_contract(asked))
         facts = {"mission_id": mission_id, "run_id": run_id, "status": "OPEN"}
         return ToolReply(f"Mission {mission_id} has begun; mission_status and mission_report show it.", facts)
 
-    async def _status(self, asked: MissionArguments, tell: Tell) -> ToolReply:
+    async def _status(self, asked: MissionArguments, tell: Tell, caller: Caller) -> ToolReply:
         record = await asyncio.to_thread(self._record, asked.mission_id)
         summary = project_summary(record)
         facts = {**summary, "stage": record.stage, "run_id": record.run_id}
         text = f"{asked.mission_id}: {summary['status']}, {record.tool_runs} tool runs, {len(record.calls)} questions."
         return ToolReply(text, facts)
 
-    async def _report(self, asked: MissionArguments, tell: Tell) -> ToolReply:
+    async def _report(self, asked: MissionArguments, tell: Tell, caller: Caller) -> ToolReply:
         record = await asyncio.to_thread(self._record, asked.mission_id)
-        return _reported(record, self._artifacts(asked.mission_id))
+        return await self._handed(record, self._handover(record.mission_id, record.run_id, caller))
 
-    async def _cancel(self, asked: MissionArguments, tell: Tell) -> ToolReply:
+    async def _cancel(self, asked: MissionArguments, tell: Tell, caller: Caller) -> ToolReply:
         record = await self._missions.cancel(asked.mission_id)
-        return _reported(record, self._artifacts(asked.mission_id))
+        return await self._handed(record, self._handover(record.mission_id, record.run_id, caller))
 
-    async def _list_profiles(self, asked: NoArguments, tell: Tell) -> ToolReply:
+    async def _list_profiles(self, asked: NoArguments, tell: Tell, caller: Caller) -> ToolReply:
         taking = [profile for profile in self._profiles.values() if profile.tiers]
         rows = [
             {
@@ -190,21 +209,42 @@ class Delegation:
         text = "\n".join(f"{profile.name}: {', '.join(sorted(profile.tiers))}" for profile in taking)
         return ToolReply(text or "No profile takes missions.", {"profiles": rows})
 
-    async def _watched(self, mission_id: str, run_id: str, tell: Tell) -> RunRecord:
+    async def _watched(self, mission_id: str, run_id: str, tell: Tell, caller: Caller, handover: Handover) -> RunRecord:
         """Follow a run to its end, telling what happens, and that it still lives when nothing does."""
         record, commentator, told = new_record(run_id, mission_id), Commentator(), 0
-        async with aclosing(
-            with_heartbeats(follow_log(self._missions.store.run_folder(run_id)), HEARTBEAT_S)
-        ) as batches:
-            async for batch in batches:
-                remarks = []
-                for one in batch:
-                    evolve(record, one.recorded)
-                    remarks += [remark.message for remark in commentator.take(record, one.recorded)]
-                for message in remarks or ([] if batch else [f"still {record.stage}"]):
-                    told += 1
-                    await tell(told, message)
+        followed = with_heartbeats(follow_log(self._missions.store.run_folder(run_id)), HEARTBEAT_S)
+        try:
+            async with aclosing(followed) as batches:
+                async for batch in batches:
+                    remarks = []
+                    for one in batch:
+                        evolve(record, one.recorded)
+                        remarks += commentator.take(record, one.recorded)
+                    for remark in remarks:
+                        told += 1
+                        await tell(told, remark.message)
+                        if caller.listens:
+                            handover.add(remark.item, remark.message)
+                    if not batch:
+                        told += 1
+                        await tell(told, f"still {record.stage}")
+                    await handover.note()
+        finally:
+            handover.note_now()  # also of a caller that stopped waiting in the middle of a batch
         return record
+
+    async def _handed(self, record: RunRecord, handover: Handover) -> ToolReply:
+        """The report as it goes back. It counts as emitted when it is given to the SDK, which tells nothing more."""
+        reply = _reported(record, self._artifacts(record.mission_id))
+        if record.closed is not None:
+            handover.add(REPORT, reply.text)
+            await handover.note()
+        return reply
+
+    def _handover(self, mission_id: str, run_id: str, caller: Caller) -> Handover:
+        return Handover(
+            self._missions.delivery, run_id, mission_id, "mcp", thread_id=caller.thread_id, client=caller.client
+        )
 
     def _record(self, mission_id: str) -> RunRecord:
         reading = self._missions.store.read_latest(mission_id)

@@ -9,10 +9,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from codex_oss import __version__
-from codex_oss.services.delegation import TOOLS, Delegation
+from codex_oss.services.delegation import TOOLS, Caller, Delegation
 
 if TYPE_CHECKING:
-    from mcp.server import Server
+    from collections.abc import Mapping
+
+    from mcp.server import Server, ServerRequestContext
 
 INSTRUCTIONS: Final = (
     "Hands bounded, read-only investigations of this project to open models. Use delegate for one question, "
@@ -23,7 +25,7 @@ INSTRUCTIONS: Final = (
 def build_mcp_server(delegation: Delegation) -> Server[Any]:
     """A server that offers the tools of *delegation*."""
     import mcp_types as types
-    from mcp.server import Server, ServerRequestContext
+    from mcp.server import Server
 
     tools = [
         types.Tool(
@@ -49,7 +51,7 @@ def build_mcp_server(delegation: Delegation) -> Server[Any]:
         async def tell(number: int, sentence: str) -> None:
             await context.session.report_progress(float(number), None, sentence)
 
-        reply = await delegation.call(params.name, params.arguments or {}, tell)
+        reply = await delegation.call(params.name, params.arguments or {}, tell, _caller(context))
         return types.CallToolResult(
             content=[types.TextContent(type="text", text=reply.text)],
             structured_content=reply.structured,
@@ -62,4 +64,17 @@ def build_mcp_server(delegation: Delegation) -> Server[Any]:
         instructions=INSTRUCTIONS,
         on_list_tools=list_tools,
         on_call_tool=call_tool,
+    )
+
+
+def _caller(context: ServerRequestContext[Any]) -> Caller:
+    """Who calls. Observed: Codex CLI 0.169 puts `threadId` into the `_meta` of each call, beside the progress token."""
+    meta: Mapping[str, Any] = context.meta or {}
+    thread = meta.get("threadId")
+    params = context.session.client_params
+    info = params.client_info if params is not None else None
+    return Caller(
+        thread if isinstance(thread, str) else "",
+        f"{info.name}/{info.version}" if info is not None else "",
+        listens=meta.get("progress_token", meta.get("progressToken")) is not None,
     )

@@ -21,6 +21,7 @@ from codex_oss.errors import RequestError, StoreError
 from codex_oss.missions.record import RunRecord, fold
 from codex_oss.policy.routing import Route
 from codex_oss.services.admission import AdmissionDesk
+from codex_oss.services.delivery_log import DeliveryBook
 from codex_oss.services.event_log import LogReading
 from codex_oss.services.mission_jobs import MissionJob, MissionJobs
 from codex_oss.services.mission_runner import Admission, MissionRunner
@@ -34,9 +35,15 @@ class MissionControl:
     """The missions of one project, for those who direct them."""
 
     def __init__(
-        self, store: MissionStore, desk: AdmissionDesk, runner: MissionRunner, route: Callable[[str], Route]
+        self,
+        store: MissionStore,
+        desk: AdmissionDesk,
+        runner: MissionRunner,
+        route: Callable[[str], Route],
+        delivery: DeliveryBook,
     ) -> None:
         self.store = store
+        self.delivery = delivery
         self.jobs = MissionJobs(runner)
         self._desk = desk
         self._runner = runner

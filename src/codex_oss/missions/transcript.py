@@ -1,0 +1,151 @@
+"""What a client wrote down of a session, read into one form: `codex exec --json`, or notifications of its app-server.
+
+Counterpart: `missions.observing` holds it against what was emitted. Nothing here knows a mission.
+
+| form | a line is | a message is |
+| --- | --- | --- |
+| `codex_exec_json` | `{"type": "item.completed", "item": {…}}` | an `agent_message`, the result of an `mcp_tool_call` |
+| `codex_app_server` | `{"method": "item/completed", "params": {…}}` | the same, and `item/mcpToolCall/progress` |
+| `bridge_stream` | `data: {"type": "response.…"}` | none: that is what we emitted, not what anybody saw |
+
+Rules that hold here:
+
+1. Only what the client completed counts: a delta may have been shown, and nobody says so.
+2. A file may be cut, mixed with other output, or made up. What is no line of a form is counted, never an error.
+3. `codex exec --json` names its thread once, in front; the app-server names it in every notification.
+   Observed: Codex CLI 0.169.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, Literal
+
+import msgspec
+from msgspec import Struct
+
+Form = Literal["codex_exec_json", "codex_app_server", "bridge_stream", "unreadable"]
+Kind = Literal["message", "tool_result", "progress"]
+Ending = Literal["completed", "failed", "interrupted", "open"]
+
+MAX_LINES: Final = 1_000_000
+
+
+class SeenText(Struct, frozen=True):
+    """A text that the client completed."""
+
+    thread_id: str
+    turn: str
+    """Which turn of the transcript: its id, or its number where the form has no ids; empty before the first."""
+    kind: Kind
+    text: str
+    mission_id: str = ""
+    """Of a tool result: the mission that it reports on, if it does."""
+
+
+class Transcript(Struct):
+    """What a client wrote down."""
+
+    form: Form = "unreadable"
+    threads: list[str] = []
+    """Ids of the threads in it, in the order of their first line."""
+    texts: list[SeenText] = []
+    endings: dict[str, Ending] = {}
+    """Turn to how it ended; `open` when the transcript does not say so."""
+    lines: int = 0
+    foreign_lines: int = 0
+    """Lines that are of no form."""
+    torn: bool = False
+    """It does not end with a line feed."""
+
+
+def parse_transcript(data: bytes) -> Transcript:
+    """Read a transcript; never raises. Its form is that of the first line that has one."""
+    transcript = Transcript(threads=[], texts=[], endings={}, torn=bool(data) and not data.endswith(b"\n"))
+    for line in data.splitlines()[:MAX_LINES]:
+        if not line.strip():
+            continue
+        transcript.lines += 1
+        value = _object(line)
+        if transcript.form == "unreadable":
+            transcript.form = _form_of(line, value)
+        if transcript.form == "codex_exec_json" and value is not None and isinstance(value.get("type"), str):
+            _take_exec(transcript, value)
+        elif transcript.form == "codex_app_server" and value is not None and _is_notice(value):
+            _take_notification(transcript, value["method"], value["params"])
+        elif transcript.form != "codex_app_server" or value is None or "id" not in value:
+            transcript.foreign_lines += 1
+    return transcript
+
+
+def _object(line: bytes) -> dict[str, Any] | None:
+    try:
+        value = msgspec.json.decode(line)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _form_of(line: bytes, value: dict[str, Any] | None) -> Form:
+    if value is None:
+        return "bridge_stream" if line.startswith((b"data: {", b"event: response.")) else "unreadable"
+    kind = value.get("type")
+    if isinstance(kind, str) and kind.partition(".")[0] in ("thread", "turn", "item"):
+        return "codex_exec_json"
+    return "codex_app_server" if _is_notice(value) else "unreadable"
+
+
+def _is_notice(value: dict[str, Any]) -> bool:
+    return isinstance(value.get("method"), str) and isinstance(value.get("params"), dict)
+
+
+def _take_exec(transcript: Transcript, value: dict[str, Any]) -> None:
+    kind = value["type"]
+    if kind == "thread.started":
+        _meet(transcript, value.get("thread_id"))
+    elif kind == "turn.started":
+        transcript.endings[str(len(transcript.endings) + 1)] = "open"
+    elif kind in ("turn.completed", "turn.failed"):
+        transcript.endings[_last_turn(transcript) or "1"] = "completed" if kind == "turn.completed" else "failed"
+    elif kind == "item.completed" and isinstance(item := value.get("item"), dict):
+        thread = transcript.threads[-1] if transcript.threads else ""
+        _take_item(transcript, thread, _last_turn(transcript), item)
+
+
+def _last_turn(transcript: Transcript) -> str:
+    return next(reversed(transcript.endings), "")
+
+
+def _take_notification(transcript: Transcript, method: str, params: dict[str, Any]) -> None:
+    thread = _meet(transcript, params.get("threadId"))
+    told = params.get("turn")
+    turn = str(told.get("id") if isinstance(told, dict) else params.get("turnId") or "")
+    if method == "turn/started":
+        transcript.endings[turn] = "open"
+    elif method == "turn/completed":
+        status = told.get("status") if isinstance(told, dict) else None
+        transcript.endings[turn] = status if status in ("completed", "failed", "interrupted") else "open"
+    elif method == "item/completed" and isinstance(item := params.get("item"), dict):
+        _take_item(transcript, thread, turn, item)
+    elif method == "item/mcpToolCall/progress" and isinstance(text := params.get("message"), str):
+        transcript.texts.append(SeenText(thread, turn, "progress", text))
+
+
+def _take_item(transcript: Transcript, thread: str, turn: str, item: dict[str, Any]) -> None:
+    kind = item.get("type")
+    if kind in ("agent_message", "agentMessage") and isinstance(text := item.get("text"), str):
+        transcript.texts.append(SeenText(thread, turn, "message", text))
+    elif kind in ("mcp_tool_call", "mcpToolCall") and isinstance(result := item.get("result"), dict):
+        told = result.get("structured_content") or result.get("structuredContent")
+        about = told.get("mission_id") if isinstance(told, dict) and "findings" in told else ""
+        content = result.get("content")
+        for part in content if isinstance(content, list) else []:
+            if isinstance(part, dict) and isinstance(text := part.get("text"), str):
+                transcript.texts.append(SeenText(thread, turn, "tool_result", text, str(about or "")))
+
+
+def _meet(transcript: Transcript, thread_id: object) -> str:
+    if not isinstance(thread_id, str) or not thread_id:
+        return ""
+    if thread_id not in transcript.threads:
+        transcript.threads.append(thread_id)
+    return thread_id
