@@ -78,7 +78,6 @@ def reconcile(mission_id: str, file: str, dry_run: bool, project: Path, as_json:
 
 @desktop_observation.command(
     "wrap",
-    context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
     epilog="Example: codex-oss desktop-observation wrap m_1 -- codex exec --json -m mission-a3-kimi - < handoff.txt",
 )
 @click.argument("mission_id")
