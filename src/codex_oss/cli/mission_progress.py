@@ -2,7 +2,7 @@
 
     · Read app/retry.py (required source)
     · Read app/retry.py: lines 1-120 of 120.
-    [asking the model]  tools 2/8  time 14/60 s  questions 3/12  files 2  last: Read app/retry.py
+    [asking the model] tools 2/8, time 14/60 s, questions 3/12, files 2, last: Read app/retry.py
 
 | mode | remarks | how far it is |
 | --- | --- | --- |
@@ -103,19 +103,18 @@ def describe_progress(record: RunRecord, now: float) -> str:
     ended = epoch_ms(record.closed_at) / 1000 if record.closed else now
     spent_s = max(0, round(ended - begun - record.paused_ms / 1000))
     parts = [
-        f"[{PHASES[record.stage]}]",
-        f"tools {record.tool_runs}/{mission.budget.tool_calls}",
+        f"[{PHASES[record.stage]}] tools {record.tool_runs}/{mission.budget.tool_calls}",
         f"time {spent_s}/{mission.budget.time_s} s",
         f"questions {record.counted_calls}/{mission.max_model_calls}",
     ]
     if mission.must_inspect:
         read = sum(path in record.evidence.extracts for path in mission.must_inspect)
-        parts.append(f"required files {read}/{len(mission.must_inspect)}")
+        parts.append(f"required {read}/{len(mission.must_inspect)}")
     else:
         parts.append(f"files {len(record.evidence.extracts)}")
     if last := last_action(record):
         parts.append(f"last: {last}")
-    return "  ".join(parts)
+    return ", ".join(parts)
 
 
 def last_action(record: RunRecord) -> str:

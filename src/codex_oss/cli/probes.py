@@ -46,9 +46,11 @@ def server(port: int, delay_s: float, shape: Shape) -> None:
 
     from codex_oss.services.probe_provider import probe_provider
 
+    endings = {signal.SIGINT, signal.SIGTERM}
+    signal.pthread_sigmask(signal.SIG_BLOCK, endings)  # before there are threads, which would take them instead
     with probe_provider(shape, port=port, delay_s=delay_s) as base_url:
         click.echo(f"listening on {base_url}")
-        signal.sigwait({signal.SIGINT, signal.SIGTERM})
+        signal.sigwait(endings)
 
 
 @desktop_probe.command("self-test", epilog="Example: codex-oss desktop-pre-final-text-probe self-test --json")
