@@ -19,6 +19,7 @@ import click
 from codex_oss.cli.main import cli
 from codex_oss.config import SETTINGS, Config
 from codex_oss.errors import HTTP_STATUS, RESPONSES_CODE
+from codex_oss.missions.observing import CODES
 from codex_oss.policy.cache_monitor import CAUSES, EXPECTED
 from codex_oss.policy.deviation import REASONS
 from tests.clients.rude import CLI_CLIENTS, render_failures, render_sdk_failures
@@ -100,8 +101,16 @@ def render_cache_causes() -> str:
     return _table("| cause | step | what it means |\n| --- | --- | --- |", rows)
 
 
+def render_observation_codes() -> str:
+    """The table of `missions.observing.CODES`."""
+    return _table(
+        "| code | what it means |\n| --- | --- |", [f"| `{code}` | {words} |" for code, words in CODES.items()]
+    )
+
+
 GENERATED: dict[str, Callable[[], str]] = {
     "cache causes": render_cache_causes,
+    "observation codes": render_observation_codes,
     "verbs": render_verbs,
     "http status": render_http_status,
     "responses code": render_responses_code,

@@ -53,7 +53,10 @@ VERBS: Final[dict[str, tuple[str, str]]] = {
         "codex_oss.cli.records:audit_mission",
         "Check a mission's log, its projections and its claims.",
     ),
-    "show-commentary": ("codex_oss.cli.records:show_commentary", "Print what was said while a mission ran."),
+    "show-commentary": (
+        "codex_oss.cli.records:show_commentary",
+        "Print what was said while a mission ran, remark by remark, at the level that it ran with.",
+    ),
     "show-delivery": (
         "codex_oss.cli.records:show_delivery",
         "Print what became of everything a mission said: created, emitted, observed.",

@@ -32,8 +32,9 @@ def desktop_observation() -> None:
 
 @desktop_observation.command("classify", epilog="Example: codex-oss desktop-observation classify transcript.jsonl")
 @click.argument("file", metavar="FILE|-")
+@project_option
 @json_option
-def classify(file: str, as_json: bool) -> None:
+def classify(file: str, project: Path, as_json: bool) -> None:
     """Say what FILE is: whose form, how many threads, turns and texts. Nothing is judged and nothing recorded."""
     from codex_oss.missions.transcript import parse_transcript
 

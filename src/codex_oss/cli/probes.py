@@ -37,10 +37,32 @@ def desktop_probe() -> None:
 
 
 @desktop_probe.command("server", epilog="Example: codex-oss desktop-pre-final-text-probe server --port 43211 --delay 1")
-@click.option("--port", type=click.IntRange(0, 65535), default=DEFAULT_PORT, show_default=True, metavar="N")
-@click.option("--delay", "delay_s", type=click.FloatRange(0, 60), default=1.0, show_default=True, metavar="S")
-@click.option("--shape", type=click.Choice(("text", "commentary")), default="text", show_default=True)
-def server(port: int, delay_s: float, shape: Shape) -> None:
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=DEFAULT_PORT,
+    show_default=True,
+    metavar="N",
+    help="Port to listen on; 0 picks a free one.",
+)
+@click.option(
+    "--delay",
+    "delay_s",
+    type=click.FloatRange(0, 60),
+    default=1.0,
+    show_default=True,
+    metavar="S",
+    help="Seconds before each text.",
+)
+@click.option(
+    "--shape",
+    type=click.Choice(("text", "commentary")),
+    default="text",
+    show_default=True,
+    help="Messages without a phase, or as a mission sends them.",
+)
+@project_option
+def server(port: int, delay_s: float, shape: Shape, project: Path) -> None:
     """Serve on loopback until Ctrl-C. The first line says where."""
     import signal
 
@@ -54,8 +76,9 @@ def server(port: int, delay_s: float, shape: Shape) -> None:
 
 
 @desktop_probe.command("self-test", epilog="Example: codex-oss desktop-pre-final-text-probe self-test --json")
+@project_option
 @json_option
-def self_test(as_json: bool) -> None:
+def self_test(project: Path, as_json: bool) -> None:
     """Ask the probe's own server once and say whether its texts come one after the other. Exit status: 0 when so."""
     import asyncio
 
@@ -101,16 +124,26 @@ async def _arrivals() -> list[tuple[float, str]]:
 
 
 @desktop_probe.command("config", epilog="Example: codex-oss desktop-pre-final-text-probe config --port 43211")
-@click.option("--port", type=click.IntRange(1, 65535), default=DEFAULT_PORT, show_default=True, metavar="N")
-def config(port: int) -> None:
+@click.option(
+    "--port",
+    type=click.IntRange(1, 65535),
+    default=DEFAULT_PORT,
+    show_default=True,
+    metavar="N",
+    help="Port on which `server` listens.",
+)
+@project_option
+@json_option
+def config(port: int, project: Path, as_json: bool) -> None:
     """Print what to put into a configuration of Codex that is made for the probe alone. Nothing is written."""
     from codex_oss.services.probe_provider import MODEL
 
-    click.echo(
+    text = (
         f'model = "{MODEL}"\nmodel_provider = "pre_final_text_probe"\n\n[model_providers.pre_final_text_probe]\n'
         f'name = "Pre-final text probe"\nbase_url = "http://127.0.0.1:{port}/v1"\nwire_api = "responses"\n'
         "request_max_retries = 0\nstream_max_retries = 0"
     )
+    click.echo(_dumps({"ok": True, "config": text}) if as_json else text)
 
 
 @desktop_probe.command("record", epilog="Example: codex-oss desktop-pre-final-text-probe record --status pass")
@@ -149,22 +182,36 @@ def _probe_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--cwd",
             type=click.Path(exists=True, file_okay=False, path_type=Path, resolve_path=True),
-            default=".",
-            show_default="current folder",
             metavar="DIR",
-            help="Working folder of Codex; it stays as it is.",
+            help="Working folder of Codex, which stays as it is. Default: the project's folder.",
         ),
         click.option("--codex", metavar="PATH", help="The Codex CLI. Default: the one on PATH."),
         click.option("--port", type=click.IntRange(0, 65535), default=0, metavar="N", help="Default: a free one."),
         click.option(
-            "--delay", "delay_s", type=click.FloatRange(0.01, 60), default=0.25, show_default=True, metavar="S"
+            "--delay",
+            "delay_s",
+            type=click.FloatRange(0.01, 60),
+            default=0.25,
+            show_default=True,
+            metavar="S",
+            help="Seconds before each text.",
         ),
         click.option(
-            "--timeout", "timeout_s", type=click.FloatRange(1, 600), default=8.0, show_default=True, metavar="S"
+            "--timeout",
+            "timeout_s",
+            type=click.FloatRange(1, 600),
+            default=8.0,
+            show_default=True,
+            metavar="S",
+            help="Seconds that the whole turn may take.",
         ),
         click.option(
-            "--output", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Write the result."
+            "--output",
+            type=click.Path(dir_okay=False, path_type=Path),
+            metavar="FILE",
+            help="Write the result here too.",
         ),
+        project_option,
         json_option,
     )
     for option in reversed(options):
@@ -196,7 +243,8 @@ def commentary_probe(**options: Any) -> None:
 def _probe(
     shape: Shape,
     *,
-    cwd: Path,
+    cwd: Path | None,
+    project: Path,
     codex: str | None,
     port: int,
     delay_s: float,
@@ -214,7 +262,7 @@ def _probe(
     if program is None:
         raise StoreError("There is no Codex CLI on PATH.", hint="--codex PATH names one.", code="client_missing")
     try:
-        found = probe_app_server(program, shape, folder=cwd, port=port, delay_s=delay_s, timeout_s=timeout_s)
+        found = probe_app_server(program, shape, folder=cwd or project, port=port, delay_s=delay_s, timeout_s=timeout_s)
     except OSError as exc:
         raise StoreError(f"{program} cannot be started: {exc.strerror}.", code="client_missing") from exc
     told = {"ok": found.probe_status == "pass", **msgspec.to_builtins(found)}
