@@ -293,8 +293,9 @@ def _missions(
 
     store = MissionStore(project)
     runner = MissionRunner(store, ToolHost(root, redactor), oss, redactor, open_seal=seal)
+    book = DeliveryBook(store, seal, redacted=lambda text: redactor.redact(text).text)
     desk = AdmissionDesk(project, config, count_entries)
-    return MissionControl(store, desk, runner, route, DeliveryBook(store, seal))
+    return MissionControl(store, desk, runner, route, book)
 
 
 def _response_store(config: Config, project: Path) -> ResponseStore:

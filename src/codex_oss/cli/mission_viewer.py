@@ -63,6 +63,7 @@ async def show_run(
                         display.show(record)
                 display.show(record)
                 await handover.note()
+    await handover.finish()
     return record
 
 

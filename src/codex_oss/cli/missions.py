@@ -191,7 +191,7 @@ def note_report(project: Path, run_id: str, mission_id: str, text: str) -> None:
 
     handover = cli_handover(project, MissionStore(project), run_id, mission_id)
     handover.add(REPORT, text)
-    handover.note_now()
+    handover.finish_now()
 
 
 def outcome_of(project: Path, report: Mapping[str, Any]) -> dict[str, Any]:

@@ -108,7 +108,7 @@ class MissionLane:
             written = not request.background
         finally:
             if written:
-                handover.note_now()
+                await handover.finish()
             if self._cancel_on_leave and not job.ended:
                 await job.cancel()
 

@@ -230,7 +230,7 @@ class Delegation:
                         await tell(told, f"still {record.stage}")
                     await handover.note()
         finally:
-            handover.note_now()  # also of a caller that stopped waiting in the middle of a batch
+            await handover.finish()  # also of a caller that stopped waiting in the middle of a batch
         return record
 
     async def _handed(self, record: RunRecord, handover: Handover) -> ToolReply:
@@ -238,7 +238,7 @@ class Delegation:
         reply = _reported(record, self._artifacts(record.mission_id))
         if record.closed is not None:
             handover.add(REPORT, reply.text)
-            await handover.note()
+            await handover.finish()
         return reply
 
     def _handover(self, mission_id: str, run_id: str, caller: Caller) -> Handover:

@@ -38,7 +38,8 @@ from codex_oss.services.mission_store import MissionStore
 DELIVERY_NAME: Final = "delivery.jsonl"
 MAX_DELIVERY_BYTES: Final = 16 * 1024 * 1024
 MAX_HEADS: Final = 256
-LOCK_WAIT_S: Final = 2.0
+LOCK_WAIT_S: Final = 1.0
+"""The lock is held for one write; whoever holds it longer was stopped."""
 LOCK_POLL_S: Final = 0.01
 _FLAGS: Final = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
@@ -59,12 +60,18 @@ class DeliveryReading(Struct, frozen=True):
 
 
 class DeliveryBook:
-    """The delivery logs of one project. open_seal: what they are sealed with."""
+    """The delivery logs of one project. open_seal: what they are sealed with. redacted: a text as it may be kept."""
 
     def __init__(
-        self, store: MissionStore, open_seal: Callable[[], Seal] = Seal, clock: Callable[[], datetime] = utc_now
+        self,
+        store: MissionStore,
+        open_seal: Callable[[], Seal] = Seal,
+        clock: Callable[[], datetime] = utc_now,
+        *,
+        redacted: Callable[[str], str] = str,
     ) -> None:
         self._store = store
+        self.redacted = redacted
         self._open_seal = open_seal
         self._clock = clock
         self._heads: dict[str, tuple[int, int, str]] = {}
