@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import subprocess
 import sys
@@ -89,6 +90,19 @@ def test_many_writers_make_one_chain(store: MissionStore) -> None:
     assert [child.wait(30) for child in children] == [0, 0]
     reading = read_log(path, KEY)
     assert (reading.bad_line, reading.torn_bytes, len(reading.envelopes)) == (0, 0, 81)
+
+
+def test_nobody_writes_while_another_does(store: MissionStore) -> None:
+    """The lock is taken for each write; a holder who does not let go is an error after a while."""
+    path = note(store, NOTE)
+    before, holder = path.read_bytes(), os.open(path, os.O_RDONLY)
+    fcntl.flock(holder, fcntl.LOCK_EX)
+    try:
+        with pytest.raises(StoreError) as refused:
+            note(store, NOTE)
+    finally:
+        os.close(holder)
+    assert (refused.value.code, path.read_bytes()) == ("log_locked", before)
 
 
 @pytest.mark.parametrize("keep", [0, 1, 40, 200])

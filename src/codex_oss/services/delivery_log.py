@@ -19,6 +19,7 @@ import fcntl
 import logging
 import os
 import stat
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -76,6 +77,7 @@ class DeliveryBook:
         self._clock = clock
         self._heads: dict[str, tuple[int, int, str]] = {}
         """Run to size, number and hash of its log as this process left it, so that it is not read again each time."""
+        self._guard = threading.Lock()
 
     def note(self, run_id: str, mission_id: str, event: DeliveryEvent) -> bool:
         """Append an event; blocking. Returns False, after a warning, when it could not be kept."""
@@ -132,9 +134,10 @@ class DeliveryBook:
         return reading.committed_bytes, head.seq if head else 0, head.event_hash if head else ""
 
     def _remember(self, run_id: str, head: tuple[int, int, str]) -> None:
-        while len(self._heads) >= MAX_HEADS:
-            self._heads.pop(next(iter(self._heads)), None)
-        self._heads[run_id] = head
+        with self._guard:
+            while len(self._heads) >= MAX_HEADS:
+                self._heads.pop(next(iter(self._heads)))
+            self._heads[run_id] = head
 
     def _read_delivery(self, run_id: str, key: bytes) -> LogReading:
         path = self._store.run_folder(run_id) / DELIVERY_NAME
