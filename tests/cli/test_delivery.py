@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -140,11 +141,35 @@ def test_a_client_that_left_was_emitted_less(project: Path) -> None:
     assert (items["remark:1"], items["report"]) == ("emitted", "created")
 
 
+@pytest.mark.parametrize("where", ["bridge", "process"])
+@pytest.mark.parametrize("level", LEVELS)
+def test_a_detached_mission_keeps_its_level(project: Path, where: str, level: str) -> None:
+    """--detach --commentary: whoever runs it, the log has the level, and `watch` shows what it says."""
+    flags = ("--detach", "--commentary", level)
+    with ChatUpstream([action(READ), action(REPORT)]) as up, ExitStack() as stack:
+        if where == "bridge":
+            stack.enter_context(bridge_of(project, up))
+        done = run_cli(project, "mission", "run", "-", *flags, upstream=up.base_url, stdin=json.dumps(HANDOFF))
+        assert done.returncode == 0, done.stderr
+        watched = run_cli(project, "mission", "watch", "m_cli", upstream=up.base_url)
+    assert watched.returncode == 0, watched.stderr
+    shown = [line.removeprefix("· ") for line in watched.stderr.splitlines() if line.startswith("· ")]
+    remarks = show(project, "show-commentary")["remarks"]
+    assert shown == [remark["message"] for remark in remarks]
+    assert ("debug" in {remark["severity"] for remark in remarks}, bool(remarks)) == (
+        level == "detailed",
+        level != "off",
+    )
+
+
 def test_an_unknown_level_is_refused(project: Path) -> None:
     """400 before anything begins."""
     with ChatUpstream([]) as up, bridge_of(project, up) as bridge:
         metadata = {"codex_oss_commentary": "loud"}
         answer = bridge.post({"model": "mission-a3-kimi", "input": handed(HANDOFF), "metadata": metadata})
+        body = json.dumps({"handoff": HANDOFF, "commentary": "loud"}).encode()
+        begun = bridge.request("POST", "/api/missions", body)
+    assert (begun.status, begun.error["param"]) == (400, "commentary")
     assert (answer.status, answer.error["param"]) == (400, "metadata.codex_oss_commentary")
 
 

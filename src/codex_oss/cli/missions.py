@@ -21,6 +21,7 @@ from codex_oss.policy.printable import printable, printable_json
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from codex_oss.cli.mission_client import Errand
     from codex_oss.contracts.mission import MissionV1, Problem
 
 EXIT_OF_STATUS: Final[dict[str, int]] = {"COMPLETE": 0, "PARTIAL": 10, "ESCALATE": 11, "FAILED": 12}
@@ -103,9 +104,7 @@ def run(
     text, contract = _read_mission(file, as_json)
     alias = model or f"mission-{contract.tier.lower()}-{DEFAULT_PROFILE}"
     if detach:
-        if commentary is not None:
-            raise click.UsageError("--commentary is for a mission that is watched; --detach goes by the settings.")
-        _begin(project, alias, contract.mission_id, text, as_json)
+        _begin(project, Errand(alias, contract.mission_id, text, commentary), as_json)
         return
     timeout_s = timeout_s or contract.budget.time_requested_s + MARGIN_S
     errand = Errand(alias, contract.mission_id, text, commentary, timeout_s)
@@ -151,10 +150,10 @@ def list_(project: Path, as_json: bool) -> None:
         click.echo("No mission was run here yet.")
 
 
-def _begin(project: Path, model: str, mission_id: str, text: str, as_json: bool) -> None:
+def _begin(project: Path, errand: Errand, as_json: bool) -> None:
     from codex_oss.cli.mission_detach import begin_detached
 
-    run_id = begin_detached(project, model, mission_id, text)
+    run_id, mission_id = begin_detached(project, errand), errand.mission_id
     if as_json:
         click.echo(_dumps({"ok": True, "mission_id": mission_id, "run_id": run_id, "status": "OPEN"}))
     else:

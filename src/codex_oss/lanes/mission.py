@@ -27,7 +27,7 @@ import msgspec
 from codex_oss.contracts.handoff import Handoff, find_mission
 from codex_oss.contracts.mission import Problem
 from codex_oss.errors import BridgeError, InvalidRequest
-from codex_oss.missions.commentary import Commentator, message_events
+from codex_oss.missions.commentary import LEVELS, Commentator, message_events
 from codex_oss.missions.delivery import REPORT
 from codex_oss.missions.projections import final_report, refusal_report, render_final_text
 from codex_oss.missions.record import RunRecord, evolve, new_record
@@ -37,7 +37,6 @@ from codex_oss.services.mission_runner import Admission
 from codex_oss.wire.events import TurnCompleted, TurnEvent, TurnStarted, Usage, UsageReported
 from codex_oss.wire.items import CompactionItem, Item, Message, Role, TextPart, TurnRequest
 
-LEVELS: Final = ("off", "summary", "detailed")
 LEVEL_KEY: Final = "codex_oss_commentary"
 AGENT_NOTICE: Final = "<subagent_notification>"
 """How a message begins in which Codex 0.169 tells a parent what its agent said."""

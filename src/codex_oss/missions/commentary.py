@@ -44,6 +44,7 @@ from codex_oss.policy.printable import printable
 from codex_oss.wire.events import ItemDone, ItemStarted, MessageStart, Phase, TextDelta, TurnEvent
 
 Severity = Literal["debug", "info", "warning", "error"]
+LEVELS: Final = ("off", "summary", "detailed")
 TITLE_CHARS: Final = 120
 
 

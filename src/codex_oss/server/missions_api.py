@@ -3,7 +3,7 @@
 | route | answer |
 | --- | --- |
 | `GET /api/missions` | every mission, the latest first: its summary |
-| `POST /api/missions` | begin one: `{"handoff": {…} or text, "model"?}`; 202 with its ids, it runs on by itself |
+| `POST /api/missions` | begin one: `{"handoff": {…} or text, "model"?, "commentary"?}`; 202 with its ids, it runs on |
 | `GET /api/missions/{id}` | the summary of its latest run |
 | `GET /api/missions/{id}/report` | its report as it stands |
 | `GET /api/missions/{id}/events` | its log as SSE, `id:` is the sequence number; ends with the run |
@@ -28,12 +28,14 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from typing import Any, Final
 
+import msgspec
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route as Path
 
 from codex_oss.contracts.handoff import parse_document
 from codex_oss.errors import BridgeError, InvalidRequest
+from codex_oss.missions.commentary import LEVELS
 from codex_oss.missions.projections import final_report, project_summary
 from codex_oss.missions.record import RunRecord, fold
 from codex_oss.server.errors import json_response
@@ -78,13 +80,16 @@ class MissionsApi:
     async def begin(self, http: Request) -> Response:
         """Begin a mission that nobody needs to watch."""
         obj = decode_body(await self._read_body(http))
-        raw = _handoff_in(obj)
+        raw, level = _handoff_in(obj), optional_text_at(obj, "commentary", "")
+        if level and level not in LEVELS:
+            raise InvalidRequest(f"`commentary` must be one of {', '.join(LEVELS)}.", param="commentary")
         tier = str(raw.get("tier", "A3")).lower()
         model = optional_text_at(obj, "model", "") or f"mission-{tier}-{DEFAULT_PROFILE}"
         admitted = self._missions.admit(raw, model)
         if not isinstance(admitted, Admission):
             codes = "; ".join(f"{problem.code} {problem.field}: {problem.message}" for problem in admitted)
             raise InvalidRequest(codes, code="contract_invalid", param="handoff")
+        admitted = msgspec.structs.replace(admitted, trace_level=level or admitted.trace_level)
         return await self._begun(self._missions.jobs.start(admitted))
 
     async def one(self, http: Request) -> Response:
