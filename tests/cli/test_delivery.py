@@ -16,7 +16,7 @@ from mcp.client.stdio import stdio_client
 from codex_oss.services.event_log import LOG_NAME
 from tests.cli.test_mission_runs import holding
 from tests.cli.test_missions import HANDOFF, READ, REPORT, project, run_cli
-from tests.fakes.bridge_process import UPSTREAM_KEY, BridgeProcess, running_bridge
+from tests.fakes.bridge_process import LOCAL_KEY, UPSTREAM_KEY, BridgeProcess, running_bridge
 from tests.fakes.chat_upstream import ChatUpstream, Request, action
 from tests.server.test_missions import handed, messages_of
 
@@ -149,7 +149,8 @@ def test_a_detached_mission_keeps_its_level(project: Path, where: str, level: st
     with ChatUpstream([action(READ), action(REPORT)]) as up, ExitStack() as stack:
         if where == "bridge":
             stack.enter_context(bridge_of(project, up))
-        done = run_cli(project, "mission", "run", "-", *flags, upstream=up.base_url, stdin=json.dumps(HANDOFF))
+        said_to = {"upstream": up.base_url, "stdin": json.dumps(HANDOFF), "PROXY_API_KEY": LOCAL_KEY}
+        done = run_cli(project, "mission", "run", "-", *flags, **said_to)
         assert done.returncode == 0, done.stderr
         watched = run_cli(project, "mission", "watch", "m_cli", upstream=up.base_url)
     assert watched.returncode == 0, watched.stderr
@@ -160,6 +161,17 @@ def test_a_detached_mission_keeps_its_level(project: Path, where: str, level: st
         level == "detailed",
         level != "off",
     )
+
+
+def test_run_through_a_bridge_is_shown_from_the_log(project: Path) -> None:
+    """The stream brings the report, the log what happens: each remark is shown once, and emitted on both ways."""
+    with ChatUpstream([action(READ), action(REPORT)]) as up, bridge_of(project, up):
+        done = run_cli(project, "mission", "run", "-", stdin=json.dumps(HANDOFF), PROXY_API_KEY=LOCAL_KEY)
+    assert done.returncode == 0, done.stderr
+    shown = [line.removeprefix("· ") for line in done.stderr.splitlines() if line.startswith("· ")]
+    assert shown == said(project)
+    assert "  [ended] tools 1/6" in done.stderr
+    assert {tuple(sorted(item["emitted"])) for item in show(project)["items"]} == {("cli", "responses")}
 
 
 def test_an_unknown_level_is_refused(project: Path) -> None:
