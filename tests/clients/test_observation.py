@@ -16,10 +16,18 @@ import pytest
 
 from codex_oss.services.codex_app_server import run_app_server
 from codex_oss.services.codex_exec import CodexRun, CodexTurn, prepare_scratch, run_codex
-from tests.clients.programs import MISSION_MODEL, clean_environ, codex_turn, find_client, make_project, run_bridge
+from tests.clients.programs import (
+    MISSION_MODEL,
+    RAW_MODEL,
+    clean_environ,
+    codex_turn,
+    find_client,
+    make_project,
+    run_bridge,
+)
 from tests.clients.test_codex import handoff
 from tests.clients.test_delegation import delegate, parent, server_command, server_environ
-from tests.fakes.chat_upstream import Answer, ChatUpstream, Request, held
+from tests.fakes.chat_upstream import Answer, ChatUpstream, Request, held, text, tool_call
 
 pytestmark = [pytest.mark.client, pytest.mark.slow]
 
@@ -136,6 +144,42 @@ def test_codex_drops_the_progress_of_a_tool(tmp_path: Path, client: str) -> None
     after = states(project, folder.name)
     assert after.pop("report") == "observed"
     assert set(after.values()) == {"emitted"}
+
+
+SCOUT = 'name = "oss_scout"\ndescription = "Scout."\ndeveloper_instructions = "Do it."\nmodel = "mission-a3-kimi"\n'
+
+
+def spawning(request: Request) -> Answer:
+    """Two models in one: the parent, which has tools and spawns an agent, and the one of the agent's mission."""
+    if not request.json.get("tools"):
+        return delegate(request)
+    names = {tool["function"]["name"].rpartition("__")[2]: tool["function"]["name"] for tool in request.json["tools"]}
+    results = [message["content"] for message in request.messages if message["role"] == "tool"]
+    if not results:
+        return tool_call(names["spawn_agent"], {"agent_type": "oss_scout", "message": handoff()})
+    if len(results) == 1:
+        waited = {"targets": [json.loads(results[0])["agent_id"]], "timeout_ms": 20_000}
+        return tool_call(names["wait_agent"], waited)
+    return text("The agent reported.")
+
+
+@pytest.mark.parametrize("client", ["exec", "app-server"])
+def test_what_is_seen_of_a_spawned_agent(tmp_path: Path, client: str) -> None:
+    """Observed: the app-server shows all of the agent's thread, `codex exec --json` its report and no remark."""
+    codex, project = find_client("codex"), make_project(tmp_path)
+    roles = tmp_path / "codex-scratch/codex/agents"
+    roles.mkdir(parents=True)
+    (roles / "oss_scout.toml").write_text(SCOUT)
+    with mission_bridge(project, spawning) as (_, bridge):
+        turn = codex_turn(bridge, project, RAW_MODEL, "Delegate it.")
+        exec_ = client == "exec"
+        transcript = transcript_of(run_codex(codex, turn)) if exec_ else run_app_server(codex, turn).transcript()
+    assert set(states(project, "client-codex").values()) == {"emitted"}
+    code, told = reconciled(project, "client-codex", transcript)
+    if client == "exec":
+        assert (code, told["verdict"], told["code"], told["observed"]) == (1, "WARN", "items_missing", ["report"])
+    else:
+        assert (code, told["verdict"], told["missing"]) == (0, "PASS", [])
 
 
 def test_a_codex_that_is_killed_has_seen_less_than_was_emitted(tmp_path: Path) -> None:

@@ -168,6 +168,36 @@ def test_over_mcp_the_parent_may_speak_and_the_progress_may_be_dropped() -> None
     assert (twice.verdict, twice.missing) == ("WARN", tuple(item for item, _ in ITEMS[:-1]))
 
 
+def agent_line(message: str | None, status: str = "completed", thread: str = THREAD) -> dict[str, Any]:
+    """What `codex exec --json` shows of a spawned agent."""
+    states = {thread: {"status": status, "message": message}}
+    return {"type": "item.completed", "item": {"type": "collab_tool_call", "tool": "wait", "agents_states": states}}
+
+
+def test_of_a_spawned_agent_only_the_last_message_is_seen() -> None:
+    """The parent's transcript has the report, told once or twice, and no remark; another agent's says nothing."""
+    parents = exec_lines(["The agent reported."], thread="parent")
+    waiting, ended = agent_line(None, "pending_init"), agent_line(REPORT_TEXT)
+    for agents in ([waiting, ended], [ended, ended]):
+        found = verdict([*parents[:2], *agents, *parents[2:]])
+        assert (found.verdict, found.code, found.observed) == ("WARN", "items_missing", (REPORT,))
+    assert verdict([*parents[:2], waiting, *parents[2:]]).verdict == "UNKNOWN"
+    assert verdict([*parents[:2], agent_line("I have no report"), *parents[2:]]).code == "nothing_observed"
+    assert verdict([*parents[:2], agent_line(REPORT_TEXT, thread="t9"), *parents[2:]]).code == "words_copied"
+
+
+def test_threads_of_an_app_server_do_not_mix() -> None:
+    """A parent and the agent it spawned, line by line in turn: the agent's thread is judged by itself."""
+    parent = app_lines(["Delegating.", "The agent reported."], thread="parent")
+    for line in parent:
+        for key in ("turnId", "turn"):
+            if key in line.get("params", {}):
+                line["params"][key] = "turn_p" if key == "turnId" else {**line["params"]["turn"], "id": "turn_p"}
+    agent = app_lines(TEXTS)
+    mixed = [line for pair in zip(agent, [*parent, *parent[-1:] * len(agent)], strict=False) for line in pair]
+    assert verdict(mixed).verdict == "PASS"
+
+
 def test_what_the_bridge_sent_is_no_transcript() -> None:
     """The SSE stream of the bridge itself observes nothing, whatever stands in it."""
     data = b'event: response.created\ndata: {"type":"response.created"}\n\n'

@@ -4,16 +4,18 @@ Counterpart: `missions.observing` holds it against what was emitted. Nothing her
 
 | form | a line is | a message is |
 | --- | --- | --- |
-| `codex_exec_json` | `{"type": "item.completed", "item": {…}}` | an `agent_message`, the result of an `mcp_tool_call` |
+| `codex_exec_json` | `{"type": "item.completed", "item": {…}}` | an `agent_message`, or what an `mcp_tool_call` gave¹ |
 | `codex_app_server` | `{"method": "item/completed", "params": {…}}` | the same, and `item/mcpToolCall/progress` |
 | `bridge_stream` | `data: {"type": "response.…"}` | none: that is what we emitted, not what anybody saw |
+
+¹ And the last message of a spawned agent, in the states of a `collab_tool_call`.
 
 Rules that hold here:
 
 1. Only what the client completed counts: a delta may have been shown, and nobody says so.
 2. A file may be cut, mixed with other output, or made up. What is no line of a form is counted, never an error.
-3. `codex exec --json` names its thread once, in front; the app-server names it in every notification.
-   Observed: Codex CLI 0.169.
+3. `codex exec --json` names its thread once, in front; the app-server names it in every notification, those of spawned
+   agents too. Of an agent's own messages the former shows the last one only. Observed: Codex CLI 0.169.
 """
 
 from __future__ import annotations
@@ -48,6 +50,8 @@ class Transcript(Struct):
     form: Form = "unreadable"
     threads: list[str] = []
     """Ids of the threads in it, in the order of their first line."""
+    own_thread: str = ""
+    """The thread named last in front of its lines, where a form does so."""
     texts: list[SeenText] = []
     endings: dict[str, Ending] = {}
     """Turn to how it ended; `open` when the transcript does not say so."""
@@ -101,18 +105,33 @@ def _is_notice(value: dict[str, Any]) -> bool:
 def _take_exec(transcript: Transcript, value: dict[str, Any]) -> None:
     kind = value["type"]
     if kind == "thread.started":
-        _meet(transcript, value.get("thread_id"))
+        transcript.own_thread = _meet(transcript, value.get("thread_id"))
     elif kind == "turn.started":
-        transcript.endings[str(len(transcript.endings) + 1)] = "open"
+        transcript.endings[str(int(_last_turn(transcript) or 0) + 1)] = "open"
     elif kind in ("turn.completed", "turn.failed"):
         transcript.endings[_last_turn(transcript) or "1"] = "completed" if kind == "turn.completed" else "failed"
     elif kind == "item.completed" and isinstance(item := value.get("item"), dict):
-        thread = transcript.threads[-1] if transcript.threads else ""
+        thread = transcript.own_thread
         _take_item(transcript, thread, _last_turn(transcript), item)
+        if item.get("type") == "collab_tool_call" and isinstance(agents := item.get("agents_states"), dict):
+            _take_agents(transcript, agents)
+
+
+def _take_agents(transcript: Transcript, agents: dict[str, Any]) -> None:
+    """What is shown of spawned agents: each has a thread of its own, and perhaps a last message. Told once a change."""
+    for thread_id, state in agents.items():
+        thread = _meet(transcript, thread_id)
+        if not isinstance(state, dict) or not thread:
+            continue
+        turn, ended = f"agent:{thread}", state.get("status")
+        transcript.endings[turn] = "completed" if ended == "completed" else "open"
+        seen = SeenText(thread, turn, "message", text) if isinstance(text := state.get("message"), str) else None
+        if seen is not None and seen not in transcript.texts:
+            transcript.texts.append(seen)
 
 
 def _last_turn(transcript: Transcript) -> str:
-    return next(reversed(transcript.endings), "")
+    return next((turn for turn in reversed(transcript.endings) if turn.isdecimal()), "")
 
 
 def _take_notification(transcript: Transcript, method: str, params: dict[str, Any]) -> None:
