@@ -29,12 +29,13 @@ from codex_oss.policy.retry import RetryPolicy
 from codex_oss.policy.routing import Route, choose_route, known_models
 from codex_oss.services.admission import AdmissionDesk
 from codex_oss.services.anchors import AnchorBook
-from codex_oss.services.audit import ReadDigest
+from codex_oss.services.audit_claims import ReadSource, Source
 from codex_oss.services.capacity import CapacityGate
 from codex_oss.services.delivery_log import DeliveryBook
 from codex_oss.services.event_log import Seal
 from codex_oss.services.local_key import open_key, read_key, user_state_folder
 from codex_oss.services.mission_control import MissionControl
+from codex_oss.services.mission_lanes import MissionLanes
 from codex_oss.services.mission_runner import MissionRunner
 from codex_oss.services.mission_store import MissionStore
 from codex_oss.services.pdf_text import PdfTexts
@@ -177,7 +178,7 @@ def build(settings: Settings, project: Path, environ: Mapping[str, str]) -> Brid
         return (raw if route(request.model).profile.api == "responses" else checked)(request)
 
     # A mission judges the answers of its model by itself.
-    missions = _missions(config, project, environ, root, redactor, raw, route)
+    missions = _missions(settings, project, environ, root, redactor, raw, route)
     mission = MissionLane(
         missions,
         tier_of=lambda model: route(model).tier,
@@ -226,16 +227,17 @@ def open_project(project: Path) -> ProjectRoot:
     return ProjectRoot(project)
 
 
-def digest_reader(root: ProjectRoot) -> ReadDigest:
+def source_reader(root: ProjectRoot) -> ReadSource:
     """Reads what a file of the project is now, for the audit."""
 
-    def read_digest(path: str) -> str | None:
+    def read_source(path: str) -> Source | None:
         try:
-            return root.read_file(path, MAX_AUDITED_BYTES).sha256
+            content = root.read_file(path, MAX_AUDITED_BYTES)
         except StoreError:
             return None
+        return Source(content.sha256, content.data)
 
-    return read_digest
+    return read_source
 
 
 def _patient(deadlines: Deadlines) -> Deadlines:
@@ -273,7 +275,7 @@ def seal_for_audit(project: Path, environ: Mapping[str, str], key_file: Path | N
 
 
 def _missions(
-    config: Config,
+    settings: Settings,
     project: Path,
     environ: Mapping[str, str],
     root: ProjectRoot,
@@ -281,6 +283,8 @@ def _missions(
     oss: Lane,
     route: Callable[[str], Route],
 ) -> MissionControl:
+    config, profiles = settings.config, settings.profiles
+
     def count_entries(allowed_root: str) -> int:
         try:
             return len(root.list_directory(allowed_root).entries)
@@ -291,11 +295,12 @@ def _missions(
     def seal() -> Seal:  # a key is made with the first mission, not with the bridge
         return open_seal(project, environ)
 
-    store = MissionStore(project)
-    runner = MissionRunner(store, ToolHost(root, redactor), oss, redactor, open_seal=seal)
+    store, lanes = MissionStore(project), MissionLanes(project, config.mission_lanes)
+    tools = ToolHost(root, redactor)
+    runner = MissionRunner(store, tools, oss, redactor, open_seal=seal, lanes=lanes, profiles=profiles)
     book = DeliveryBook(store, seal, redacted=lambda text: redactor.redact(text).text)
-    desk = AdmissionDesk(project, config, count_entries)
-    return MissionControl(store, desk, runner, route, book)
+    desk = AdmissionDesk(project, config, count_entries, profiles)
+    return MissionControl(store, desk, runner, route, lanes, book)
 
 
 def _response_store(config: Config, project: Path) -> ResponseStore:

@@ -81,7 +81,7 @@ BAD = [
         "[profiles.kimi]\nquirks = { sing = 1 }",
         "project: profiles.kimi.quirks.sing: unknown key; known keys: effort_field",
     ),
-    ("[profiles.kimi]\ncolour = 1", "project: profiles.kimi.colour: unknown key; known keys: alias"),
+    ("[profiles.kimi]\ncolour = 1", "project: profiles.kimi.colour: unknown key; known keys: action_protocol"),
     ('[profiles.kimi]\nname = "x"', "project: profiles.kimi.name: unknown key"),
     ('[profiles.kimi]\nbase_url = "ftp://x"', "project: profiles.kimi.base_url: expected http(s)://host"),
     ('[profiles.kimi]\nbase_url = "https://u:p@x/v1"', "project: profiles.kimi.base_url: expected http(s)://host"),

@@ -16,14 +16,18 @@ from typing import Any
 
 import click
 
+from bench.record_section import render_section
 from codex_oss.cli.main import cli
 from codex_oss.config import SETTINGS, Config
 from codex_oss.errors import HTTP_STATUS, RESPONSES_CODE
 from codex_oss.missions.observing import CODES
+from codex_oss.policy.admission import REFUSALS
 from codex_oss.policy.cache_monitor import CAUSES, EXPECTED
 from codex_oss.policy.deviation import REASONS
 from tests.clients.rude import CLI_CLIENTS, render_failures, render_sdk_failures
 from tests.docs.markdown import PAGES
+from tests.services.prompt_costs import render_costs
+from tests.services.record_mutations import render_table, render_unseen
 
 WIDTH = 100
 PART = re.compile(r"^<!-- generated: (?P<name>[^>]+) -->\n(?P<body>.*?)^<!-- /generated -->$", re.DOTALL | re.MULTILINE)
@@ -108,6 +112,12 @@ def render_observation_codes() -> str:
     )
 
 
+def render_admission_refusals() -> str:
+    """The table of `policy.admission.REFUSALS`."""
+    rows = [f"| `{code}` | {meaning} |" for code, meaning in REFUSALS.items()]
+    return _table("| code | why |\n| --- | --- |", rows)
+
+
 GENERATED: dict[str, Callable[[], str]] = {
     "cache causes": render_cache_causes,
     "observation codes": render_observation_codes,
@@ -115,7 +125,12 @@ GENERATED: dict[str, Callable[[], str]] = {
     "http status": render_http_status,
     "responses code": render_responses_code,
     "reasons": render_reasons,
+    "admission refusals": render_admission_refusals,
     "settings": render_settings,
+    "prompt costs": render_costs,
+    "record figures": render_section,
+    "record mutations": render_table,
+    "record unseen": render_unseen,
     "failures sdk": render_sdk_failures,
     **{f"failures {client}": partial(render_failures, client) for client in CLI_CLIENTS},
 }
@@ -139,8 +154,8 @@ def _shown(value: Any) -> str:
             return f"`{str(value).lower()}`"
         case float():
             return f"`{value:g}`"
-        case dict() if not value:
-            return "-"
+        case dict():
+            return "see below" if value else "-"
         case _:
             return f"`{value}`"
 

@@ -11,6 +11,7 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import Raw
 
 from codex_oss.missions.decide import decide
 from codex_oss.missions.events import (
@@ -26,7 +27,7 @@ from codex_oss.missions.events import (
 from codex_oss.missions.projections import NAMES, project_files
 from codex_oss.missions.record import evolve, fold
 from codex_oss.policy.scope import scope_of
-from tests.fakes.mission_script import Play, call, finding, mission, report
+from tests.fakes.mission_script import Play, RawCalls, call, finding, mission, report, several
 
 ANSWERS = [
     call("rtk_read", path="app/retry.py"),
@@ -44,6 +45,13 @@ ANSWERS = [
     report(status="PARTIAL"),
     ("failed", "stream_interrupted"),
     ("failed", "upstream_refused"),
+    several(call("rtk_read", path="app/retry.py"), call("rtk_grep", pattern="RETR"), call("rtk_read", path="../x")),
+    several(call("rtk_ls", path="app"), report(finding("`MAX_RETRIES` is 5", "file:app/retry.py#extract:1"))),
+    RawCalls((("rtk_read", '{"path": "app/retry.py"'), ("rtk_ls", "")), "beside"),
+    RawCalls((("", "[]"), ("final_report", "3"), ("final_report", "{}"))),
+    RawCalls((("final_report", '{"status": {}, "findings": [[]]}'),)),
+    RawCalls((("\x1b[31m" * 40, '{"path": 1, "path": 2}'),)),
+    RawCalls((("rtk_grep", '{"pattern": "RETR", "max_results": "9"}'),) * 16),
 ]
 
 
@@ -54,6 +62,7 @@ def random_play(seed: int) -> Play:
         mission(tool_budget=chance.randint(1, 8), max_model_calls=chance.randint(1, 20)),
         lambda record: chance.choice(ANSWERS),
         seconds_per_call=chance.choice([0.1, 5, 40]),
+        protocol=chance.choice(["json", "tools"]),
     )
     played.run()
     return played
@@ -146,7 +155,16 @@ def test_a_changed_line_is_refused(change: Callable[[Any], Any], reason: str) ->
 def test_older_events_stay_readable(event_type: str) -> None:
     """The fifteen older types open as they are and fold to nothing but their place."""
     envelope = Envelope(
-        "r", "m", "evt_000001", 1, "", event_type, "runtime", "runtime_authoritative", "2026-01-01T00:00:00Z", {"a": 1}
+        "r",
+        "m",
+        "evt_000001",
+        1,
+        "",
+        event_type,
+        "runtime",
+        "runtime_authoritative",
+        "2026-01-01T00:00:00Z",
+        Raw(b'{"a":1}'),
     )
     event: MissionEvent = open_event(envelope)
     assert event == LegacyEvent(event_type, {"a": 1})
@@ -155,7 +173,7 @@ def test_older_events_stay_readable(event_type: str) -> None:
 
 def test_an_unknown_event_is_named() -> None:
     """A type that nobody knows and a payload that does not fit are told apart."""
-    envelope = Envelope("r", "m", "evt_000001", 1, "", "Invented", "runtime", "x", "2026-01-01T00:00:00Z", {})
+    envelope = Envelope("r", "m", "evt_000001", 1, "", "Invented", "runtime", "x", "2026-01-01T00:00:00Z", Raw(b"{}"))
     with pytest.raises(ValueError, match="unsupported_event_type"):
         open_event(envelope)
     with pytest.raises(ValueError, match="payload_invalid"):

@@ -102,8 +102,11 @@ def describe_progress(record: RunRecord, now: float) -> str:
     begun = epoch_ms(record.opened_at) / 1000
     ended = epoch_ms(record.closed_at) / 1000 if record.closed else now
     spent_s = max(0, round(ended - begun - record.paused_ms / 1000))
+    phase = PHASES[record.stage]
+    if queued := record.queued:
+        phase = f"waiting for a slot of {queued.lane}, place {queued.place} of {queued.waiting}"
     parts = [
-        f"[{PHASES[record.stage]}] tools {record.tool_runs}/{mission.budget.tool_calls}",
+        f"[{phase}] tools {record.tool_runs}/{mission.budget.tool_calls}",
         f"time {spent_s}/{mission.budget.time_s} s",
         f"questions {record.counted_calls}/{mission.max_model_calls}",
     ]

@@ -145,7 +145,10 @@ def list_(project: Path, as_json: bool) -> None:
         click.echo(_dumps({"missions": rows}))
         return
     for row in rows:
-        click.echo(printable(f"{row['status']:10} {row['mission_id']}  {' '.join(str(row['objective']).split())[:80]}"))
+        queue = row.get("queue")
+        waits = f"  (waits for {queue['lane']}, place {queue['place']} of {queue['waiting']})" if queue else ""
+        objective = " ".join(str(row["objective"]).split())[:80]
+        click.echo(printable(f"{row['status']:10} {row['mission_id']}  {objective}{waits}"))
     if not rows:
         click.echo("No mission was run here yet.")
 

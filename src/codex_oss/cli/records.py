@@ -133,7 +133,7 @@ def audit_mission(mission_id: str, project: Path, key_file: Path | None, as_json
 
     seal = wiring.seal_for_audit(project, os.environ, key_file)
     with wiring.open_project(project) as root:
-        result = audit(MissionStore(project), mission_id, wiring.digest_reader(root), seal)
+        result = audit(MissionStore(project), mission_id, wiring.source_reader(root), seal)
     if as_json:
         checks = [msgspec.structs.asdict(check) for check in result.checks]
         click.echo(_dumps({"ok": result.ok, "verdicts": result.verdicts, "checks": checks}))

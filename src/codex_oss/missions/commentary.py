@@ -30,9 +30,12 @@ from codex_oss.missions.events import (
     MissionClosed,
     MissionEvent,
     MissionOpened,
+    MissionQueued,
     MissionResumed,
+    MissionScheduled,
     ModelAnswered,
     ModelAsked,
+    ModelReplaced,
     Recorded,
     ReportRefused,
     ReportSubmitted,
@@ -40,6 +43,7 @@ from codex_oss.missions.events import (
     ToolStarted,
 )
 from codex_oss.missions.record import RunRecord, evolve, new_record
+from codex_oss.missions.replacements import describe_replacement, is_news
 from codex_oss.policy.printable import printable
 from codex_oss.wire.events import ItemDone, ItemStarted, MessageStart, Phase, TextDelta, TurnEvent
 
@@ -208,6 +212,15 @@ def _describe(record: RunRecord, event: MissionEvent) -> Iterator[_Line]:
         case MissionResumed(paused_ms):
             text = f"The run stood still for {round(paused_ms / 1000)} s and goes on."
             yield _Line("mission_resumed", text, "runtime", "warning")
+        case MissionQueued():
+            wait = f"{event.capacity} run at once, and it waits at most {event.max_wait_ms / 1000:g} s"
+            text = f"Waits for a slot in {event.lane}: place {event.place} of {event.waiting}; {wait}."
+            yield _Line("mission_queued", text, "runtime")
+        case MissionScheduled():
+            yield _Line("mission_scheduled", f"Begins after {event.waited_ms / 1000:.1f} s in the queue.", "runtime")
+        case ModelReplaced():
+            if is_news(record.replaced):
+                yield _Line("model_replaced", describe_replacement(event), "runtime", "warning")
         case ActionAllowed() | LegacyEvent():
             pass
         case _:

@@ -36,10 +36,13 @@ from codex_oss.missions.events import (
     ReportSubmitted,
 )
 from codex_oss.missions.gates import judge_draft, missing_sources
+from codex_oss.missions.native_calls import parse_call
+from codex_oss.missions.observation import render_refusal
 from codex_oss.missions.record import RunRecord, epoch_ms
 from codex_oss.missions.report import parse_draft
 from codex_oss.missions.verdicts import Denial, judge_tool_call
-from codex_oss.policy.scope import Scope, check_breadth
+from codex_oss.missions.window import is_full, may_ask, observation_bytes
+from codex_oss.policy.scope import Scope, check_breadth, names_critical_path
 
 RETRYABLE_CALL_ERRORS: Final = frozenset(
     {
@@ -84,6 +87,8 @@ class RunTool(Struct, frozen=True):
     step: int
     call: int
     tool: ToolCall
+    max_bytes: int
+    """Most that the model may be shown of it."""
     again: bool = False
 
 
@@ -112,10 +117,12 @@ def decide(record: RunRecord, now_ms: int, scope: Scope) -> Step:
             return _after_proposal(record, opened.mission, scope)
         case "allowed":
             proposal = record.judged[-1].proposal
-            return RunTool(record.tool_runs + 1, proposal.call, ToolCall(proposal.tool, proposal.arguments))
+            tool = ToolCall(proposal.tool, proposal.arguments)
+            return RunTool(record.tool_runs + 1, proposal.call, tool, observation_bytes(record))
         case "running" if record.running is not None:
             started = record.running
-            return RunTool(started.step, started.call, ToolCall(started.tool, started.arguments), again=True)
+            tool = ToolCall(started.tool, started.arguments)
+            return RunTool(started.step, started.call, tool, observation_bytes(record), again=True)
         case "submitted":
             return _after_submission(record, opened, now_ms)
         case _:
@@ -129,9 +136,14 @@ def remaining_ms(record: RunRecord, now_ms: int) -> int:
     return epoch_ms(record.opened_at) + record.opened.mission.budget.time_s * 1000 + record.paused_ms - now_ms
 
 
+def tool_time_ms(record: RunRecord, now_ms: int) -> int:
+    """Time that a tool may take: to the deadline, without what is kept back for the closing."""
+    return remaining_ms(record, now_ms) - (_reserve_ms(record.opened) if record.opened else 0)
+
+
 def _from_ready(record: RunRecord, opened: MissionOpened, now_ms: int) -> Step:
     if not record.calls and not record.judged:
-        refusal = _refuse_admission(opened)
+        refusal = refuse_at_door(opened)
         if refusal is not None:
             return refusal
     prefetch = _prefetch(record, opened.mission)
@@ -146,10 +158,12 @@ def _from_ready(record: RunRecord, opened: MissionOpened, now_ms: int) -> Step:
         return _close(record, "model_call_limit_reached")
     if not record.evidence and left <= _final_window_ms(opened):
         return _close(record, "deadline_reached")  # nothing was seen: no report could be honest
+    if not record.evidence and is_full(record):
+        return _close(record, "context_full")
     return _ask(record, opened, left)
 
 
-def _refuse_admission(opened: MissionOpened) -> Append | None:
+def refuse_at_door(opened: MissionOpened) -> Append | None:
     """Missions that the runtime does not investigate at all."""
     mission = opened.mission
     if mission.tier not in RUNNABLE_TIERS:
@@ -171,18 +185,20 @@ def _prefetch(record: RunRecord, mission: MissionV1) -> Append | None:
         return None
     tried = {judged.proposal.arguments.get("path") for judged in record.judged}
     for path in missing_sources(record, mission):
-        if path not in tried and record.tool_runs < mission.budget.tool_calls:
+        if path not in tried and record.tool_runs < mission.budget.tool_calls and not is_full(record):
             return Append(
                 (ActionProposed(0, "tool_call", "runtime", "rtk_read", {"path": path}, reason="required source"),)
             )
     return None
 
 
-def _ask(record: RunRecord, opened: MissionOpened, left_ms: int) -> AskModel:
+def _ask(record: RunRecord, opened: MissionOpened, left_ms: int) -> Step:
     call = len(record.calls) + 1
     why = force_final(record, left_ms)
     if why or record.final_asked:
         instruction = "" if record.final_asked else FINAL_INSTRUCTION.format(why=WHY_FINAL[why])
+        if not may_ask(record, instruction):
+            return _close(record, "context_full")
         return AskModel(call, "final_report", instruction, min(left_ms - _reserve_ms(opened), opened.final_call_ms))
     purpose: Purpose = "repair" if record.failures_in_a_row else "action"
     return AskModel(call, purpose, "", left_ms - _final_window_ms(opened))
@@ -194,7 +210,6 @@ def force_final(record: RunRecord, left_ms: int) -> str:
     if opened is None:
         return ""
     mission = opened.mission
-    chars = sum(len(said.text) for said in record.transcript)
     checks: tuple[tuple[str, bool], ...] = (
         ("budget_exhausted", record.tool_runs >= mission.budget.tool_calls),
         ("model_call_limit_reached", record.counted_calls >= mission.max_model_calls - 1),
@@ -208,13 +223,9 @@ def force_final(record: RunRecord, left_ms: int) -> str:
             "low_information",
             mission.progress_policy_enabled and record.low_information >= max(1, mission.max_low_information_actions),
         ),
-        ("context_full", chars > opened.context_tokens * CHARS_PER_TOKEN * 0.7),
+        ("context_full", is_full(record)),
     )
     return next((code for code, reached in checks if reached), "")
-
-
-CHARS_PER_TOKEN: Final = 3
-"""A cautious guess for code; better to stop early than to be cut by the upstream."""
 
 
 def _reserve_ms(opened: MissionOpened) -> int:
@@ -243,6 +254,10 @@ def _after_answer(record: RunRecord, opened: MissionOpened, now_ms: int) -> Step
     answer = record.answer
     if answer is None or answer.outcome in ("failed", "unknown"):
         return _from_ready(record, opened, now_ms)
+    if record.taken and remaining_ms(record, now_ms) <= _reserve_ms(opened):
+        return _close(record, "deadline_reached")
+    if opened.action_protocol == "tools":
+        return Append((parse_call(answer, record.taken),))
     return Append((parse_action(answer.call, answer.text),))
 
 
@@ -257,10 +272,24 @@ def _after_proposal(record: RunRecord, mission: MissionV1, scope: Scope) -> Step
             if record.final_asked and proposal.proposer == "model":
                 reason = "Only a final_report is accepted now."
                 return Append((ActionDenied(proposal.call, "final_report_required", reason, "redirected"),))
+            if spent := _spent_by_calls_before(record, mission):
+                reason = f"The calls before this one left no room for it: {WHY_FINAL[spent]}."
+                return Append((ActionDenied(proposal.call, spent, reason, "redirected"),))
             denial = judge_tool_call(record, mission, proposal, scope)
             if denial is not None:
                 return _deny(record, mission, proposal, denial)
-            return Append((ActionAllowed(proposal.call, proposal.tool),))
+            critical = names_critical_path(proposal.arguments.get("path"), scope)
+            return Append((ActionAllowed(proposal.call, proposal.tool, critical),))
+
+
+def _spent_by_calls_before(record: RunRecord, mission: MissionV1) -> str:
+    """Reason code why a tool that may run in itself cannot: calls of one answer are judged one by one."""
+    checks = (
+        ("budget_exhausted", record.tool_runs >= mission.budget.tool_calls),
+        ("observation_limit_reached", record.bytes_observed >= mission.max_total_observation_bytes),
+        ("context_full", not observation_bytes(record)),
+    )
+    return next((code for code, reached in checks if reached), "")
 
 
 def _deny(record: RunRecord, mission: MissionV1, proposal: ActionProposed, denial: Denial) -> Append:
@@ -278,8 +307,10 @@ def _after_submission(record: RunRecord, opened: MissionOpened, now_ms: int) -> 
     failures = judge_draft(record, draft)
     calls_left = record.counted_calls < opened.mission.max_model_calls
     time_left = remaining_ms(record, now_ms) > _reserve_ms(opened) + 1000
-    if failures and calls_left and time_left and not record.failures_in_a_row["report"]:
-        return Append((ReportRefused(submitted.call, failures),))
+    refusal = ReportRefused(submitted.call, failures)
+    chance = calls_left and time_left and not record.failures_in_a_row["report"]
+    if failures and chance and may_ask(record, render_refusal(refusal)):
+        return Append((refusal,))
     return Append((close_draft(record, draft, failures),))
 
 

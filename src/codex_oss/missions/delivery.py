@@ -74,6 +74,9 @@ class TranscriptJudged(Struct, frozen=True, tag="TranscriptJudged", tag_field="e
 
 
 DeliveryEvent = ItemsEmitted | TranscriptJudged
+_KINDS: Final[dict[str, msgspec.json.Decoder[Any]]] = {
+    kind.__name__: msgspec.json.Decoder(kind) for kind in (ItemsEmitted, TranscriptJudged)
+}
 
 
 class Created(Struct, frozen=True):
@@ -133,12 +136,12 @@ def emitted_item(item: str, text: str) -> EmittedItem:
 
 
 def open_delivery(envelope: Envelope) -> DeliveryEvent | None:
-    """The event inside an envelope of a delivery log; None for a kind that this version does not know."""
+    """The event inside an envelope of a delivery log; None for a kind, or a form, that this version does not know."""
+    decoder = _KINDS.get(envelope.event_type)
     try:
-        value: DeliveryEvent = msgspec.convert({**envelope.payload, "event_type": envelope.event_type}, DeliveryEvent)
-    except msgspec.ValidationError:
+        return decoder.decode(envelope.payload) if decoder is not None else None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
-    return value
 
 
 def created_items(run_id: str, mission_id: str, events: Iterable[Recorded]) -> tuple[list[Created], RunRecord]:

@@ -143,6 +143,7 @@ def proves_absence(run: CommandRun) -> bool:
         and result.exit_code == 1
         and result.match_count == 0
         and result.complete
+        and not result.critical_left_out
         and result.files_searched > 0
     )
 

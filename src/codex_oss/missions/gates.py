@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from codex_oss.contracts.mission import MissionV1
-from codex_oss.missions.actions import normalise_arguments
+from codex_oss.missions.arguments import normalise_arguments
 from codex_oss.missions.claims import check_claim, cited_by
 from codex_oss.missions.events import GateFailure
 from codex_oss.missions.evidence import BadRef, Citation, resolve_ref

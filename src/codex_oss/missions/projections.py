@@ -51,7 +51,7 @@ def render_files(record: RunRecord, remarks: list[Remark]) -> dict[str, bytes]:
     """Render all files of a folded record."""
     run_record = project_run_record(record)
     stamp: dict[str, Any] = {"source_seq": record.last_seq, "source_run_record_hash": run_record["run_record_hash"]}
-    report = final_report(record)
+    report = {**build_report(record), "source_run_record_hash": run_record["run_record_hash"]}
     return {
         "report.json": _pretty(report),
         "summary.md": render_summary(report).encode(),
@@ -109,7 +109,14 @@ def project_summary(record: RunRecord) -> dict[str, Any]:
     """`mission_summary.json`: what a list of missions shows."""
     opened, closed = record.opened, record.closed
     elapsed = epoch_ms(record.closed_at) - epoch_ms(record.opened_at) if closed else None
+    # Only while it waits, so that the file of an ended mission has the form that it always had.
+    queue = (
+        {"queue": {"lane": queued.lane, "place": queued.place, "waiting": queued.waiting}}
+        if (queued := record.queued)
+        else {}
+    )
     return {
+        **queue,
         "schema_version": "mission_summary.v1",
         "mission_id": record.mission_id,
         "source_run_id": record.run_id,

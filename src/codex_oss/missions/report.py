@@ -12,6 +12,8 @@ Rules that hold here:
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import Any, Final, Literal
 
 import msgspec
@@ -20,6 +22,7 @@ from msgspec import Struct
 from codex_oss.contracts.mission import Confidence, MissionStatus
 from codex_oss.missions.events import GateFailure
 from codex_oss.missions.record import RunRecord
+from codex_oss.missions.replacements import describe_all
 
 ClaimKind = Literal["definition", "usage", "value", "behaviour", "count", "absence", "contradiction", "other"]
 
@@ -122,7 +125,7 @@ def build_report(record: RunRecord) -> dict[str, Any]:
     findings = accepted_findings(draft, failures) if from_model else ()
     refused = {failure.finding for failure in failures if failure.finding >= 0}
     opened = record.opened
-    report = {
+    report: dict[str, Any] = {
         "oss_report_version": "1.0",
         "mission_id": record.mission_id,
         "run_id": record.run_id,
@@ -145,6 +148,14 @@ def build_report(record: RunRecord) -> dict[str, Any]:
         "source_seq": record.last_seq,
         "source_event_hash": record.last_hash,
     }
+    if record.critical_read or record.critical_refused or record.critical_left_out:
+        report["critical_paths"] = {
+            "read": list(dict.fromkeys(record.critical_read)),
+            "refused": list(dict.fromkeys(record.critical_refused)),
+            "left_out": record.critical_left_out,
+        }
+    if record.replaced:
+        report["model_replacements"] = [msgspec.to_builtins(event) for event in record.replaced]
     if closed and closed.synthesis:
         report["synthesis_status"] = closed.synthesis
     return report
@@ -168,21 +179,23 @@ def commands_run(record: RunRecord) -> list[dict[str, Any]]:
 
 def _runtime_findings(record: RunRecord) -> list[dict[str, Any]]:
     """What can be said without any model: which lines were read and what searches found."""
-    found: list[Finding] = []
+    return [msgspec.to_builtins(finding) for finding in islice(_seen_by_runtime(record), 20)]
+
+
+def _seen_by_runtime(record: RunRecord) -> Iterator[Finding]:
     for extracts in record.evidence.extracts.values():
         for extract in extracts:
             if extract.lines:
                 claim = (
                     f"{extract.path}: lines {extract.start_line}-{extract.end_line} of {extract.total_lines} were read."
                 )
-                found.append(Finding(claim, (extract.ref,), subject=Subject(path=extract.path)))
+                yield Finding(claim, (extract.ref,), subject=Subject(path=extract.path))
     for run in record.evidence.commands:
         if run.result.kind == "matches":
             where = str(run.arguments.get("path", "")) or "the scope"
             pattern = str(run.arguments.get("pattern", ""))
             claim = f"A search for {pattern!r} in {where} met {run.result.match_count} matches."
-            found.append(Finding(claim, (run.ref,)))
-    return [msgspec.to_builtins(finding) for finding in found[:20]]
+            yield Finding(claim, (run.ref,))
 
 
 def _refused_findings(draft: Draft, failures: tuple[GateFailure, ...]) -> list[dict[str, Any]]:
@@ -206,9 +219,34 @@ def _caveats(record: RunRecord, draft: Draft, has_findings: bool) -> list[str]:
     caveats = list(draft.caveats) if closed is None or closed.report_source != "runtime_evidence" else []
     if closed and not has_findings and record.evidence:
         caveats.append("The findings list only what the runtime read; no conclusion of the model stands.")
+    caveats += [*describe_all(record.replaced), *_critical_caveats(record)]
     if closed and closed.detail:
         caveats.append(closed.detail)
     return caveats
+
+
+def _critical_caveats(record: RunRecord) -> list[str]:
+    """What a reader must know of critical paths: which were read and why, which were not."""
+    caveats = []
+    if record.critical_read and record.opened is not None:
+        reason = record.opened.mission.critical_path_reason
+        caveats.append(f"Critical paths were read, as the mission allows ({reason}): {_some(record.critical_read)}.")
+    if record.critical_refused:
+        caveats.append(
+            f"Critical paths were not read, the mission does not open them: {_some(record.critical_refused)}."
+        )
+    if record.critical_left_out:
+        caveats.append(
+            f"A search or listing left out {record.critical_left_out} critical files or folders; nothing here is known "
+            "of them."
+        )
+    return caveats
+
+
+def _some(paths: Sequence[str], most: int = 10) -> str:
+    """Some paths for a sentence."""
+    listed = list(dict.fromkeys(paths))
+    return ", ".join(listed[:most]) + (f" and {len(listed) - most} more" if len(listed) > most else "")
 
 
 def _list(value: Any) -> list[Any]:

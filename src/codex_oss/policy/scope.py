@@ -36,6 +36,7 @@ from codex_oss.contracts.tools import (
     Verdict,
     denied,
 )
+from codex_oss.policy.critical_paths import is_critical, is_critical_folder, parse_patterns
 
 WHOLE_PROJECT: Final = "."
 MAX_PATH_BYTES: Final = 4_096
@@ -65,16 +66,6 @@ DENIED_NAMES: Final[dict[str, tuple[str, ...]]] = {
 PERMITTED_NAMES: Final = frozenset({".env.example", ".env.sample", ".env.template"})
 """Exceptions of `DENIED_NAMES`: committed on purpose to be read. They are still redacted."""
 
-CRITICAL_ROOTS: Final = (
-    "src/auth",
-    "src/schema",
-    "migrations",
-    ".github/workflows",
-    "scripts/recovery",
-    "scripts/finalizer",
-)
-"""Where a mistake is expensive; a project adds globs of its own. Source: mission contract, critical paths."""
-
 REV_PATTERN: Final = re.compile(r"(?!.*\.\.)[A-Za-z0-9][A-Za-z0-9_./~^-]{0,99}")
 """Revisions that a safe git tool accepts: no option, no range, no reflog syntax, no search."""
 
@@ -101,8 +92,8 @@ class Scope:
     """Exact files."""
     forbidden: tuple[str, ...] = ()
     """Folders, files or globs that are refused although a root covers them."""
-    critical: tuple[str, ...] = CRITICAL_ROOTS
-    """Folders, files or globs that need the mission's own permission."""
+    critical: tuple[str, ...] = ()
+    """Patterns of `parse_critical` that need the mission's own permission, besides the built-in ones."""
     critical_read_allowed: bool = False
     """The mission has both the flag and a reason for it."""
 
@@ -110,7 +101,7 @@ class Scope:
 def scope_of(mission: MissionV1, *, ignore: Sequence[str] = (), critical: Sequence[str] = ()) -> Scope:
     """The scope of *mission*.
 
-    ignore: further forbidden globs of the project; critical: further critical globs of the project.
+    ignore: further forbidden globs of the project; critical: patterns of `parse_critical`.
     A root or path that cannot be normalised covers nothing. A forbidden root may begin with `/` (read as "from the
     top of the project", as ignore files do): forbidding too much is the safe side.
     """
@@ -118,9 +109,14 @@ def scope_of(mission: MissionV1, *, ignore: Sequence[str] = (), critical: Sequen
         roots=_normalised(mission.allowed_roots),
         paths=_normalised(mission.allowed_paths),
         forbidden=_normalised(path.lstrip("/") for path in (*mission.forbidden_roots, *ignore)),
-        critical=CRITICAL_ROOTS + _normalised(path.lstrip("/") for path in critical),
+        critical=tuple(critical),
         critical_read_allowed=mission.critical_path_read_allowed and bool(mission.critical_path_reason.strip()),
     )
+
+
+def parse_critical(text: str) -> tuple[str, ...]:
+    """The patterns of the project's file of critical paths. Raises ValueError that names the bad line."""
+    return parse_patterns(text, _fold)
 
 
 def normalise_path(path: str) -> str | None:
@@ -152,12 +148,18 @@ def check_path(path: str, scope: Scope, *, walk: bool = False) -> Verdict:
     covering = [root for root in scope.roots if _covers(_compared(root), compared)]
     if not exact and not covering:
         return denied("path_outside_scope", f"{_shown(path)} is outside the allowed roots and paths of this mission.")
-    if _is_under_any(_fold(tidy), _folded(scope.critical)) and not _may_read_critical(scope, exact, covering):
+    if is_critical(_fold(tidy), scope.critical) and not _may_read_critical(scope, exact, covering):
         return denied(
             "critical_path_detected",
             f"{_shown(path)} is a critical path: the mission must allow critical reads, say why, and name it.",
         )
     return ALLOWED
+
+
+def names_critical_path(path: object, scope: Scope) -> bool:
+    """Whether the `path` of a call is critical, be it allowed or not."""
+    tidy = normalise_path(path) if isinstance(path, str) else None
+    return tidy is not None and is_critical(_fold(tidy), scope.critical)
 
 
 def check_breadth(mission: MissionV1, entries: Mapping[str, int]) -> Verdict:
@@ -315,7 +317,7 @@ def _is_under_any(path: str, patterns: tuple[str, ...]) -> bool:
 
 def _may_read_critical(scope: Scope, exact: bool, covering: list[str]) -> bool:
     """A broad root is no permission: the file itself is named, or a root that is wholly critical."""
-    named = any(_is_under_any(_fold(root), _folded(scope.critical)) for root in covering)
+    named = any(is_critical_folder(_fold(root), scope.critical) for root in covering)
     return scope.critical_read_allowed and (exact or named)
 
 

@@ -86,6 +86,8 @@ class BridgeHealth(msgspec.Struct, frozen=True):
     """Turns under way."""
     capacity: dict[str, Any] = {}
     """`max_total` upstream requests at once, those `under_way` by model, and the models of those `waiting`."""
+    mission_lanes: dict[str, Any] = {}
+    """Bounds of each scheduler lane, and the missions `running` in it and `waiting` for it."""
     circuits: dict[str, Any] = {}
     """The circuit of each model that failed lately."""
     state_db: dict[str, Any] = {}

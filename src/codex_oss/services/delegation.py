@@ -182,6 +182,8 @@ class Delegation:
         summary = project_summary(record)
         facts = {**summary, "stage": record.stage, "run_id": record.run_id}
         text = f"{asked.mission_id}: {summary['status']}, {record.tool_runs} tool runs, {len(record.calls)} questions."
+        if queued := record.queued:
+            text += f" It waits for a slot of {queued.lane}: place {queued.place} of {queued.waiting}."
         return ToolReply(text, facts)
 
     async def _report(self, asked: MissionArguments, tell: Tell, caller: Caller) -> ToolReply:
@@ -199,6 +201,8 @@ class Delegation:
                 "profile": profile.name,
                 "model": profile.model,
                 "tiers": sorted(profile.tiers),
+                "capability": profile.capability,
+                "available": profile.available,
                 "aliases": list(mission_aliases(profile)),
                 "context_tokens": profile.context_tokens,
                 "max_tool_budget": profile.max_tool_budget,

@@ -14,6 +14,7 @@ Rules that hold here:
 4. A match on a line that redaction changed counts only when the redacted line matches too. Otherwise searching would
    tell a secret letter by letter.
 5. `complete` is False whenever a bound left something out; what was not shown is no evidence, neither for nor against.
+   Critical paths that the mission does not open are counted apart (`critical_left_out`): that is no bound.
 6. Control characters are shown as U+FFFD: a line of a file must not move the cursor of whoever reads it.
 """
 
@@ -32,7 +33,7 @@ from codex_oss.services.expressions import PatternInvalid
 from codex_oss.services.git import Git, GitProblem, GitText
 from codex_oss.services.project_files import Entry, EntryKind, FileRefused, ProjectRoot, Walk
 from codex_oss.services.search import Document, LineFinder, PatternTooSlow, batches, parse_query
-from codex_oss.services.shown_lines import bounded, lines_of, redactions_in, shortened, size_of
+from codex_oss.services.shown_lines import bounded, lines_of, redactions_in, shortened, shown_size, size_of
 
 MAX_LINE_CHARS: Final = 2_000
 MAX_MATCH_CHARS: Final = 500
@@ -49,9 +50,9 @@ _NOT_FOUND: Final = frozenset({"not_found", "not_a_folder"})
 class ToolLimits:
     """Bounds of one call; the runner sizes them to the model's context."""
 
-    max_lines: int = 400
-    max_chars: int = 40_000
-    """Characters of all shown lines together, line ends included."""
+    max_lines: int = 10_000
+    max_bytes: int = 40_000
+    """Of all shown lines together as the model reads them: UTF-8, with what stands around each line."""
     max_matches: int = 100
     max_file_bytes: int = 2_000_000
     """Larger files are read in part and are not searched."""
@@ -117,7 +118,7 @@ class ToolHost:
         if start > max(total, 1):
             return tool_error("rtk_read", "range_outside_file", f"{path!r} has {total} lines.", exit_code=1, path=path)
         clean = self._clean_lines(raw)
-        shown, cut = bounded(clean[start - 1 : end], limits.max_lines, limits.max_chars, MAX_LINE_CHARS)
+        shown, cut = bounded(clean[start - 1 : end], limits.max_lines, limits.max_bytes, MAX_LINE_CHARS)
         return ToolResult(
             tool="rtk_read",
             kind="extract",
@@ -136,12 +137,13 @@ class ToolHost:
 
     def _grep(self, arguments: dict[str, Any], scope: Scope, limits: ToolLimits) -> ToolResult:
         query = parse_query(arguments["pattern"], case_sensitive=arguments.get("case_sensitive") is not False)
+        accept = _Filter(scope, arguments.get("include_glob"))
         search = _Search(
             finder=LineFinder(query),
-            walk=self._root.walk(arguments.get("path") or WHOLE_PROJECT, _filter(scope, arguments.get("include_glob"))),
+            walk=self._root.walk(arguments.get("path") or WHOLE_PROJECT, accept),
             deadline=time.monotonic() + limits.timeout_s,
             max_matches=min(arguments.get("max_results") or DEFAULT_MAX_RESULTS, limits.max_matches),
-            chars_left=limits.max_chars,
+            bytes_left=limits.max_bytes,
             around=arguments.get("context_lines") or 0,
         )
         for batch in batches(self._documents(search, limits)):
@@ -149,7 +151,7 @@ class ToolHost:
             for document, numbers in zip(batch, found, strict=True):
                 if numbers:
                     self._take(search, document, numbers)
-        return _search_result(arguments, search)
+        return _search_result(arguments, search, accept.critical)
 
     def _documents(self, search: _Search, limits: ToolLimits) -> Iterator[Document]:
         """The text files of the walk, until the time is over."""
@@ -176,13 +178,12 @@ class ToolHost:
         clean = self._clean_lines(document.lines)
         numbers = _still_matching(search, document, clean, numbers)
         search.count += len(numbers)
-        room = search.max_matches - len(search.matches)
-        kept = [number for number in numbers[: max(room, 0)] if search.afford(clean[number - 1])]
+        room, path = search.max_matches - len(search.matches), self._clean(document.path)
+        kept = [number for number in numbers[: max(room, 0)] if search.afford(path, clean[number - 1])]
         search.cut = search.cut or len(kept) < len(numbers)
-        path = self._clean(document.path)
         search.matches += [_match(path, number, clean) for number in kept]
         around = _around(kept, search.around, len(clean))
-        context = [number for number in around if search.afford(clean[number - 1])]
+        context = [number for number in around if search.afford(path, clean[number - 1])]
         search.cut = search.cut or len(context) < len(around)
         search.context += [_match(path, number, clean) for number in context]
         raw = [document.lines[number - 1] for number in (*kept, *context)]
@@ -195,16 +196,18 @@ class ToolHost:
         path = normalise_path(arguments.get("path") or WHOLE_PROJECT) or WHOLE_PROJECT
         listing = self._root.list_directory(path)
         prefix = "" if path == WHOLE_PROJECT else f"{path}/"
-        visible = [entry for entry in listing.entries if _may_show(f"{prefix}{entry.name}", entry.kind, scope)]
+        accept = _Filter(scope)
+        visible = [entry for entry in listing.entries if accept(f"{prefix}{entry.name}", entry.kind)]
         raw = [_named(entry) for entry in visible]
         names = self._clean_lines(raw)
-        shown, cut = bounded(names, limits.max_lines, limits.max_chars, MAX_LINE_CHARS)
+        shown, cut = bounded(names, limits.max_lines, limits.max_bytes, MAX_LINE_CHARS)
         return ToolResult(
             tool="rtk_ls",
             kind="entries",
             exit_code=0,
             path=path,
             lines=shown,
+            critical_left_out=accept.critical,
             complete=listing.complete and not cut,
             bytes_read=size_of(raw[: len(shown)]),
             redactions=redactions_in(raw[: len(shown)], shown),
@@ -232,7 +235,7 @@ class ToolHost:
 
     def _text(self, tool: str, found: GitText, limits: ToolLimits) -> ToolResult:
         clean = self._clean_lines(found.lines)
-        shown, cut = bounded(clean, limits.max_lines, limits.max_chars, MAX_LINE_CHARS)
+        shown, cut = bounded(clean, limits.max_lines, limits.max_bytes, MAX_LINE_CHARS)
         return ToolResult(
             tool=tool,
             kind="text",
@@ -263,7 +266,7 @@ class _Search:
     walk: Walk
     deadline: float
     max_matches: int
-    chars_left: int
+    bytes_left: int
     around: int
     matches: list[Match] = field(default_factory=list)
     context: list[Match] = field(default_factory=list)
@@ -281,17 +284,17 @@ class _Search:
         """Seconds for matching what was read: reading slowly is not the pattern's fault."""
         return max(self.time_left(), MIN_MATCH_S)
 
-    def afford(self, line: str) -> bool:
-        """Whether *line* still fits the bound on characters; if so it is paid."""
-        cost = min(len(line), MAX_MATCH_CHARS) + 1
-        if cost > self.chars_left:
+    def afford(self, path: str, line: str) -> bool:
+        """Whether *line* of *path* still fits the bound on bytes; if so it is paid."""
+        cost = shown_size(path) + len(shortened(line, MAX_MATCH_CHARS).encode("utf-8", "replace"))
+        if cost > self.bytes_left:
             return False
-        self.chars_left -= cost
+        self.bytes_left -= cost
         self.cut = self.cut or len(line) > MAX_MATCH_CHARS
         return True
 
 
-def _search_result(arguments: dict[str, Any], search: _Search) -> ToolResult:
+def _search_result(arguments: dict[str, Any], search: _Search, critical: int) -> ToolResult:
     skipped = search.skipped + search.walk.skipped
     return ToolResult(
         tool="rtk_grep",
@@ -303,6 +306,7 @@ def _search_result(arguments: dict[str, Any], search: _Search) -> ToolResult:
         context=tuple(search.context),
         files_searched=search.searched,
         files_skipped=skipped,
+        critical_left_out=critical,
         complete=search.walk.complete and not search.cut,
         bytes_read=search.bytes_read,
         redactions=search.redactions,
@@ -336,17 +340,19 @@ def _accepts(scope: Scope) -> Callable[[str], bool]:
     return lambda path: check_path(path, scope).allowed
 
 
-def _filter(scope: Scope, glob: str | None) -> Callable[[str, EntryKind], bool]:
-    def accept(path: str, kind: EntryKind) -> bool:
-        if kind == "folder":
-            return check_path(path, scope, walk=True).allowed
-        return check_path(path, scope).allowed and (glob is None or glob_matches(path, glob))
+class _Filter:
+    """What a walk may meet. critical: how many critical files and folders it left out, each folder counted once."""
 
-    return accept
+    def __init__(self, scope: Scope, glob: str | None = None) -> None:
+        self._scope = scope
+        self._glob = glob
+        self.critical = 0
 
-
-def _may_show(path: str, kind: EntryKind, scope: Scope) -> bool:
-    return check_path(path, scope, walk=kind == "folder").allowed
+    def __call__(self, path: str, kind: EntryKind) -> bool:
+        verdict = check_path(path, self._scope, walk=kind == "folder")
+        wanted = kind == "folder" or self._glob is None or glob_matches(path, self._glob)
+        self.critical += wanted and verdict.code == "critical_path_detected"
+        return verdict.allowed and wanted
 
 
 def _named(entry: Entry) -> str:
