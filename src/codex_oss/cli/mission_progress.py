@@ -7,7 +7,7 @@
 | mode | remarks | how far it is |
 | --- | --- | --- |
 | `terminal` | one a line, they stay | one line at the bottom, written over, cut to the width; its time runs on |
-| `lines` | one a line | a line whenever a question goes out or a tool begins, and at the end |
+| `lines` | one a line | a line for each question, each tool, each new place in a queue, and at the end |
 | `quiet` | none | nothing |
 
 Counterpart: `cli.mission_viewer` follows the log and calls this. Everything goes to stderr: stdout is for the report.
@@ -61,7 +61,7 @@ class ProgressDisplay:
     def __init__(self, *, quiet: bool = False) -> None:
         self.mode: Mode = choose_mode(quiet=quiet, stream=sys.stderr, environ=os.environ)
         self._drawn = False
-        self._told: tuple[int, int, bool] | None = None
+        self._told: tuple[object, ...] | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -82,7 +82,8 @@ class ProgressDisplay:
             click.echo(f"{CLEAR_LINE}{line}", err=True, nl=False)
             self._drawn = True
         elif self.mode == "lines":
-            told = (record.tool_runs, len(record.calls), record.closed is not None)
+            place = record.queued.place if record.queued else 0
+            told = (record.tool_runs, len(record.calls), record.closed is not None, place)
             if told != self._told:
                 self._told = told
                 click.echo(printable(f"  {describe_progress(record, time.time())}"), err=True)
