@@ -37,6 +37,8 @@ from codex_oss.services.mission_runner import Admission
 DEFAULT_PROFILE: Final = "kimi"
 MAX_FINDINGS_CHARS: Final = 24_000
 """About 6,000 tokens of the parent's context; `mission_report` gives the rest in pages."""
+MAX_WAIT_S: Final = 540.0
+"""The longest that `delegate` waits; the clients give up after `services.mcp_registration.TOOL_TIMEOUT_S`."""
 HEARTBEAT_S: Final = 5.0
 """Clients take silence for death: Codex after its tool_timeout_sec, OpenCode after its mcp timeout."""
 
