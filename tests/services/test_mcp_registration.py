@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from codex_oss.config import DEFAULT_LOCAL_KEY
 from codex_oss.services import mcp_registration
-from codex_oss.services.delegation import MAX_WAIT_S
+from codex_oss.services.delegation_tools import MAX_WAIT_S
 from codex_oss.services.jsonc import parse_jsonc
 from codex_oss.services.marked_block import EditRefused
 from tests.services.test_codex_config import configs
