@@ -252,7 +252,7 @@ def _contract(asked: DelegateArguments) -> tuple[dict[str, Any], str]:
 def _reported(record: RunRecord, artifacts: str, waited_s: float | None = None) -> ToolReply:
     """The compact report. waited_s: how long the caller has waited for a mission that is not at its end."""
     report = final_report(record)
-    findings, left_out = _fitting(report["findings"])
+    findings, left_out = _fitting(report["findings"] if record.closed else [])
     status = record.closed.status if record.closed else "OPEN"
     reasons = ", ".join(report["reason_codes"])
     summary = f"{status} with confidence {report['confidence']}" + (f" ({reasons})" if reasons else "")

@@ -14,6 +14,11 @@ from msgspec import Meta, Struct
 
 SERVER_NAME: Final = "codex-oss"
 DEFAULT_PROFILE: Final = "kimi"
+MAX_OBJECTIVE_CHARS: Final = 20_000
+
+Name = Annotated[str, Meta(max_length=2_000)]
+Names = Annotated[tuple[Name, ...], Meta(max_length=200)]
+
 MAX_WAIT_S: Final = 540
 """The longest that `delegate` waits; the clients give up after `services.mcp_registration.TOOL_TIMEOUT_S`."""
 
@@ -30,13 +35,15 @@ def instructions(project: Path) -> str:
 class DelegateArguments(Struct, forbid_unknown_fields=True, omit_defaults=True):
     """What a parent says of a mission; `handoff` instead gives the whole contract."""
 
-    objective: Annotated[str, Meta(description="What to find out, as one clear question or order.")] = ""
-    paths: Annotated[tuple[str, ...], Meta(description="Files it may read, relative to the project.")] = ()
-    roots: Annotated[tuple[str, ...], Meta(description="Folders it may read and search, e.g. src.")] = ()
-    tier: Annotated[str, Meta(description="A2 for a short look, A3 for an investigation.")] = "A3"
-    profile: Annotated[str, Meta(description="Which open model; list_profiles names them.")] = DEFAULT_PROFILE
-    must_inspect: Annotated[tuple[str, ...], Meta(description="Files that must have been read.")] = ()
-    obligations: Annotated[tuple[str, ...], Meta(description="Questions that the report must answer.")] = ()
+    objective: Annotated[
+        str, Meta(max_length=MAX_OBJECTIVE_CHARS, description="What to find out, as one clear question or order.")
+    ] = ""
+    paths: Annotated[Names, Meta(description="Files it may read, relative to the project.")] = ()
+    roots: Annotated[Names, Meta(description="Folders it may read and search, e.g. src; not the whole project.")] = ()
+    tier: Annotated[Name, Meta(description="A2 for a short look, A3 for an investigation.")] = "A3"
+    profile: Annotated[Name, Meta(description="Which open model; list_profiles names them.")] = DEFAULT_PROFILE
+    must_inspect: Annotated[Names, Meta(description="Files that must have been read.")] = ()
+    obligations: Annotated[Names, Meta(description="Questions that the report must answer.")] = ()
     tool_budget: Annotated[int | None, Meta(description="Most tool calls.")] = None
     time_budget_seconds: Annotated[int | None, Meta(description="Most seconds.")] = None
     handoff: Annotated[
