@@ -79,7 +79,8 @@ def _begin_process(project: Path, model: str, mission_id: str, handoff: str) -> 
     store = MissionStore(project)
     before = set(store.runs_of(mission_id))
     output = _output_file(project, mission_id)
-    command = [sys.executable, "-m", "codex_oss", "mission", "run", "-", "--model", model, "--project", str(project)]
+    command = [sys.executable, "-P", "-m", "codex_oss", "mission", "run", "-", "--model", model]
+    command += ["--project", str(project)]
     with output.open("wb") as log:
         child = subprocess.Popen(  # noqa: S603 (our own program)
             command, stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True, cwd=project
