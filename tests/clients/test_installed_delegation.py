@@ -7,6 +7,7 @@ the user's own (OpenCode); the mission runs in the bridge of the project, on a s
 from __future__ import annotations
 
 import json
+import re
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,7 +18,7 @@ import pytest
 from tests.clients.programs import find_client, make_project, run_bridge
 from tests.clients.test_delegation import ASKED, check_refs, delegate
 from tests.clients.test_installed import environment, events, install, run
-from tests.fakes.chat_upstream import Answer, ChatUpstream, Request, error
+from tests.fakes.chat_upstream import Answer, ChatUpstream, Hold, Request, error
 from tests.fakes.gpt_backend import (
     ACCOUNT,
     GPT_MODEL,
@@ -113,6 +114,52 @@ def test_a_gpt_parent_in_codex_delegates(tmp_path: Path) -> None:
     check_refs(project, told)
     assert "Defaults." not in told, "the report is not the file"
     assert [one["ok"] for one in checked] == [True]
+
+
+def test_a_call_that_codex_cuts_off_is_not_lost(tmp_path: Path) -> None:
+    """With a time limit of his own the parent finds the mission in the list, and gets its report."""
+    find_client("codex")
+    project = make_project(tmp_path)
+    parted: list[str] = []
+
+    def slow(request: Request) -> Answer:
+        answer = delegate(request)
+        return answer if len(request.messages) < 3 else Answer((Hold("cut"), *answer.steps))
+
+    def parent(request: Request) -> Answer:
+        if not request.body:
+            return error(426, "no WebSocket here")
+        results = results_in(request)
+        parted[:] = results or parted
+        space = offered_by_codex(request, "delegate")
+        if not results:
+            return function_call("delegate", ASKED, call_id="call_1", namespace=space)
+        if len(results) == 1:
+            open_model.release("cut")
+            return function_call("mission_status", {}, call_id="call_2", namespace=space)
+        known = re.search(r"mission_[0-9a-f]{6,}", results[1])
+        if known and len(results) < 8 and "evidence_refs" not in results[-1]:
+            asked = {"mission_id": known.group()}
+            return function_call("mission_report", asked, call_id=f"call_{len(results) + 1}", namespace=space)
+        return message("The delegate reports: " + ("COMPLETE" if "COMPLETE" in results[-1] else results[-1]))
+
+    with (
+        GptBackend(parent) as backend,
+        ChatUpstream(slow, max_requests=6) as open_model,
+        run_bridge(project, open_model.base_url),
+    ):
+        install(project)
+        config = project.parent / "user" / ".codex" / "config.toml"
+        config.write_text(config.read_text().replace("tool_timeout_sec = 600", "tool_timeout_sec = 8 # mine"))
+        install(project)
+        assert "tool_timeout_sec = 8 # mine" in config.read_text()
+        sign_in(project, backend)
+        code, stdout, stderr = codex_exec(project, backend, "Ask the delegate.")
+    assert code == 0, stderr + stdout
+    assert "timed out" in parted[0], parted
+    said = [event["item"] for event in events(stdout) if event["type"] == "item.completed"]
+    assert said[-1]["text"] == "The delegate reports: COMPLETE", parted
+    check_refs(project, parted[-1])
 
 
 def own_provider(base_url: str) -> str:
