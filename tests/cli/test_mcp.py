@@ -37,11 +37,11 @@ def looking(request: Request) -> Answer:
 
 
 @asynccontextmanager
-async def session(folder: Path, upstream: str, **environ: str) -> AsyncIterator[ClientSession]:
+async def session(folder: Path, upstream: str, *flags: str, **environ: str) -> AsyncIterator[ClientSession]:
     """An initialised session with `codex-oss mcp` on a project."""
     parameters = StdioServerParameters(
         command=sys.executable,
-        args=["-m", "codex_oss", "mcp", "--project", str(folder)],
+        args=["-m", "codex_oss", "mcp", "--project", str(folder), *flags],
         env={
             "PATH": os.environ["PATH"],
             "HOME": str(folder.parent / "home"),
@@ -132,29 +132,58 @@ async def test_start_status_report_cancel(project: Path) -> None:
     assert failed_checks(audit(project)[1]) == []
 
 
-@pytest.mark.parametrize(
-    ("tool", "arguments", "code"),
-    [
-        ("delegate", {}, "contract_invalid"),
-        ("delegate", {"objective": "x", "roots": ["app"], "tier": "A9"}, "model_not_found"),
-        ("delegate", {"objective": "x", "roots": ["../.."]}, "contract_invalid"),
-        ("delegate", {"objective": "x", "roots": "app"}, "arguments_invalid"),
-        ("delegate", {"objektive": "x"}, "arguments_invalid"),
-        ("delegate", {"objective": "x", "roots": ["app"], "profile": "nobody"}, "model_not_found"),
-        ("mission_status", {"mission_id": "nobody"}, "mission_not_found"),
-        ("mission_cancel", {"mission_id": "../../etc"}, "mission_not_found"),
-        ("mission_report", {}, "arguments_invalid"),
-        ("fly", {}, "tool_unknown"),
-    ],
-)
-async def test_what_cannot_be_done_is_an_error_with_a_code(
-    project: Path, tool: str, arguments: dict[str, Any], code: str
-) -> None:
-    """Bad arguments and unknown names are answers that a model can act on; the session goes on."""
-    async with session(project, "http://127.0.0.1:9/v1", OPENCODE_GO_API_KEY=UPSTREAM_KEY) as client:
-        result = await client.call_tool(tool, arguments)
-        assert (result.is_error, result.structured_content["error"]) == (True, code), result.content
-        assert not (await client.call_tool("list_profiles", {})).is_error
+REFUSED: list[tuple[str, dict[str, Any], str]] = [
+    ("delegate", {}, "contract_invalid"),
+    ("delegate", {"objective": "x", "roots": ["app"], "tier": "A9"}, "model_not_found"),
+    ("delegate", {"objective": "x", "roots": ["../.."]}, "contract_invalid"),
+    ("delegate", {"objective": "x", "roots": "app"}, "arguments_invalid"),
+    ("delegate", {"objektive": "x"}, "arguments_invalid"),
+    ("delegate", {"objective": "x", "roots": ["app"], "profile": "nobody"}, "model_not_found"),
+    ("mission_status", {"mission_id": "nobody"}, "mission_not_found"),
+    ("mission_cancel", {"mission_id": "../../etc"}, "mission_not_found"),
+    ("mission_report", {}, "arguments_invalid"),
+    ("mission_status", {"mission_id": 7}, "arguments_invalid"),
+    ("delegate", {"objective": ["x"], "roots": ["app"]}, "arguments_invalid"),
+    ("delegate", {"objective": "x", "roots": ["app"], "tool_budget": "many"}, "arguments_invalid"),
+    ("delegate", {"objective": "x", "roots": ["app"], "tool_budget": True}, "arguments_invalid"),
+    ("delegate", {"objective": "x", "roots": ["app"], "time_budget_seconds": -1}, "contract_invalid"),
+    ("delegate", {"objective": "x" * 2_000_000, "roots": ["app"]}, "arguments_invalid"),
+    ("delegate", {"objective": "x", "paths": ["/etc/passwd"]}, "contract_invalid"),
+    ("delegate", {"objective": "x", "paths": ["app/../../x"]}, "contract_invalid"),
+    ("delegate", {"objective": "x", "roots": ["~/.ssh"]}, "contract_invalid"),
+    ("delegate", {"objective": "x", "roots": ["app\x00"]}, "contract_invalid"),
+    ("delegate", {"objective": "x", "roots": ["app"] * 1000}, "arguments_invalid"),
+    ("delegate", {"objective": "x", "roots": ["app"], "must_inspect": ["../a"]}, "contract_invalid"),
+    ("delegate", {"objective": "x", "roots": ["app"], "profile": "../../etc"}, "model_not_found"),
+    ("delegate", {"handoff": {}}, "contract_invalid"),
+    ("delegate", {"handoff": {"tier": ["A3"]}}, "model_not_found"),
+    ("delegate", {"handoff": {**HANDOFF, "mission_id": "../../x"}}, "contract_invalid"),
+    ("fly", {}, "tool_unknown"),
+]
+
+
+async def test_what_cannot_be_done_is_an_error_with_a_code(project: Path) -> None:
+    """Bad arguments and unknown names are answers to act on; the session goes on, and no model is asked."""
+    with ChatUpstream([]) as up:
+        async with session(project, up.base_url, OPENCODE_GO_API_KEY=UPSTREAM_KEY) as client:
+            for tool, arguments, code in REFUSED:
+                result = await client.call_tool(tool, arguments)
+                told: dict[str, Any] = result.structured_content
+                assert (result.is_error, told.get("error")) == (True, code), (str(arguments)[:200], told)
+                assert len(str(result.content)) < 4000
+            assert not (await client.call_tool("list_profiles", {})).is_error
+    assert up.requests == []
+
+
+@pytest.mark.parametrize("roots", [["."], ["./"], ["app", "."]])
+async def test_the_whole_project_is_not_delegated_by_the_way(project: Path, roots: list[str]) -> None:
+    """Permission for it is a field of the whole contract; without, the mission ends at the door and asks no model."""
+    with ChatUpstream([]) as up:
+        async with session(project, up.base_url, OPENCODE_GO_API_KEY=UPSTREAM_KEY) as client:
+            result = await client.call_tool("delegate", {"objective": "x", "roots": roots})
+    assert result.structured_content["status"] != "COMPLETE"
+    assert result.structured_content["reason_codes"] == ["broad_scope"]
+    assert up.chats == []
 
 
 def test_bytes_that_are_no_protocol_end_without_a_traceback(project: Path) -> None:

@@ -85,7 +85,7 @@ def _begin_process(project: Path, errand: Errand) -> str:
     store, mission_id = MissionStore(project), errand.mission_id
     before = set(store.runs_of(mission_id))
     output = _output_file(project, mission_id)
-    command = [sys.executable, "-m", "codex_oss", "mission", "run", "-", "--model", errand.model]
+    command = [sys.executable, "-P", "-m", "codex_oss", "mission", "run", "-", "--model", errand.model]
     command += ["--project", str(project), *(["--commentary", errand.commentary] if errand.commentary else [])]
     with output.open("wb") as log:
         child = subprocess.Popen(  # noqa: S603 (our own program)

@@ -155,11 +155,17 @@ def _take_item(transcript: Transcript, thread: str, turn: str, item: dict[str, A
         transcript.texts.append(SeenText(thread, turn, "message", text))
     elif kind in ("mcp_tool_call", "mcpToolCall") and isinstance(result := item.get("result"), dict):
         told = result.get("structured_content") or result.get("structuredContent")
-        about = told.get("mission_id") if isinstance(told, dict) and "findings" in told else ""
+        about = _reported_by(told) if isinstance(told, dict) else ""
         content = result.get("content")
         for part in content if isinstance(content, list) else []:
             if isinstance(part, dict) and isinstance(text := part.get("text"), str):
-                transcript.texts.append(SeenText(thread, turn, "tool_result", text, str(about or "")))
+                transcript.texts.append(SeenText(thread, turn, "tool_result", text, about))
+
+
+def _reported_by(told: dict[str, Any]) -> str:
+    """The mission whose final report a tool result is; empty for any other result, and while the mission runs."""
+    final = "findings" in told and told.get("status") != "OPEN"
+    return str(told.get("mission_id") or "") if final else ""
 
 
 def _meet(transcript: Transcript, thread_id: object) -> str:
