@@ -164,6 +164,9 @@ def test_over_mcp_the_parent_may_speak_and_the_progress_may_be_dropped() -> None
     other = call_lines("# Mission m_other", mission_id="m_other")[2:3]
     lines = call_lines(REPORT_TEXT)
     assert verdict([*lines[:2], *other, *lines[2:]], sent).code == "items_missing"
+    waiting = call_lines("OPEN: mission m_test still runs")
+    waiting[2]["item"]["result"]["structured_content"]["status"] = "OPEN"
+    assert verdict([*lines[:2], waiting[2], *lines[2:]], sent).code == "items_missing"
     twice = verdict([*lines[:3], lines[2], *lines[3:]], sent, emitted([ITEMS[-1]], channel="mcp"))
     assert (twice.verdict, twice.missing) == ("WARN", tuple(item for item, _ in ITEMS[:-1]))
 
