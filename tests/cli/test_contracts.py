@@ -15,8 +15,9 @@ from click.testing import CliRunner, Result
 from codex_oss.cli.contracts import MAX_DOCUMENT_BYTES, compile_, template, validate_handoff
 from codex_oss.cli.main import main
 from codex_oss.cli.mission_flags import SUFFICIENCY_NAMES, WORKSPACE_NAMES
+from codex_oss.contracts.blocks import OPEN_TAG
 from codex_oss.contracts.compiler import CompileOptions
-from codex_oss.contracts.handoff import OPEN_TAG, parse_document
+from codex_oss.contracts.handoff import parse_document
 from codex_oss.contracts.policy_fields import SUFFICIENCY_FIELDS, WORKSPACE_FIELDS
 
 MISSION: dict[str, Any] = {

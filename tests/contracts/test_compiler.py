@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from codex_oss.contracts.blocks import CLOSE_TAG, OPEN_TAG
 from codex_oss.contracts.budget import BudgetLimits
 from codex_oss.contracts.compiler import CompileOptions, compile_mission, render_mission, template_mission, wrap_handoff
 from codex_oss.contracts.fields import APPLY_MODES_OF_TIER
-from codex_oss.contracts.handoff import CLOSE_TAG, OPEN_TAG, parse_document
+from codex_oss.contracts.handoff import parse_document
 from codex_oss.contracts.mission import REPORT_OUTPUTS, MissionV1
 from codex_oss.contracts.objective_fields import OBJECTIVE_TYPES, TARGET_FIELDS
 from codex_oss.contracts.validation import Validation, check_mission

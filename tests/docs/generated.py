@@ -26,6 +26,8 @@ from codex_oss.policy.cache_monitor import CAUSES, EXPECTED
 from codex_oss.policy.deviation import REASONS
 from tests.clients.rude import CLI_CLIENTS, render_failures, render_sdk_failures
 from tests.docs.markdown import PAGES
+from tests.gallery.table import render_gallery, render_gates
+from tests.gallery.table import render_reasons as render_gate_reasons
 from tests.services.prompt_costs import render_costs
 from tests.services.record_mutations import render_table, render_unseen
 
@@ -129,6 +131,9 @@ GENERATED: dict[str, Callable[[], str]] = {
     "settings": render_settings,
     "prompt costs": render_costs,
     "record figures": render_section,
+    "gates": render_gates,
+    "gate reasons": render_gate_reasons,
+    "gallery": render_gallery,
     "record mutations": render_table,
     "record unseen": render_unseen,
     "failures sdk": render_sdk_failures,

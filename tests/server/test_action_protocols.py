@@ -321,6 +321,16 @@ def tokens_of(request: Request) -> int:
     return sum(len(text.encode()) for text in said) // 3 + int(request.json["max_tokens"])
 
 
+def test_a_mission_fits_whoever_may_answer(project: Path) -> None:
+    """A fallback with a small window makes the mission small: no matter who answers, nobody is asked too much."""
+    (project / ".codex-oss").mkdir()
+    (project / ".codex-oss/models.toml").write_text(
+        TINY + '\n[profiles.wide]\nmodel = "wide"\ntiers = ["A3"]\nfallbacks = ["tiny"]\n'
+    )
+    run(project, [action(READ), action(TRUE)], "json", "mission-a3-wide")
+    assert [made["context_tokens"] for made in events(project, "MissionOpened")] == [WINDOW]
+
+
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_no_request_exceeds_a_small_window(project: Path, protocol: str) -> None:
     """A model that reads on and on in large files is ordered to report while its report still fits."""

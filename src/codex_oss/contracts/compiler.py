@@ -17,9 +17,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from codex_oss.contracts.blocks import CLOSE_TAG, OPEN_TAG
 from codex_oss.contracts.defaults import IMPLEMENTATION_TIERS, default_style
 from codex_oss.contracts.fields import APPLY_MODES_OF_TIER, REPORT_SCHEMA_OF_TIER, TOOL_CLASSES
-from codex_oss.contracts.handoff import CLOSE_TAG, OPEN_TAG
 from codex_oss.contracts.mission import MODE_OF_TIER, REPORT_OUTPUTS, SCHEMA_VERSION
 
 TEMPLATE_TIERS: Final = ("A2", "A3")

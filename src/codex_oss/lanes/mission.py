@@ -60,8 +60,8 @@ class MissionLane:
 
     async def __call__(self, request: TurnRequest) -> AsyncIterator[Sequence[TurnEvent]]:
         """Answer one turn. Raises RequestError only before the first event."""
-        level = level_of(request)
-        found = find_handoff(request, mission_alias=self._tier_of(request.model) is not None)
+        level, tier = level_of(request), self._tier_of(request.model)
+        found = find_handoff(request, mission_alias=tier is not None, tier=tier or "")
         admitted = self._missions.admit(found.raw, request.model) if found.raw is not None else found.problems
         if not isinstance(admitted, Admission):
             yield [TurnStarted(), *_refused(admitted)]
@@ -69,11 +69,15 @@ class MissionLane:
         if level is not None:
             admitted = msgspec.structs.replace(admitted, trace_level=level)
         yield [TurnStarted(admitted.upstream_model, admitted.profile)]
-        async with aclosing(self._view(admitted, request)) as batches:
+        notes = [note.message for note in found.notes] if admitted.trace_level != "off" else []
+        async with aclosing(self._view(admitted, request, notes)) as batches:
             async for batch in batches:
                 yield batch
 
-    async def _view(self, admission: Admission, request: TurnRequest) -> AsyncGenerator[Sequence[TurnEvent], None]:
+    async def _view(
+        self, admission: Admission, request: TurnRequest, notes: Sequence[str]
+    ) -> AsyncGenerator[Sequence[TurnEvent], None]:
+        """The answer. notes: what is to be said of the handoff itself, before the mission."""
         commentator, index = Commentator(), 0
         job = self._missions.jobs.start(admission)
         record = new_record(job.run_id, job.mission_id)
@@ -87,6 +91,10 @@ class MissionLane:
         )
         written = request.stream and not request.background
         try:
+            for number, note in enumerate(notes if self._stream_remarks else (), 1):
+                yield message_events(index, note, "commentary")
+                handover.add(f"note:{number}", note)
+                index += 1
             async with aclosing(job.follow()) as batches:
                 async for batch in batches:
                     for recorded in batch:
@@ -129,7 +137,7 @@ def carries_mission(request: TurnRequest) -> bool:
     return found.raw is not None or bool(found.problems)
 
 
-def find_handoff(request: TurnRequest, *, mission_alias: bool) -> Handoff:
+def find_handoff(request: TurnRequest, *, mission_alias: bool, tier: str = "") -> Handoff:
     """The mission that this turn hands over.
 
     Clients send the whole history each time. Only what the user said after the last answer counts, so that the turn
@@ -141,7 +149,7 @@ def find_handoff(request: TurnRequest, *, mission_alias: bool) -> Handoff:
     said = texts_of(request.items[last_answer + 1 :], ("user",))
     said = [text for text in said if not text.lstrip().startswith(AGENT_NOTICE)]
     system = [request.instructions, *texts_of(request.items, ("system", "developer"))]
-    return find_mission(said, system, mission_alias=mission_alias)
+    return find_mission(said, system, mission_alias=mission_alias, tier=tier)
 
 
 def texts_of(items: Sequence[Item], roles: tuple[Role, ...]) -> list[str]:

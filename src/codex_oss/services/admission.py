@@ -31,6 +31,7 @@ from codex_oss.errors import StoreError
 from codex_oss.missions.events import MissionOpened, ModelReplaced
 from codex_oss.policy.admission import ModelAdmission, admit_model
 from codex_oss.policy.mission_lanes import choose_lane
+from codex_oss.policy.retry import narrowest_window
 from codex_oss.policy.scope import parse_critical, scope_of
 from codex_oss.services.event_log import utc_now
 from codex_oss.services.mission_runner import Admission
@@ -139,7 +140,7 @@ class AdmissionDesk:
             ask_model=profile.alias,
             profile=profile.name,
             upstream_model=profile.model,
-            context_tokens=profile.context_tokens,
+            context_tokens=narrowest_window(profile, self._profiles),
             max_output_tokens=profile.max_output_tokens,
             structured_output=profile.quirks.structured_output,
             scope=scope_of(mission, ignore=self._ignored(), critical=self._critical()),

@@ -1,0 +1,43 @@
+"""Looking for evidence shapes in lines that were shown.
+
+Counterpart: `contracts.evidence_shapes` has the table and its rules; `missions.sources` and `missions.objective` ask.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from codex_oss.contracts.evidence_shapes import EVIDENCE_SHAPES, SEARCH_SHAPES
+from codex_oss.missions.evidence import Citation, ShownLine
+
+MAX_LINE_CHARS = 2_000
+
+
+def shows(shape: str, text: str, name: str = "") -> bool:
+    """Whether one line has a shape. name: what it must define, map or set; empty for anything."""
+    line = text[:MAX_LINE_CHARS]
+    for pattern in EVIDENCE_SHAPES[shape].patterns:
+        for found in pattern.finditer(line):
+            if not name or found.groupdict().get("name") == name:
+                return True
+            if "name" not in pattern.groupindex and names(line, name):
+                return True
+    return False
+
+
+def names(text: str, name: str) -> bool:
+    """Whether *name* stands in a text as a whole word."""
+    return re.search(rf"(?<!\w){re.escape(name)}(?!\w)", text) is not None
+
+
+def lines_with(shape: str, lines: Iterable[ShownLine], name: str = "") -> list[ShownLine]:
+    """Those of the shown lines that have a shape."""
+    return [line for line in lines if shows(shape, line.text, name)]
+
+
+def cited_shape(shape: str, citations: Iterable[Citation], name: str = "") -> bool:
+    """Whether citations show a shape: on one of their lines, or by being a search that found nothing."""
+    if shape in SEARCH_SHAPES:
+        return any(citation.zero_match for citation in citations)
+    return any(shows(shape, line.text, name) for citation in citations for line in citation.lines)
