@@ -19,6 +19,7 @@ from tests.cli.test_missions import HANDOFF, READ, REPORT, project, run_cli
 from tests.fakes.bridge_process import LOCAL_KEY, UPSTREAM_KEY, BridgeProcess, running_bridge
 from tests.fakes.chat_upstream import ChatUpstream, Request, action
 from tests.server.test_missions import handed, messages_of
+from tests.server.test_other_handoffs import LEGACY
 
 __all__ = ["project"]
 
@@ -276,3 +277,24 @@ def test_bad_input_is_one_sentence(project: Path, arguments: tuple[str, ...], co
     done = run_cli(project, *arguments, "--json")
     assert (done.returncode, json.loads(done.stdout)["error"]) == (2, code)
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("level", ["off", "summary"])
+def test_what_is_said_of_an_older_handoff_counts_too(project: Path, level: str) -> None:
+    """Its notes come before the mission, are emitted like remarks, and a transcript that has them passes."""
+    legacy = {**LEGACY, "read_only_paths": ["app/retry.py"]}
+    thread = {"thread-id": "thread-1", "session-id": "thread-1"}
+    asked = {"model": "mission-a3-kimi", "input": f"OSS_HANDOFF_JSON: {json.dumps(legacy)}", "stream": True}
+    with ChatUpstream([action(READ), action(REPORT)]) as up, bridge_of(project, up, OSS_VISIBLE_TRACE=level) as bridge:
+        answer = bridge.request("POST", "/v1/responses", json.dumps(asked).encode(), {**bridge.auth, **thread})
+    texts = [text for _, text in messages_of(answer.events)]
+    assert any("older form" in text for text in texts[:-1]) == (level == "summary")
+    (mission_id,) = [path.name for path in (project / ".codex-oss/missions").iterdir()]
+    lines: list[dict[str, Any]] = [{"type": "thread.started", "thread_id": "thread-1"}, {"type": "turn.started"}]
+    lines += [{"type": "item.completed", "item": {"type": "agent_message", "text": text}} for text in texts]
+    lines.append({"type": "turn.completed"})
+    transcript = project / "transcript.jsonl"
+    transcript.write_text("\n".join(json.dumps(line) for line in lines))
+    done = run_cli(project, "desktop-observation", "reconcile", mission_id, "transcript.jsonl", "--json")
+    told = json.loads(done.stdout)
+    assert (done.returncode, told["verdict"], len(told["observed"])) == (0, "PASS", len(texts))

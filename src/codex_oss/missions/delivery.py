@@ -38,8 +38,8 @@ Source = Literal["file", "captured"]
 State = Literal["created", "emitted", "observed"]
 
 REPORT: Final = "report"
-"""Id of the report among the items of a run; remarks are `remark:<seq>`. What is said of the handoff itself, before there
-is a log, is `note:<n>`: emitted, and never among what the log created."""
+"""Id of the report among the items of a run; remarks are `remark:<seq>`. What is said of the handoff itself, before
+there is a log, is `note:<n>`: emitted, and never among what the log created."""
 
 
 class EmittedItem(Struct, frozen=True):
