@@ -17,6 +17,7 @@ from typing import Any
 import click
 
 from bench.record_section import render_section
+from bench.runtime_section import render_runtime
 from codex_oss.cli.main import cli
 from codex_oss.config import SETTINGS, Config
 from codex_oss.errors import HTTP_STATUS, RESPONSES_CODE
@@ -134,6 +135,7 @@ GENERATED: dict[str, Callable[[], str]] = {
     "gates": render_gates,
     "gate reasons": render_gate_reasons,
     "gallery": render_gallery,
+    "runtime figures": render_runtime,
     "record mutations": render_table,
     "record unseen": render_unseen,
     "failures sdk": render_sdk_failures,

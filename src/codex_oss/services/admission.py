@@ -15,7 +15,7 @@ Rules that hold here:
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
@@ -31,14 +31,16 @@ from codex_oss.errors import StoreError
 from codex_oss.missions.events import MissionOpened, ModelReplaced
 from codex_oss.policy.admission import ModelAdmission, admit_model
 from codex_oss.policy.mission_lanes import choose_lane
+from codex_oss.policy.path_patterns import parse_patterns
 from codex_oss.policy.retry import narrowest_window
-from codex_oss.policy.scope import parse_critical, scope_of
+from codex_oss.policy.scope import Scope, scope_of
 from codex_oss.services.event_log import utc_now
 from codex_oss.services.mission_runner import Admission
 from codex_oss.services.state_files import read_plain
 
 IGNORE_FILE: Final = ".codex-oss/ignore"
 CRITICAL_FILE: Final = ".codex-oss/critical-paths"
+LINKED_FILE: Final = ".codex-oss/hard-links"
 MAX_FILE_BYTES: Final = 1024 * 1024
 CountEntries = Callable[[str], int]
 """Allowed root, relative to the project, to the number of its direct entries; 0 when it is no folder."""
@@ -143,7 +145,7 @@ class AdmissionDesk:
             context_tokens=narrowest_window(profile, self._profiles),
             max_output_tokens=profile.max_output_tokens,
             structured_output=profile.quirks.structured_output,
-            scope=scope_of(mission, ignore=self._ignored(), critical=self._critical()),
+            scope=self._scope(mission),
             root_entries={root: self._count_entries(root) for root in mission.allowed_roots},
             reserve_ms=round(config.mission_reserve_s * 1000),
             final_call_ms=round(config.mission_final_call_s * 1000),
@@ -157,17 +159,21 @@ class AdmissionDesk:
             replay_reasoning=profile.quirks.replay_reasoning,
         )
 
-    def _ignored(self) -> Sequence[str]:
-        """Patterns of the project's ignore file; `#` begins a comment."""
-        lines = (line.strip() for line in self._project_file(IGNORE_FILE).splitlines())
-        return tuple(line for line in lines if line and not line.startswith("#"))
+    def _scope(self, mission: MissionV1) -> Scope:
+        """What the mission asks for, within what the project says."""
+        return scope_of(
+            mission,
+            ignore=self._patterns(IGNORE_FILE, "ignore_file_invalid"),
+            critical=self._patterns(CRITICAL_FILE, "critical_paths_invalid"),
+            linked=self._patterns(LINKED_FILE, "hard_links_invalid"),
+        )
 
-    def _critical(self) -> tuple[str, ...]:
-        """Patterns of the project's critical paths. Raises StoreError `critical_paths_invalid`."""
+    def _patterns(self, name: str, code: str) -> tuple[str, ...]:
+        """The patterns of one of the project's files. Raises StoreError with *code* for a line that is none."""
         try:
-            return parse_critical(self._project_file(CRITICAL_FILE))
+            return parse_patterns(self._project_file(name))
         except ValueError as exc:
-            raise StoreError(f"{CRITICAL_FILE} cannot be used: {exc}.", code="critical_paths_invalid") from exc
+            raise StoreError(f"{name} cannot be used: {exc}.", code=code) from exc
 
     def _project_file(self, name: str) -> str:
         """The text of a file that hides or protects something; empty when there is none."""
