@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from codex_oss.contracts.profiles import ActionProtocol
-from codex_oss.missions.events import Known, LegacyEvent, MissionResumed, Recorded, provenance_of, seal, unseal
+from codex_oss.missions.envelope import provenance_of, seal, unseal
+from codex_oss.missions.events import Known, LegacyEvent, MissionResumed, Recorded
 from codex_oss.missions.order import STAGES, check_order
 from codex_oss.missions.record import evolve, new_record
 from tests.fakes.mission_script import Play, call, mission, several

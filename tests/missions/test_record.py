@@ -14,16 +14,8 @@ from hypothesis import strategies as st
 from msgspec import Raw
 
 from codex_oss.missions.decide import decide
-from codex_oss.missions.events import (
-    LEGACY_TYPES,
-    Envelope,
-    LegacyEvent,
-    MissionEvent,
-    Recorded,
-    canonical_json,
-    open_event,
-    unseal,
-)
+from codex_oss.missions.envelope import Envelope, open_event, unseal
+from codex_oss.missions.events import LEGACY_TYPES, LegacyEvent, MissionEvent, Recorded, canonical_json
 from codex_oss.missions.projections import NAMES, project_files
 from codex_oss.missions.record import evolve, fold
 from codex_oss.policy.scope import scope_of

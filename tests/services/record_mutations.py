@@ -23,8 +23,17 @@ import msgspec
 from msgspec import Struct
 
 from codex_oss.errors import BridgeError, RequestError
-from codex_oss.missions import events as ev
-from codex_oss.missions.events import Known, MissionResumed, Recorded, canonical_json, seal
+from codex_oss.missions import envelope as ev
+from codex_oss.missions.envelope import seal
+from codex_oss.missions.events import (
+    Known,
+    MissionQueued,
+    MissionResumed,
+    MissionScheduled,
+    ModelReplaced,
+    Recorded,
+    canonical_json,
+)
 from codex_oss.services.anchors import AnchorBook
 from codex_oss.services.audit import Audit, audit_mission
 from codex_oss.services.audit_claims import Source
@@ -60,11 +69,20 @@ OTHER: Final = (
 """Another story of the same mission, true in itself."""
 
 
+WAITED: Final[tuple[Known, ...]] = (
+    ModelReplaced(0, "asked", "test", "test-model", "model_unavailable", 2, 2),
+    MissionQueued("read_pool", 1, 1, 2, 30_000),
+    MissionScheduled("read_pool", 250),
+)
+"""What stands after the opening of a mission that another model took, and that had to wait for its slot."""
+
+
 def story(answers: tuple[str, ...], resumed_at: int = 0) -> list[Known]:
     """The events of a mission that a model answers so; with every kind of event when it is *resumed_at* one."""
     events: list[Any] = [recorded.event for recorded in _played(answers)]
     if resumed_at:
-        events.insert(resumed_at, MissionResumed(7))
+        events[resumed_at:resumed_at] = [MissionResumed(7)]
+        events[1:1] = WAITED
     return events
 
 

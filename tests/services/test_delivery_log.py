@@ -14,7 +14,7 @@ import pytest
 
 from codex_oss.errors import LogCorrupt, StoreError
 from codex_oss.missions.delivery import DeliveryEvent, ItemsEmitted, TranscriptJudged, emitted_item
-from codex_oss.missions.events import seal
+from codex_oss.missions.envelope import seal
 from codex_oss.services import delivery_log
 from codex_oss.services.delivery_log import DELIVERY_NAME, DeliveryBook, DeliveryReading
 from codex_oss.services.event_log import EventLog, Seal, read_log

@@ -26,7 +26,8 @@ import msgspec
 from msgspec import Struct
 
 from codex_oss.missions.commentary import Commentator
-from codex_oss.missions.events import Envelope, Recorded
+from codex_oss.missions.envelope import Envelope
+from codex_oss.missions.events import Recorded
 from codex_oss.missions.projections import final_report, render_final_text
 from codex_oss.missions.record import RunRecord, evolve, new_record
 

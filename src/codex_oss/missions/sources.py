@@ -22,7 +22,8 @@ from codex_oss.missions.evidence import BadRef, Citation, CommandRun, Evidence, 
 from codex_oss.missions.record import RunRecord
 from codex_oss.missions.report import Draft, Finding
 from codex_oss.missions.shapes import shows
-from codex_oss.policy.scope import glob_matches, normalise_path
+from codex_oss.policy.globs import glob_matches
+from codex_oss.policy.scope import normalise_path
 
 Objection = tuple[str, str]
 """Code and sentence."""

@@ -31,7 +31,7 @@ from msgspec import Struct
 
 from codex_oss.errors import LogCorrupt, StoreError
 from codex_oss.missions.delivery import Delivery, DeliveryEvent, created_items, fold_delivery, open_delivery
-from codex_oss.missions.events import seal
+from codex_oss.missions.envelope import seal
 from codex_oss.missions.record import RunRecord
 from codex_oss.services.event_log import LogReading, Seal, read_log, utc_now
 from codex_oss.services.mission_store import MissionStore
