@@ -298,3 +298,36 @@ def test_what_is_said_of_an_older_handoff_counts_too(project: Path, level: str) 
     done = run_cli(project, "desktop-observation", "reconcile", mission_id, "transcript.jsonl", "--json")
     told = json.loads(done.stdout)
     assert (done.returncode, told["verdict"], len(told["observed"])) == (0, "PASS", len(texts))
+
+
+def test_classify_says_what_a_file_is(project: Path) -> None:
+    """Form, threads, turns and texts; our own stream and noise are named as what they are; nothing is recorded."""
+    lines: list[dict[str, Any]] = [
+        {"type": "thread.started", "thread_id": "t"},
+        {"type": "turn.started"},
+        {"type": "item.completed", "item": {"type": "agent_message", "text": "x"}},
+        {"type": "turn.completed"},
+    ]
+    files = {
+        "codex_exec_json": "\n".join(json.dumps(line) for line in lines) + "\n",
+        "bridge_stream": 'event: response.created\ndata: {"type": "response.created"}\n\n',
+        "unreadable": "hello\n",
+    }
+    for form, content in files.items():
+        done = run_cli(project, "desktop-observation", "classify", "-", "--json", stdin=content)
+        assert (done.returncode, json.loads(done.stdout)["form"]) == (0, form)
+    done = run_cli(project, "desktop-observation", "classify", "-", stdin=files["codex_exec_json"])
+    assert 'turns: ["completed"]' in done.stdout
+    assert not (project / ".codex-oss").exists()
+
+
+@pytest.mark.parametrize(("command", "code"), [(["true"], 1), (["sh", "-c", "echo hi; exit 7"], 7)])
+def test_wrap_ends_as_its_command(project: Path, command: list[str], code: int) -> None:
+    """Its output is passed on; a command that succeeds and shows nothing of the mission is no success."""
+    with ChatUpstream([action(READ), action(REPORT)]) as up:
+        run_cli(project, "mission", "run", "-", "--quiet", upstream=up.base_url, stdin=json.dumps(HANDOFF))
+    done = run_cli(project, "desktop-observation", "wrap", "m_cli", "--", *command)
+    assert (done.returncode, done.stdout) == (code, "hi\n" if code == 7 else "")
+    assert done.stderr.startswith("UNKNOWN ")
+    missing = run_cli(project, "desktop-observation", "wrap", "m_cli", "--", "/nowhere/client")
+    assert (missing.returncode, "cannot be run" in missing.stderr) == (2, True)

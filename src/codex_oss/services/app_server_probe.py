@@ -54,7 +54,7 @@ def probe_app_server(
     """
     # Codex takes no CODEX_HOME below the temporary folder: `CodexTurn` puts TMPDIR beside it.
     with (
-        tempfile.TemporaryDirectory(prefix="codex-oss-probe-") as scratch,
+        tempfile.TemporaryDirectory(prefix="codex-oss-probe-", ignore_cleanup_errors=True) as scratch,
         probe_provider(shape, port=port, delay_s=delay_s) as base_url,
     ):
         turn = CodexTurn(base_url, "sk-local-probe", MODEL, "probe", folder, Path(scratch), timeout_s=timeout_s)
