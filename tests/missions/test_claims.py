@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from codex_oss.missions.absence import speaks_for
 from codex_oss.missions.cited import Cited
-from codex_oss.missions.claims import CHECKS, Claim
+from codex_oss.missions.claim import Claim
+from codex_oss.missions.claims import CHECKS
 from codex_oss.missions.evidence import Citation, ShownLine
 from codex_oss.missions.passage import Passage
 from codex_oss.missions.report import Finding, Subject
@@ -170,6 +171,13 @@ CASES: list[tuple[str, list[str], dict[str, object], str, dict[str, object]]] = 
         absent("`NOWHERE` is absent"),
         "absence_too_wide",
         absent("`NOWHERE` is absent from *.md"),
+    ),
+    (
+        "a part that is named as something else",
+        search("NOWHERE", "app/config.py"),
+        absent("`NOWHERE` is absent, as app/config.pyx says"),
+        "absence_too_wide",
+        absent("`NOWHERE` is absent, says app/config.py"),
     ),
     (
         "another file than searched",

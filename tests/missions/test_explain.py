@@ -53,7 +53,7 @@ def test_an_explanation_says_why_and_what_was_refused() -> None:
     text = render_explanation(explain_record(record))
     assert "ended PARTIAL" in text
     assert REASONS["code_not_in_evidence"] in text
-    assert "`NOPE` does not stand in the cited lines." in text
+    assert "`NOPE` does not stand in the cited lines. [gate code] The claim: `NOPE`" in text
     assert "[path_absolute]" in text
 
 

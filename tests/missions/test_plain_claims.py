@@ -101,6 +101,7 @@ HONEST = [
     ("svc.go", "Retries is defined at line 5", "definition", {"symbol": "Retries", "line": 5}),
     ("conf.yaml", "The server listens on port 8080", "value", {}),
     ("conf.yaml", "limits are 10 and 20", "value", {"symbol": "limits"}),
+    ("retry.py", "No tests were executed for retry", "other", {}),
     ("web.ts", "`load` fetches `/items/${id}`", "behaviour", {"symbol": "load"}),
 ]
 DISHONEST = [
@@ -117,6 +118,9 @@ DISHONEST = [
     ("client.py", "fetch is at line 8", "other", {}, "line_about_something_else"),
     ("svc.go", "Retries defaults to 30", "value", {"symbol": "Retries"}, "value_of_something_else"),
     ("web.ts", "MAX is three hundred", "value", {}, "value_not_in_evidence"),
+    ("retry.py", "MAX_RETRIES is 5e3", "other", {}, "value_not_in_evidence"),
+    ("retry.py", "MAX_RETRIES is 0x50", "other", {}, "value_not_in_evidence"),
+    ("retry.py", "MAX_RETRIES is 5\u2070", "other", {}, "claim_unreadable"),
     ("client.py", "I ran the code and retry works", "other", {}, "execution_not_on_record"),
 ]
 

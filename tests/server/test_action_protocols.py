@@ -255,11 +255,22 @@ def test_a_server_without_tools_is_quoted(project: Path) -> None:
     assert len(asked) == 2
 
 
-def test_a_bad_protocol_is_refused(project: Path) -> None:
-    """A value that is none of the two stops the program with the code of a bad configuration."""
-    done = run_cli(project, "mission", "run", "-", stdin=json.dumps(HANDOFF), CODEX_OSS_ACTION_PROTOCOL="xml")
-    assert done.returncode != 0
-    assert "CODEX_OSS_ACTION_PROTOCOL: expected one of json, tools, got 'xml'" in done.stderr
+@pytest.mark.parametrize(
+    ("variable", "key", "place"),
+    [
+        ("xml", "json", "environment: CODEX_OSS_ACTION_PROTOCOL"),
+        ("", "xml", ".codex-oss/models.toml: profiles.kimi.action_protocol"),
+    ],
+)
+def test_a_bad_protocol_is_refused(project: Path, variable: str, key: str, place: str) -> None:
+    """A value that is none of the two stops the program with the code of a bad configuration, and says where."""
+    (project / ".codex-oss").mkdir()
+    (project / ".codex-oss/models.toml").write_text(f'[profiles.kimi]\naction_protocol = "{key}"\n')
+    arguments = ("mission", "run", "-", "--json")
+    done = run_cli(project, *arguments, stdin=json.dumps(HANDOFF), CODEX_OSS_ACTION_PROTOCOL=variable)
+    refused = json.loads(done.stdout)
+    assert (done.returncode, refused["error"]) == (2, "config_invalid")
+    assert f"{place}: expected one of json, tools, got 'xml'" in refused["message"]
     assert not (project / ".codex-oss/runs").exists()
 
 

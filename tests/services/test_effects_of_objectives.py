@@ -62,6 +62,14 @@ def test_required_outputs_must_be_there_and_are_kept(project: Path) -> None:
     assert "THE REPORT ALSO NEEDS THE KEYS: migration_plan" in twin.asked
 
 
+def test_an_output_is_bounded(project: Path) -> None:
+    """A part as long as a book does not become a part of the report."""
+    fields = {"required_outputs": ["findings", "log", "tree"]}
+    ran = run_mission(project, fields, [READ, report(TRUE, log="x" * 50_000, tree=["x" * 50_000])])
+    assert len(ran.report["outputs"]["log"]) == 10_000
+    assert ran.report["outputs"]["tree"].startswith("[left out")
+
+
 def test_outputs_of_the_objective_are_required_too(project: Path) -> None:
     """objective_spec.required_outputs adds to the mission's."""
     fields = looking("usage_location", {"symbol": "MAX_RETRIES"}, required_outputs=["callers"])
@@ -171,6 +179,7 @@ def test_in_any_doubt_the_model_is_asked(project: Path, fields: dict[str, Any]) 
     ran = run_mission(project, {**FAST, **fields}, [READ, report(status="PARTIAL")])
     assert ran.requests
     assert ran.status != "COMPLETE"
+    assert not any(j.proposal.kind == "final_report" and j.proposal.proposer == "runtime" for j in ran.record.judged)
 
 
 def test_the_fast_path_passes_the_same_scope(project: Path) -> None:

@@ -42,9 +42,9 @@ def check_absence(finding: Finding, searches: list[Citation], areas: Iterable[st
         pattern = searches[0].pattern[:120]
         yield "absence_unnamed", f"The claim must name what was searched for: {pattern}"
     wanted = [finding.subject.path] if finding.subject.path else list(areas)
-    told = [search for search in searches if not search.include_glob or search.include_glob in stated]
+    told = [search for search in searches if not search.include_glob or _tells(search.include_glob, stated)]
     for area in wanted:
-        if not any(_covers(search.path, area) or is_word_of(_tidy(search.path), stated) for search in told):
+        if not any(_covers(search.path, area) or _tells(_tidy(search.path), stated) for search in told):
             narrowest = searches[0]
             part = " ".join(filter(None, (narrowest.path or "the scope", narrowest.include_glob)))
             yield "absence_too_wide", f"Only {part[:200]} was searched; the claim must say so, or search {area[:120]}."
@@ -94,6 +94,15 @@ def _names(pattern: str, stated: str) -> bool:
         or not words.isdisjoint(map(str.casefold, _WORD.findall(stated)))
         or not stems_of(plain).isdisjoint(stems_of(stated))
     )
+
+
+def _tells(part: str, stated: str) -> bool:
+    """Whether the claim says of which part it speaks: a path or glob as it is, a plain word only as a place."""
+    if re.search(r"[/.*]", part):
+        return is_word_of(part, stated)
+    word, quote = re.escape(part), "[`'\"]"
+    placed = rf"\b(?:in|under|within|inside|below|from|of)\s+(?:the\s+)?{quote}?{word}\b"
+    return bool(part) and re.search(rf"{placed}|(?:{quote}|\n){word}(?:{quote}|\Z)|\b{word}/", stated) is not None
 
 
 def _stated(finding: Finding) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from codex_oss.missions.record import RunRecord
-from codex_oss.missions.report import build_report
+from codex_oss.missions.report import build_report, parse_draft
 from codex_oss.policy.printable import printable
 
 REASONS: Final[dict[str, str]] = {
@@ -112,6 +112,9 @@ REASONS: Final[dict[str, str]] = {
 }
 
 
+MAX_CLAIM_CHARS: Final = 160
+
+
 def explain_record(record: RunRecord) -> dict[str, Any]:
     """The explanation as data: status, reasons with sentences, what was done, what was refused."""
     report = build_report(record)
@@ -126,6 +129,7 @@ def explain_record(record: RunRecord) -> dict[str, Any]:
         "report_source": report["report_source"],
         "reasons": [{"code": code, "sentence": sentence_of(code)} for code in report["reason_codes"]],
         "objections": sorted({failure.message for failure in (record.closed.failures if record.closed else ())}),
+        "gates": _gates_not_passed(record),
         "model_calls": len(record.calls),
         "tool_runs": record.tool_runs,
         "files_read": [entry["path"] for entry in report["files_inspected"]],
@@ -140,8 +144,8 @@ def render_explanation(explained: dict[str, Any]) -> str:
     lines += [f"- {reason['sentence']} [{reason['code']}]" for reason in explained["reasons"]]
     if not explained["reasons"]:
         lines.append("- Every claim of its report stands on lines that were shown to the model.")
-    if explained["objections"]:
-        lines += ["What did not hold:", *(f"- {objection}" for objection in explained["objections"])]
+    if explained["gates"]:
+        lines += ["What did not hold:", *(_told(failure) for failure in explained["gates"])]
     files = ", ".join(explained["files_read"]) or "none"
     lines.append(
         f"It asked the model {explained['model_calls']} times, ran {explained['tool_runs']} tools, read: {files}."
@@ -150,6 +154,26 @@ def render_explanation(explained: dict[str, Any]) -> str:
         lines += ["Refused on the way:", *(f"- {a['reason']} [{a['code']}]" for a in explained["refused_actions"])]
     lines += [f"Note: {caveat}" for caveat in explained["caveats"]]
     return printable("\n".join(lines) + "\n")
+
+
+def _gates_not_passed(record: RunRecord) -> list[dict[str, Any]]:
+    """Every objection to the last report with its gate, and the claim it is about; empty for the whole report."""
+    findings = parse_draft(record.draft.draft).findings if record.draft else ()
+    failures = record.closed.failures if record.closed else ()
+    return [
+        {
+            "gate": failure.gate,
+            "code": failure.code,
+            "message": failure.message,
+            "claim": findings[failure.finding].claim if 0 <= failure.finding < len(findings) else "",
+        }
+        for failure in failures
+    ]
+
+
+def _told(failure: dict[str, Any]) -> str:
+    claim = " ".join(failure["claim"].split())[:MAX_CLAIM_CHARS]
+    return f"- {failure['message']} [gate {failure['gate']}]" + (f" The claim: {claim}" if claim else "")
 
 
 def sentence_of(code: str) -> str:

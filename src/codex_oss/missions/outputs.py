@@ -6,14 +6,19 @@ Counterparts: `missions.prompt` and `missions.action_schema` ask for them, `miss
 
 from __future__ import annotations
 
+import json
 from typing import Any, Final
 
 from codex_oss.contracts.mission import REPORT_OUTPUTS, MissionV1
 
 DRAFT_KEYS: Final = frozenset(
-    (*REPORT_OUTPUTS, "status", "missing_fields", "oss_report_version", "mission_id", "outputs", "summary")
+    (*REPORT_OUTPUTS, "status", "missing_fields", "oss_report_version", "mission_id", "outputs")
 )
 """What a draft may hold without it being an output of its own."""
+
+
+MAX_OUTPUT_CHARS: Final = 10_000
+TOO_LONG: Final = "[left out: longer than a report may be]"
 
 
 def custom_outputs(mission: MissionV1) -> tuple[str, ...]:
@@ -27,7 +32,13 @@ def outputs_of(raw: dict[str, Any]) -> dict[str, Any]:
     """What a raw draft gives beside the known keys, under `outputs` or at its top; empty values say nothing."""
     inner = raw.get("outputs")
     given = {**(inner if isinstance(inner, dict) else {}), **{k: v for k, v in raw.items() if k not in DRAFT_KEYS}}
-    return {str(name): value for name, value in given.items() if _says(value)}
+    return {str(name): _bounded(value) for name, value in given.items() if _says(value)}
+
+
+def _bounded(value: Any) -> Any:
+    if isinstance(value, str):
+        return value[:MAX_OUTPUT_CHARS]
+    return value if len(json.dumps(value, default=str)) <= MAX_OUTPUT_CHARS else TOO_LONG
 
 
 def _says(value: Any) -> bool:

@@ -7,23 +7,26 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from typing import Final
 
 from codex_oss.contracts.evidence_shapes import EVIDENCE_SHAPES, SEARCH_SHAPES
 from codex_oss.missions.evidence import Citation, ShownLine
 
-MAX_LINE_CHARS = 2_000
+MAX_LINE_CHARS: Final = 2_000
 
 
 def shows(shape: str, text: str, name: str = "") -> bool:
     """Whether one line has a shape. name: what it must define, map or set; empty for anything."""
     line = text[:MAX_LINE_CHARS]
-    for pattern in EVIDENCE_SHAPES[shape].patterns:
-        for found in pattern.finditer(line):
-            if not name or found.groupdict().get("name") == name:
-                return True
-            if "name" not in pattern.groupindex and names(line, name):
-                return True
-    return False
+    return any(_fits(pattern, line, name) for pattern in EVIDENCE_SHAPES[shape].patterns)
+
+
+def _fits(pattern: re.Pattern[str], line: str, name: str) -> bool:
+    if not name:
+        return pattern.search(line) is not None
+    if "name" not in pattern.groupindex:
+        return pattern.search(line) is not None and names(line, name)
+    return any(found["name"] == name for found in pattern.finditer(line))
 
 
 def names(text: str, name: str) -> bool:

@@ -48,6 +48,10 @@ _NUMBER: Final = re.compile(
     r"(?<![\w.#/-])(?P<number>\d[\d_]*(?:[.,]\d+)*)(?P<suffix>ns|us|ms|s|min|h|[kKMG]i?B|[kx])?(?![\w%])"
     r"(?:\s+(?P<unit>[^\W\d_]{3,40}))?"
 )
+_ODD_NUMBER: Final = re.compile(
+    r"(?<![\w.#/-])(?P<number>0[xX][0-9A-Fa-f]+|0[bB][01]+|\d+(?:\.\d+)?[eE][+-]?\d{1,3})(?!\w)"
+)
+"""Numbers in notations of programmers."""
 _WORD: Final = re.compile(r"[0-9]+|[^\W\d_]{3,}|[A-Z]{2}(?![a-z])|(?<=_)[^\W\d_]{2}|[^\W\d_]{2}(?=_)")
 """Numbers, words of three letters and more, capitals, and the parts of names."""
 FUNCTION_WORDS: Final = frozenset(
@@ -129,6 +133,7 @@ def read_sentence(text: str, *, words_are_numbers: bool = False) -> Stated:
     rest = _PATH.sub(" ", rest)
     names = [found["call"] or found["snake"] or found["camel"] for found in _NAME.finditer(rest)]
     numbers = [Number(found["number"], _unit_of(found)) for found in _NUMBER.finditer(rest)]
+    numbers += [Number(found["number"]) for found in _ODD_NUMBER.finditer(rest)]
     numbers += _written_numbers(rest, small=words_are_numbers)
     plain = _NAME.sub(" ", rest)
     return Stated(
@@ -164,7 +169,11 @@ def _stem_of(word: str) -> str:
 
 def values_of(token: str) -> frozenset[float]:
     """The readings of a written number: `30_000`, `30,000`, `1.50`; empty for a version."""
+    if token[:2].lower() in ("0x", "0b"):
+        return frozenset({float(int(token[:60], 0))})
     plain = token.replace("_", "")
+    if "e" in plain.lower():
+        return frozenset({float(plain)})
     readings = {plain.replace(",", ""), plain.replace(",", ".")}
     return frozenset(float(reading) for reading in readings if reading.count(".") < 2)
 
@@ -175,12 +184,16 @@ def unseen_or_alike(text: str) -> str:
         return "\N{REPLACEMENT CHARACTER}"
     if text.isascii():
         return ""
+    if _RAISED.search(text):
+        return "\N{REPLACEMENT CHARACTER}"
     if any(unicodedata.category(char) in _UNSEEN and char not in "\t\n\r" for char in text):
         return "\N{REPLACEMENT CHARACTER}"
     return next((word for word in _ANY_WORD.findall(text) if not word.isascii() and _looks_like_another(word)), "")
 
 
 _CONTROLS: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+_RAISED: Final = re.compile(r"\d[⁰¹²³⁴-⁹₀-₉①-⑳⓪\u0300-\u036f\u20d0-\u20ff]")
+"""Small, circled or struck digits behind others: a number that is not what it looks like."""
 _ANY_WORD: Final = re.compile(r"\w+")
 _UNSEEN: Final = frozenset({"Cc", "Cf", "Co", "Cs", "Zl", "Zp"})
 _LOOK_ALIKES: Final = ("CYRILLIC", "GREEK", "ARMENIAN", "CHEROKEE", "COPTIC", "FULLWIDTH", "MATHEMATICAL")

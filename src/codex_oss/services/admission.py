@@ -38,9 +38,12 @@ from codex_oss.services.event_log import utc_now
 from codex_oss.services.mission_runner import Admission
 from codex_oss.services.state_files import read_plain
 
-IGNORE_FILE: Final = ".codex-oss/ignore"
-CRITICAL_FILE: Final = ".codex-oss/critical-paths"
-LINKED_FILE: Final = ".codex-oss/hard-links"
+PATTERN_FILES: Final[Mapping[str, str]] = {
+    ".codex-oss/ignore": "ignore_file_invalid",
+    ".codex-oss/critical-paths": "critical_paths_invalid",
+    ".codex-oss/hard-links": "hard_links_invalid",
+}
+"""The project's files that hide, protect or excuse paths, to the code of a line in them that is no pattern."""
 MAX_FILE_BYTES: Final = 1024 * 1024
 CountEntries = Callable[[str], int]
 """Allowed root, relative to the project, to the number of its direct entries; 0 when it is no folder."""
@@ -161,29 +164,25 @@ class AdmissionDesk:
 
     def _scope(self, mission: MissionV1) -> Scope:
         """What the mission asks for, within what the project says."""
-        return scope_of(
-            mission,
-            ignore=self._patterns(IGNORE_FILE, "ignore_file_invalid"),
-            critical=self._patterns(CRITICAL_FILE, "critical_paths_invalid"),
-            linked=self._patterns(LINKED_FILE, "hard_links_invalid"),
-        )
+        ignore, critical, linked = (read_patterns(self._project, name) for name in PATTERN_FILES)
+        return scope_of(mission, ignore=ignore, critical=critical, linked=linked)
 
-    def _patterns(self, name: str, code: str) -> tuple[str, ...]:
-        """The patterns of one of the project's files. Raises StoreError with *code* for a line that is none."""
-        try:
-            return parse_patterns(self._project_file(name))
-        except ValueError as exc:
-            raise StoreError(f"{name} cannot be used: {exc}.", code=code) from exc
 
-    def _project_file(self, name: str) -> str:
-        """The text of a file that hides or protects something; empty when there is none."""
-        try:
-            return read_plain(self._project / name, MAX_FILE_BYTES, follow_link=True).decode("utf-8", "replace")
-        except FileNotFoundError:
-            return ""
-        except OSError as exc:
-            # Going on without it would show what it hides.
-            raise StoreError(f"{name} cannot be read: {exc.strerror}.") from exc
+def read_patterns(project: Path, name: str) -> tuple[str, ...]:
+    """The patterns of one of `PATTERN_FILES`; empty when there is none.
+
+    Raises StoreError when it cannot be read, with the code of `PATTERN_FILES` for a line that is no pattern.
+    """
+    try:
+        text = read_plain(project / name, MAX_FILE_BYTES, follow_link=True).decode("utf-8", "replace")
+        return parse_patterns(text)
+    except FileNotFoundError:
+        return ()
+    except OSError as exc:
+        # Going on without it would show what it hides.
+        raise StoreError(f"{name} cannot be read: {exc.strerror}.") from exc
+    except ValueError as exc:
+        raise StoreError(f"{name} cannot be used: {exc}.", code=PATTERN_FILES[name]) from exc
 
 
 def _stand_in(profile: ModelProfile, model: ModelAdmission, asked_capability: int) -> tuple[ModelReplaced, ...]:
