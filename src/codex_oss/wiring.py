@@ -302,9 +302,12 @@ def _missions(
     store, lanes = MissionStore(project), MissionLanes(project, config.mission_lanes)
     tools = ToolHost(root, redactor)
     runner = MissionRunner(store, tools, oss, redactor, open_seal=seal, lanes=lanes, profiles=profiles)
-    book = DeliveryBook(store, seal, redacted=lambda text: redactor.redact(text).text)
-    desk = AdmissionDesk(project, config, count_entries, profiles)
-    return MissionControl(store, desk, runner, route, lanes, book)
+
+    def redacted(text: str) -> str:
+        return redactor.redact(text).text
+
+    desk = AdmissionDesk(project, config, count_entries, profiles, redact=redacted)
+    return MissionControl(store, desk, runner, route, lanes, DeliveryBook(store, seal, redacted=redacted))
 
 
 def _response_store(config: Config, project: Path) -> ResponseStore:

@@ -70,6 +70,20 @@ def test_what_was_left_out_or_repeated_or_moved_is_not(seed: int, where: int) ->
         assert first_disorder([*events[:at], events[at + 1], events[at], *events[at + 2 :]]) in range(at + 1, at + 4)
 
 
+@given(st.integers(0, 10_000), st.integers(0, 10_000))
+@settings(max_examples=80, deadline=None)
+def test_a_number_that_stands_twice_stands_twice(seed: int, where: int) -> None:
+    """The number of a question or a run, changed in one event only, is found there."""
+    events = list(random_play(seed).events)
+    numbered = [at for at, one in enumerate(events) if hasattr(one.event, "call") or hasattr(one.event, "step")]
+    at = numbered[where % len(numbered)]
+    event = events[at].event
+    name = "step" if hasattr(event, "step") else "call"
+    changed = msgspec.structs.replace(event, **{name: getattr(event, name) + 1})
+    events[at] = msgspec.structs.replace(events[at], event=changed)
+    assert first_disorder(events) == at + 1
+
+
 def test_whose_word_it_is_cannot_be_exchanged() -> None:
     """An answer of the model's that is called the runtime's word is found, also with a new hash."""
     answered = next(one for one in random_play(1).events if type(one.event).__name__ == "ModelAnswered")

@@ -159,13 +159,14 @@ class Mutation(Struct, frozen=True):
 
 
 def edits(lines: Log) -> Iterator[Mutation]:
-    """Every field of the envelope and every value of the payload, in the first event of each kind."""
+    """Every value of the payload in the first event of each kind, and every field of the envelope of four of them."""
     seen: set[str] = set()
     for at, line in enumerate(lines):
         if line["event_type"] in seen:
             continue
         seen.add(line["event_type"])
-        for name in (*(name for name in line if name != "payload"), "an unknown member"):
+        members = [*line, "an unknown member"] if line["event_type"] in ENVELOPES else []
+        for name in (name for name in members if name != "payload"):
             yield Mutation("edit of the envelope", f"{at}.{name}", _edit(at, (name,)), renumbers=False)
         for path in leaves(line["payload"]):
             kind = f"edit of `{line['event_type']}`"
@@ -224,6 +225,7 @@ def others(value: Any) -> Iterator[Any]:
 
 PLACE: Final = "log of another run in its place"
 MADE_ANEW: Final = (".event_hash", ".prev_hash")
+ENVELOPES: Final = ("MissionOpened", "ModelAnswered", "ToolFinished", "MissionClosed")
 WORDS: Final = (
     "COMPLETE", "PARTIAL", "HIGH", "LOW", "completed", "failed", "action", "repair", "model", "runtime", "tool_call",
     "invalid", "blocked", "duplicate", "model_report", "runtime_evidence", "SOURCE_PACK_RECOVERY", "", "extract",

@@ -142,6 +142,15 @@ def test_a_better_run_cannot_take_the_place_of_the_last(tmp_path: Path) -> None:
     assert failed == ["log.place"]
 
 
+def test_a_log_of_which_nothing_verifies_is_not_passed_over(tmp_path: Path) -> None:
+    """Every line damaged: the run still counts as the mission's latest, and does not verify."""
+    scene = Scene(tmp_path)
+    scene.log.write_bytes(scene.whole.replace(b'"epoch":1', b'"epoch":2'))
+    checks = [check for check in scene.audit("nothing").checks if check.status == "FAIL"]
+    assert "log.integrity" in [check.name for check in checks]
+    assert "Line 1 does not verify" in checks[0].message
+
+
 def test_a_run_cannot_be_made_older(tmp_path: Path) -> None:
     """Backdated, so that an earlier and better run counts as the latest: found by the key, and by the anchor."""
     scene = Scene(tmp_path)
