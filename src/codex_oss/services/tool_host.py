@@ -23,18 +23,20 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain, islice
 from typing import Any, Final
 
 from codex_oss.contracts.tools import Match, ToolCall, ToolResult, tool_error
 from codex_oss.policy.exposure import Redactor
-from codex_oss.policy.globs import glob_matches
+from codex_oss.policy.folder_view import ScopeFilter
 from codex_oss.policy.printable import INVISIBLE
 from codex_oss.policy.scope import WHOLE_PROJECT, Scope, check_path, check_tool, may_be_linked, normalise_path
 from codex_oss.services.expressions import PatternInvalid
 from codex_oss.services.git import Git, GitProblem, GitText
-from codex_oss.services.project_files import Entry, EntryKind, FileRefused, ProjectRoot, Walk
-from codex_oss.services.search import Document, LineFinder, PatternTooSlow, batches, parse_query
+from codex_oss.services.project_files import Entry, FileRefused, ProjectRoot, Walk
+from codex_oss.services.search import Document, LineFinder, PatternTooSlow, Query, batches, parse_query
 from codex_oss.services.shown_lines import bounded, lines_of, redactions_in, shortened, shown_size, size_of
+from codex_oss.services.wide_search import NARROW_FILES, WideSearch, wide_engine
 
 MAX_LINE_CHARS: Final = 2_000
 MAX_MATCH_CHARS: Final = 500
@@ -138,7 +140,7 @@ class ToolHost:
 
     def _grep(self, arguments: dict[str, Any], scope: Scope, limits: ToolLimits) -> ToolResult:
         query = parse_query(arguments["pattern"], case_sensitive=arguments.get("case_sensitive") is not False)
-        accept = _Filter(scope, arguments.get("include_glob"))
+        accept = ScopeFilter(scope, arguments.get("include_glob"))
         search = _Search(
             finder=LineFinder(query),
             walk=self._root.walk(arguments.get("path") or WHOLE_PROJECT, accept),
@@ -147,16 +149,41 @@ class ToolHost:
             bytes_left=limits.max_bytes,
             around=arguments.get("context_lines") or 0,
         )
-        for batch in batches(self._documents(search, scope, limits)):
+        paths = self._paths(search, query, arguments, scope, limits)
+        for batch in batches(self._documents(search, paths, scope, limits)):
             found = search.finder.find(batch, timeout_s=search.match_time())
             for document, numbers in zip(batch, found, strict=True):
                 if numbers:
                     self._take(search, document, numbers)
-        return _search_result(arguments, search, accept.critical)
+        return _search_result(arguments, search, search.critical if search.wide else accept.critical)
 
-    def _documents(self, search: _Search, scope: Scope, limits: ToolLimits) -> Iterator[Document]:
-        """The text files of the walk, until the time is over."""
-        for path in search.walk:
+    def _paths(
+        self, search: _Search, query: Query, arguments: dict[str, Any], scope: Scope, limits: ToolLimits
+    ) -> Iterator[str]:
+        """The files to search: those of the walk, or where these are very many, those in which something may match."""
+        walked = iter(search.walk)
+        first = list(islice(walked, NARROW_FILES))
+        program = wide_engine() if len(first) == NARROW_FILES else None
+        if program is not None:
+            folder, glob = normalise_path(arguments.get("path") or WHOLE_PROJECT), arguments.get("include_glob")
+            wide = WideSearch(
+                self._root,
+                "" if folder in (None, WHOLE_PROJECT) else str(folder),
+                query,
+                max_file_bytes=limits.max_file_bytes,
+                deadline=search.deadline,
+            )
+            survey = ScopeFilter(scope, glob)
+            # A search that may read files with hard links asks for each by its name.
+            if not scope.linked and wide.run(program, survey, survey.files, linked=False):
+                search.surveyed(wide, survey.critical)
+                accept = ScopeFilter(scope, glob)
+                return (path for path in wide.paths if accept(path, "file"))
+        return chain(first, walked)
+
+    def _documents(self, search: _Search, paths: Iterator[str], scope: Scope, limits: ToolLimits) -> Iterator[Document]:
+        """The text files of *paths*, until the time is over."""
+        for path in paths:
             if search.time_left() <= 0:
                 search.cut = True
                 return
@@ -164,15 +191,17 @@ class ToolHost:
                 linked = may_be_linked(path, scope)
                 content = self._root.read_file(path, limits.max_file_bytes, allow_hard_links=linked)
             except FileRefused as refused:
-                search.skipped += 1
-                search.cut = search.cut or refused.code != "not_found"
+                if not search.wide:
+                    search.skipped += 1
+                    search.cut = search.cut or refused.code != "not_found"
                 continue
             if not content.complete or b"\0" in content.data:
                 # A binary file has no lines to match; a file too large for us might have had some.
-                search.skipped += 1
-                search.cut = search.cut or b"\0" not in content.data
+                if not search.wide:
+                    search.skipped += 1
+                    search.cut = search.cut or b"\0" not in content.data
                 continue
-            search.searched += 1
+            search.searched += not search.wide
             yield Document(path, tuple(lines_of(content.data)))
 
     def _take(self, search: _Search, document: Document, numbers: Sequence[int]) -> None:
@@ -198,7 +227,7 @@ class ToolHost:
         path = normalise_path(arguments.get("path") or WHOLE_PROJECT) or WHOLE_PROJECT
         listing = self._root.list_directory(path)
         prefix = "" if path == WHOLE_PROJECT else f"{path}/"
-        accept = _Filter(scope)
+        accept = ScopeFilter(scope)
         visible = [entry for entry in listing.entries if accept(f"{prefix}{entry.name}", entry.kind)]
         raw = [_named(entry) for entry in visible]
         names = self._clean_lines(raw)
@@ -278,6 +307,15 @@ class _Search:
     bytes_read: int = 0
     redactions: int = 0
     cut: bool = False
+    wide: bool = False
+    """The counts come from a survey, not from what was read (`services.wide_search`)."""
+    critical: int = 0
+
+    def surveyed(self, wide: WideSearch, critical: int) -> None:
+        """Take over what a survey counted."""
+        self.wide, self.critical, self.searched = True, critical, wide.survey.files
+        self.skipped = wide.survey.skipped
+        self.cut = self.cut or wide.cut or not wide.survey.complete
 
     def time_left(self) -> float:
         return self.deadline - time.monotonic()
@@ -297,7 +335,7 @@ class _Search:
 
 
 def _search_result(arguments: dict[str, Any], search: _Search, critical: int) -> ToolResult:
-    skipped = search.skipped + search.walk.skipped
+    skipped = search.skipped + (0 if search.wide else search.walk.skipped)
     return ToolResult(
         tool="rtk_grep",
         kind="matches",
@@ -309,7 +347,7 @@ def _search_result(arguments: dict[str, Any], search: _Search, critical: int) ->
         files_searched=search.searched,
         files_skipped=skipped,
         critical_left_out=critical,
-        complete=search.walk.complete and not search.cut,
+        complete=(search.wide or search.walk.complete) and not search.cut,
         bytes_read=search.bytes_read,
         redactions=search.redactions,
     )
@@ -340,21 +378,6 @@ def _around(numbers: Sequence[int], distance: int, total: int) -> list[int]:
 
 def _accepts(scope: Scope) -> Callable[[str], bool]:
     return lambda path: check_path(path, scope).allowed
-
-
-class _Filter:
-    """What a walk may meet. critical: how many critical files and folders it left out, each folder counted once."""
-
-    def __init__(self, scope: Scope, glob: str | None = None) -> None:
-        self._scope = scope
-        self._glob = glob
-        self.critical = 0
-
-    def __call__(self, path: str, kind: EntryKind) -> bool:
-        verdict = check_path(path, self._scope, walk=kind == "folder")
-        wanted = kind == "folder" or self._glob is None or glob_matches(path, self._glob)
-        self.critical += wanted and verdict.code == "critical_path_detected"
-        return verdict.allowed and wanted
 
 
 def _named(entry: Entry) -> str:
