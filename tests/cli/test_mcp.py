@@ -18,6 +18,7 @@ from mcp.client.session import ClientSession
 from mcp.client.stdio import StdioServerParameters, stdio_client
 from mcp.client.streamable_http import streamable_http_client
 
+from codex_oss.cli.mcp import find_project
 from tests.cli.test_missions import HANDOFF, READ, REPORT, audit, failed_checks, project, run_cli
 from tests.fakes.bridge_process import LOCAL_KEY, UPSTREAM_KEY, running_bridge
 from tests.fakes.chat_upstream import Answer, ChatUpstream, Hold, Request, action
@@ -216,3 +217,39 @@ async def test_the_same_tools_over_http(project: Path) -> None:
             result = await client.call_tool("delegate", DELEGATED)
             assert result.structured_content["status"] == "COMPLETE", result.content
             assert await asyncio.to_thread(bridge.stop) == 0
+
+
+def test_the_greeting_loads_next_to_nothing() -> None:
+    """What makes a start slow comes with the first call: the SDK, the bridge, even asyncio."""
+    heavy = ["mcp", "pydantic", "anyio", "asyncio", "aiohttp", "starlette", "codex_oss.wiring", "codex_oss.missions"]
+    shown = f"import sys, codex_oss.cli.main, codex_oss.cli.mcp; print([m for m in {heavy} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", shown], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout == "[]\n"
+
+
+@pytest.mark.parametrize(
+    ("made", "inside", "expected"),
+    [
+        (["work/repo/.git"], "work/repo/src/deep", "work/repo"),
+        (["work/repo/.git"], "work/repo", "work/repo"),
+        (["work/repo/.git", "work/repo/part/.codex-oss"], "work/repo/part/src", "work/repo/part"),
+        (["work/.codex-oss"], "work/notes/a", "work"),
+        ([".git", ".codex-oss"], "notes", "notes"),
+        ([".git"], "", ""),
+        ([], "notes", "notes"),
+    ],
+)
+def test_the_project_is_the_one_around_the_folder(tmp_path: Path, made: list[str], inside: str, expected: str) -> None:
+    """The nearest marked folder upwards; never the home folder just because something lies there."""
+    for name in (*made, inside):
+        (tmp_path / name).mkdir(parents=True, exist_ok=True)
+    assert find_project(tmp_path / inside, tmp_path) == tmp_path / expected
+
+
+def test_what_others_put_above_us_is_no_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder that another user marked, e.g. in /tmp, chooses nothing for us."""
+    (tmp_path / ".codex-oss").mkdir()
+    (tmp_path / "mine").mkdir()
+    assert find_project(tmp_path / "mine", Path("/nowhere")) == tmp_path
+    monkeypatch.setattr(os, "geteuid", lambda: tmp_path.stat().st_uid + 1)
+    assert find_project(tmp_path / "mine", Path("/nowhere")) == tmp_path / "mine"
