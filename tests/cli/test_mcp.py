@@ -157,6 +157,7 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("delegate", {"objective": "x", "roots": ["app"], "must_inspect": ["../a"]}, "contract_invalid"),
     ("delegate", {"objective": "x", "roots": ["app"], "profile": "../../etc"}, "model_not_found"),
     ("delegate", {"handoff": {}}, "contract_invalid"),
+    ("delegate", {"handoff": HANDOFF, "tool_budget": 3}, "arguments_invalid"),
     ("delegate", {"handoff": {"tier": ["A3"]}}, "model_not_found"),
     ("delegate", {"handoff": {**HANDOFF, "mission_id": "../../x"}}, "contract_invalid"),
     ("fly", {}, "tool_unknown"),
@@ -174,6 +175,26 @@ async def test_what_cannot_be_done_is_an_error_with_a_code(project: Path) -> Non
                 assert len(str(result.content)) < 4000
             assert not (await client.call_tool("list_profiles", {})).is_error
     assert up.requests == []
+
+
+async def test_a_flood_of_findings_fits_the_parents_context(project: Path) -> None:
+    """A model that reports far too much: the answer stays small, in words and as an object."""
+    body: dict[str, Any] = json.loads(json.dumps(REPORT["report"]))
+    (good,) = body["findings"]
+    flood = [good | {"claim": f"{good['claim']} " + "and more " * (150 + number)} for number in range(50)]
+    report = REPORT | {"report": body | {"findings": flood, "caveats": ["x" * 1_900] * 20}}
+
+    def script(request: Request) -> Answer:
+        return action(READ) if len(request.messages) < 3 else action(report)
+
+    with ChatUpstream(script) as up:
+        async with session(project, up.base_url, OPENCODE_GO_API_KEY=UPSTREAM_KEY) as client:
+            result = await client.call_tool("delegate", DELEGATED)
+    facts: dict[str, Any] = result.structured_content
+    assert facts["status"] == "COMPLETE"
+    assert "more findings stand in report.json" in facts["summary"]
+    assert len(json.dumps(facts)) < 30_000
+    assert len(str(result.content)) < 36_000
 
 
 @pytest.mark.parametrize("roots", [["."], ["./"], ["app", "."]])

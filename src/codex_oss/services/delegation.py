@@ -50,7 +50,7 @@ from codex_oss.services.mission_runner import Admission
 log = logging.getLogger(__name__)
 
 MAX_FINDINGS_CHARS: Final = 24_000
-"""About 6,000 tokens of the parent's context; `mission_report` gives the rest in pages."""
+"""About 6,000 tokens of the parent's context; `report.json` of the mission has the rest."""
 MAX_TEXT_CHARS: Final = 32_000
 """The same in words, with what else the summary says."""
 MAX_OBJECTIVE_CHARS: Final = 200
@@ -229,6 +229,12 @@ def _converted(arguments: Mapping[str, Any], tool: DelegationTool) -> Struct:
 def _contract(asked: DelegateArguments) -> tuple[dict[str, Any], str]:
     """The raw mission and the model name that it is for."""
     if asked.handoff is not None:
+        beside = [name for name in msgspec.to_builtins(asked) if name not in ("handoff", "profile")]
+        if beside:
+            told = f"A handoff is a whole mission; {', '.join(beside)} beside it would be ignored."
+            raise RequestError(
+                told, hint="Put it into the handoff, or leave the handoff out.", code="arguments_invalid"
+            )
         tier = str(asked.handoff.get("tier", "A3"))
         return asked.handoff, f"mission-{tier.lower()}-{asked.profile}"
     raw = compile_mission(
