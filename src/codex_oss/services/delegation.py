@@ -262,6 +262,8 @@ def _reported(record: RunRecord, artifacts: str, waited_s: float | None = None) 
     status = record.closed.status if record.closed else "OPEN"
     reasons = ", ".join(report["reason_codes"])
     summary = f"{status} with confidence {report['confidence']}" + (f" ({reasons})" if reasons else "")
+    if refused := len(report["refused_findings"]):
+        summary += f"; {refused} claims of its model did not hold and are left out"
     if left_out:
         summary += f"; {left_out} more findings stand in report.json"
     text = render_summary({**report, "findings": findings, "status": status})
@@ -281,7 +283,6 @@ def _reported(record: RunRecord, artifacts: str, waited_s: float | None = None) 
         "reason_codes": report["reason_codes"],
         "summary": summary,
         "findings": findings,
-        "refused_findings": len(report["refused_findings"]),
         "artifacts": artifacts,
     }
     return ToolReply(text, facts)
