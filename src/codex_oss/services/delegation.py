@@ -263,7 +263,7 @@ def _reported(record: RunRecord, artifacts: str, waited_s: float | None = None) 
     reasons = ", ".join(report["reason_codes"])
     summary = f"{status} with confidence {report['confidence']}" + (f" ({reasons})" if reasons else "")
     if refused := len(report["refused_findings"]):
-        summary += f"; {refused} claims of its model did not hold and are left out"
+        summary += f"; claims left out because they did not hold: {refused}"
     if left_out:
         summary += f"; {left_out} more findings stand in report.json"
     text = render_summary({**report, "findings": findings, "status": status})
