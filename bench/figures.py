@@ -33,7 +33,7 @@ from targets import Bench, Server
 from workload import Load
 
 RESULTS = Path(__file__).resolve().parent / "results" / "figures.json"
-FULL, PACED, FIRST, CROWD, SHORT = Load(500, 0), Load(100, 50), Load(30, 50), Load(40, 10), Load(50, 0)
+FULL, PACED, FIRST, CROWD, SHORT = Load(500, 0), Load(120, 50), Load(30, 50), Load(40, 10), Load(50, 0)
 CUT = Load(500, 0, cut=True)
 CROWDS = (1, 8, 64, 512)
 HISTORIES_KB = (4, 16, 64, 256, 1024, 4096)
@@ -60,6 +60,8 @@ class Run:
                 self.rounds_of("peer", [both[1], *peer], FULL, at_once=8, streams=16)
                 self.rounds_of("peer_paced", [both[1], *peer], PACED, at_once=8, streams=8)
             self.rounds_of("paced", [direct, *both], PACED, at_once=64, streams=64)
+            self.rounds_of("full_speed_stored", both, FULL, at_once=8, streams=96 // part, store="yes")
+            self.rounds_of("paced_stored", both, PACED, at_once=64, streams=64, store="yes")
             self.rounds_of("first", [direct, *both], FIRST, at_once=8, streams=8)
             self.rounds_of("crowd", [direct, *both], CROWD, at_once=512 // part, streams=512 // part)
             for at_once in CROWDS[: 2 if self.small else None]:

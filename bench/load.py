@@ -1,6 +1,6 @@
 """Many streams at once on one server; every one of them is checked. Prints one JSON object.
 
-    python bench/load.py PORT MODEL --at-once 8 --streams 96 [--pid PID] [--history-kb 16] [--path /v1/responses]
+    python bench/load.py PORT MODEL --at-once 8 --streams 96 [--pid PID] [--history-kb 16] [--store yes] [--path P]
 
 Bounded: a number of streams, a time for each, and what is received is checked after the clock has stopped. A stream is
 whole when each delta is there once and in order, a closing event came, and `sequence_number` grew by one each time.
@@ -160,7 +160,7 @@ def rss_kb(pid: int) -> int:
 async def run(options: argparse.Namespace) -> dict[str, object]:
     """Run the load; see the module's head."""
     load = load_of(options.model)
-    body = request_body(options.model, options.history_kb)
+    body = request_body(options.model, options.history_kb, store=options.store == "yes")
     lines = [f"POST {options.path} HTTP/1.1", f"Host: 127.0.0.1:{options.port}", "Content-Type: application/json"]
     lines += ["Authorization: Bearer bench-key", f"Content-Length: {len(body)}", "\r\n"]
     request = "\r\n".join(lines).encode() + body
@@ -232,6 +232,7 @@ if __name__ == "__main__":
     parser.add_argument("--at-once", type=int, default=8)
     parser.add_argument("--streams", type=int, default=8)
     parser.add_argument("--history-kb", type=int, default=16)
+    parser.add_argument("--store", choices=["yes", "no"], default="no")
     parser.add_argument("--stream-s", type=float, default=120)
     parser.add_argument("--path", default="/v1/responses")
     parser.add_argument("--pid", type=int, default=0)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import itertools
 import json
 import random
 import sys
@@ -21,6 +22,12 @@ from workload import Load, kind_of, load_of
 
 SLOT = "s" * 16
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+NAMES = {
+    "reasoning": ("response.reasoning_summary_text.delta", "response.reasoning_summary_text.done", "text"),
+    "text": ("response.output_text.delta", "response.output_text.done", "text"),
+    "arguments": ("response.function_call_arguments.delta", "response.function_call_arguments.done", "arguments"),
+}
+"""Of a kind of delta: its event, the event that repeats the whole, and that one's field."""
 PIECES = (97, 97, 4000)
 """Largest pieces in bytes, one drawn for each, when the stream is cut anywhere."""
 
@@ -56,17 +63,37 @@ def chat_events(load: Load, model: str) -> Iterator[tuple[str, bool]]:
 
 
 def responses_events(load: Load, model: str) -> Iterator[tuple[str, bool]]:
-    """The same answer as a Responses server streams it: what a plain proxy passes on."""
-    names = {
-        "reasoning": "response.reasoning_summary_text.delta",
-        "text": "response.output_text.delta",
-        "arguments": "response.function_call_arguments.delta",
-    }
-    for number in range(load.deltas + 1):
-        name = names[kind_of(number, load.deltas)] if number < load.deltas else "response.completed"
-        text = f"{number:07d}.{SLOT} " if number < load.deltas else ""
-        event = {"type": name, "item_id": "item_1", "output_index": 0, "delta": text, "sequence_number": number}
-        yield f"event: {name}\ndata: {json.dumps(event, separators=(',', ':'))}\n\n", number < load.deltas
+    """The same answer as a Responses server streams it, its texts repeated as there: what a plain proxy passes on."""
+    sequence = -1
+
+    def frame(name: str, **fields: Any) -> str:
+        nonlocal sequence
+        sequence += 1
+        data = json.dumps({"type": name, "sequence_number": sequence, **fields}, separators=(",", ":"))
+        return f"event: {name}\ndata: {data}\n\n"
+
+    response = {"id": "resp_1", "object": "response", "created_at": 1, "model": model, "output": []}
+    for name in ("response.created", "response.in_progress"):
+        yield frame(name, response={**response, "status": "in_progress"}), False
+    output: list[dict[str, Any]] = []
+    numbers = range(load.deltas)
+    for kind, same in itertools.groupby(numbers, lambda number: kind_of(number, load.deltas)):
+        index = len(output)
+        place = {"item_id": f"item_{index}", "output_index": index}
+        delta, done, field = NAMES[kind]
+        item = {"id": place["item_id"], "type": kind}
+        yield frame("response.output_item.added", output_index=index, item=item), False
+        pieces = [f"{number:07d}.{SLOT} " for number in same]
+        for piece in pieces:
+            yield frame(delta, **place, delta=piece), True
+        # The whole text carries no time of sending: only deltas are of an age.
+        whole = "".join(pieces).replace(SLOT, "0" * 16)
+        yield frame(done, **place, **{field: whole}), False
+        output.append({**item, field: whole})
+        yield frame("response.output_item.done", output_index=index, item=output[-1]), False
+    usage = {"input_tokens": 1, "output_tokens": load.deltas, "total_tokens": load.deltas + 1}
+    ended = {**response, "status": "completed", "output": output, "usage": usage}
+    yield frame("response.completed", response=ended), False
 
 
 @functools.lru_cache(64)

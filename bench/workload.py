@@ -45,18 +45,19 @@ def kind_of(number: int, deltas: int) -> str:
     return "reasoning" if number < fifth else "text" if number < deltas - fifth else "arguments"
 
 
-def request_body(model: str, history_kb: int) -> bytes:
-    """A coding agent's request of about *history_kb* KiB: instructions, past calls with their outputs, one tool."""
-    item = (PAD * 17)[:1000]
-    turns = max(1, history_kb - 2)
-    items: list[dict[str, object]] = [{"type": "message", "role": "user", "content": "Do as asked."}]
-    for number in range(turns // 2):
-        call_id = f"call_{number}"
-        items += [
-            {"type": "function_call", "call_id": call_id, "name": "shell", "arguments": json.dumps({"command": item})},
-            {"type": "function_call_output", "call_id": call_id, "output": item},
-        ]
-    items.append({"type": "message", "role": "user", "content": "Go on."})
-    tool = {"type": "function", "name": "shell", "parameters": {"type": "object", "properties": {}}, "strict": False}
-    body = {"model": model, "stream": True, "instructions": item, "tools": [tool], "input": items}
+def request_body(model: str, history_kb: int, *, store: bool = False) -> bytes:
+    """A coding agent's request of about *history_kb* KiB: instructions, one past call with its output, one tool.
+
+    Agents that keep their own history send `store: false`; with *store* the bridge keeps the turn.
+    """
+    text = (PAD * (history_kb * 1024 // len(PAD) + 1))[: history_kb * 512]
+    schema = {"type": "object", "properties": {"command": {"type": "string"}}, "required": ["command"]}
+    tool = {"type": "function", "name": "shell", "description": "Run a command.", "parameters": schema, "strict": False}
+    items: list[dict[str, object]] = [
+        {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "Show the files."}]},
+        {"type": "function_call", "call_id": "call_0", "name": "shell", "arguments": '{"command":"ls"}'},
+        {"type": "function_call_output", "call_id": "call_0", "output": text},
+        {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "Go on."}]},
+    ]
+    body = {"model": model, "stream": True, "store": store, "instructions": text, "tools": [tool], "input": items}
     return json.dumps(body).encode()

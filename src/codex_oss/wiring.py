@@ -10,7 +10,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 from codex_oss.config import DEFAULT_LOCAL_KEY, DEFAULT_UPSTREAM_BASE, Config
@@ -208,6 +208,7 @@ def build(settings: Settings, project: Path, environ: Mapping[str, str]) -> Brid
 def _router(settings: Settings) -> Callable[[str], Route]:
     config, profiles = settings.config, settings.profiles
 
+    @lru_cache(256)
     def route(model: str) -> Route:
         return choose_route(
             model,

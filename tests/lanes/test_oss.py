@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
 
 import pytest
@@ -58,16 +58,24 @@ class ScriptedUpstream:
 class _ScriptedAnswer:
     def __init__(self, content_type: str, script: Steps) -> None:
         self.content_type = content_type
-        self._script = script
+        self._left = list(script)
 
-    async def chunks(self) -> AsyncGenerator[bytes, None]:
-        for step in self._script:
-            if isinstance(step, Exception):
-                raise step
-            if step is None:
-                await asyncio.Event().wait()
-            else:
-                yield step
+    async def read(self) -> bytes:
+        if not self._left:
+            return b""
+        step = self._left.pop(0)
+        if isinstance(step, Exception):
+            raise step
+        if step is None:
+            await asyncio.Event().wait()
+        assert isinstance(step, bytes)
+        return step
+
+    async def pump(self, take: Callable[[bytes], bool]) -> None:
+        while self._left and isinstance(step := self._left[0], bytes):
+            del self._left[0]
+            if not take(step):
+                return
 
 
 def _lane(upstream: ScriptedUpstream, *profiles: ModelProfile, retries: int = 2) -> tuple[OssLane, list[float]]:

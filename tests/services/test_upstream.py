@@ -10,7 +10,7 @@ import pytest
 
 from codex_oss.contracts.profiles import ModelProfile
 from codex_oss.errors import StreamInterrupted, Unavailable, UpstreamError, UpstreamProtocolError, UpstreamRefused
-from codex_oss.services.upstream import Deadlines, UpstreamClient
+from codex_oss.services.upstream import Deadlines, UpstreamAnswer, UpstreamClient
 from tests.fakes.chat_upstream import (
     Answer,
     ChatUpstream,
@@ -46,7 +46,14 @@ async def _client(deadlines: Deadlines = PATIENT, key: str = "synthetic") -> Asy
 
 async def _read(client: UpstreamClient, profile: ModelProfile) -> bytes:
     async with client.post(profile, b'{"stream": true}', stream=True) as answer:
-        return b"".join([chunk async for chunk in answer.chunks()])
+        return await _body(answer)
+
+
+async def _body(answer: UpstreamAnswer) -> bytes:
+    read = b""
+    while chunk := await answer.read():
+        read += chunk
+    return read
 
 
 async def test_bytes_arrive_unchanged_and_the_connection_is_kept() -> None:
@@ -148,10 +155,9 @@ async def test_a_slow_reader_is_no_silent_upstream() -> None:
             _client(Deadlines(first_byte_s=0.2, idle_s=0.2, total_s=20)) as client,
             client.post(_profile(upstream), b'{"stream": true}', stream=True) as opened,
         ):
-            chunks = opened.chunks()
-            seen = await anext(chunks)
+            seen = await opened.read()
             await asyncio.sleep(0.6)  # the pause is what is tested
-            assert seen + b"".join([chunk async for chunk in chunks]) == payload_of(answer)
+            assert seen + await _body(opened) == payload_of(answer)
 
 
 async def test_a_dead_address_is_final() -> None:

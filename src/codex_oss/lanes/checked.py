@@ -18,7 +18,7 @@ Rules that hold here:
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import Callable
 from contextlib import aclosing
 from typing import Final
 
@@ -26,7 +26,7 @@ from codex_oss.contracts.profiles import StructuredOutput
 from codex_oss.errors import AnswerInvalid, UpstreamError
 from codex_oss.policy.answer_rules import AnswerRules, CheckedAnswer, rules_of, with_advice
 from codex_oss.policy.json_answer import JsonJudge
-from codex_oss.wire.events import Lane, TurnEvent, TurnFailed, UsageReported, batches_of
+from codex_oss.wire.events import Batches, Lane, TurnFailed, UsageReported, batches_of
 from codex_oss.wire.items import TurnRequest
 
 log = logging.getLogger(__name__)
@@ -43,14 +43,14 @@ class CheckedLane:
         self._inner = inner
         self._able = able
 
-    def __call__(self, request: TurnRequest) -> AsyncGenerator[Sequence[TurnEvent], None]:
+    def __call__(self, request: TurnRequest) -> Batches:
         """Answer one turn. Raises what the inner lane raises, before the first event only."""
         kind = request.text_format.kind
         honours = kind != "text" and _RANK[self._able(request.model)] >= _RANK[kind]
         rules = rules_of(request, honours_format=honours)
         return batches_of(self._inner, request) if rules is None else self._checked(request, rules)
 
-    async def _checked(self, request: TurnRequest, rules: AnswerRules) -> AsyncGenerator[Sequence[TurnEvent], None]:
+    async def _checked(self, request: TurnRequest, rules: AnswerRules) -> Batches:
         judge = JsonJudge(request.text_format) if rules.json != "no" else None
         answer = CheckedAnswer(rules, judge)
         async with aclosing(self._tried(request, answer)) as batches:
@@ -73,7 +73,7 @@ class CheckedLane:
             usage = [] if answer.usage is None else [UsageReported(answer.usage)]
             yield [*usage, TurnFailed(AnswerInvalid.code, answer.violation.problem)]
 
-    async def _tried(self, request: TurnRequest, answer: CheckedAnswer) -> AsyncGenerator[Sequence[TurnEvent], None]:
+    async def _tried(self, request: TurnRequest, answer: CheckedAnswer) -> Batches:
         async with aclosing(batches_of(self._inner, request)) as batches:
             async for batch in batches:
                 if shown := answer.take(batch):

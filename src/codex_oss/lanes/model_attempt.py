@@ -3,25 +3,36 @@
 Counterparts: `wire.codecs` translates (or not) as the model's profile says, `services.upstream` carries.
 
     encode ─► post ─► first bytes: SSE, one JSON object, or something else? ─► decode ─► batch …
+                                                                                  └─ one delta ─► sink, if there is one
 
 Rules that hold here:
 
 1. A batch is what one upstream read produced. `TurnStarted` waits for the first batch that shows something, because
    until then the turn may still move to another attempt: whatever fails before is raised.
-2. Leaving the generator closes the upstream connection at once.
+2. Leaving the context closes the upstream connection at once.
+3. With a sink, a read that brought one delta is shown within that read (decision 0032). Everything else waits until
+   it is asked for.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from contextlib import AbstractAsyncContextManager, aclosing
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Final, Protocol
 
 from codex_oss.contracts.profiles import ModelProfile
 from codex_oss.errors import StreamInterrupted, Unavailable, UpstreamError, UpstreamProtocolError
 from codex_oss.wire.codecs import CODECS, AnswerDecoder
-from codex_oss.wire.events import LimitsReported, TurnEvent, TurnFailed, TurnStarted, UsageReported
+from codex_oss.wire.events import (
+    DELTAS,
+    DeltaSink,
+    LimitsReported,
+    TurnEvent,
+    TurnFailed,
+    TurnStarted,
+    UsageReported,
+)
 from codex_oss.wire.items import TurnRequest
 
 MAX_PLAIN_BODY_BYTES: Final = 32 * 1024 * 1024
@@ -45,8 +56,11 @@ class ChatAnswer(Protocol):
 
     content_type: str
 
-    def chunks(self) -> AsyncGenerator[bytes, None]:
-        """The body, one read each."""
+    async def read(self) -> bytes:
+        """What arrived of the body, at least one byte; b"" at its end. Raises Unavailable or StreamInterrupted."""
+
+    async def pump(self, take: Callable[[bytes], bool]) -> None:
+        """Hand each chunk to *take* as it arrives, until that returns False or nothing comes any more; see `read`."""
 
 
 class ChatUpstream(Protocol):
@@ -68,88 +82,111 @@ class ModelAttempts:
         self._upstream = upstream
         self._stream = stream
 
-    async def attempt(
-        self, request: TurnRequest, profile: ModelProfile, ends_at: float
-    ) -> AsyncGenerator[Sequence[TurnEvent], None]:
-        """One request to one model: whole batches, the first of which begins with `TurnStarted`.
-
-        ends_at: on the loop's clock. Raises UpstreamError for whatever fails before the first batch, and for a
-        connection that breaks later.
-        """
+    @asynccontextmanager
+    async def attempt(self, request: TurnRequest, profile: ModelProfile, ends_at: float) -> AsyncIterator[Attempt]:
+        """One request to one model. ends_at: on the loop's clock. Raises UpstreamError."""
         codec = CODECS[profile.api]
         body, decoder = codec.begin(request, profile, self._stream)
         left_s = ends_at - asyncio.get_running_loop().time()
-        async with (
-            self._upstream.post(profile, body, stream=self._stream, path=codec.path, total_s=left_s) as answer,
-            aclosing(answer.chunks()) as chunks,
-            aclosing(_decoded(chunks, answer.content_type, decoder, profile)) as decoded,
-        ):
+        async with self._upstream.post(profile, body, stream=self._stream, path=codec.path, total_s=left_s) as answer:
             del body  # sent; hundreds of streams would each hold a whole conversation until their end
-            begun = False
-            held: list[TurnEvent] = []
-            async for events in decoded:
-                if begun:
-                    yield events
-                    continue
-                held += (event for event in events if not isinstance(event, TurnStarted))
-                if all(isinstance(event, UNSHOWN) for event in held):
-                    _raise_failure(held)
-                    continue
-                begun = True
-                yield [TurnStarted(profile.model), *held]
-            if not begun:
-                raise UpstreamProtocolError("The upstream ended its answer without any content.")
+            yield Attempt(answer, decoder, profile)
 
 
-async def _decoded(
-    body: AsyncIterator[bytes], content_type: str, decoder: AnswerDecoder, profile: ModelProfile
-) -> AsyncGenerator[list[TurnEvent], None]:
-    """The events of an answer, one non-empty list a read, whatever its Content-Type claims.
+class Attempt:
+    """The answer of one model, batch by batch."""
 
-    A connection that breaks after the upstream said why it stopped cost only the usage: the turn is whole.
-    """
-    first = await _first_bytes(body)
-    kind = first.lstrip(BLANK)[:1]
-    try:
+    def __init__(self, answer: ChatAnswer, decoder: AnswerDecoder, profile: ModelProfile) -> None:
+        self._answer = answer
+        self._decoder = decoder
+        self._profile = profile
+        self._begun = False
+
+    async def next(self, sink: DeltaSink | None = None) -> Sequence[TurnEvent]:
+        """The next batch, empty at the end; the first one begins with `TurnStarted`. sink: shows single deltas.
+
+        Raises UpstreamError for whatever fails before the first batch, and for a connection that breaks later.
+        """
+        if not self._begun:
+            return await self._first()
+        if sink is not None and (batch := await self._through(sink)):
+            return batch
+        return await self._read()
+
+    async def _first(self) -> Sequence[TurnEvent]:
+        """The batches until something is shown, as one."""
+        held: list[TurnEvent] = []
+        events = await self._read_first()
+        while events:
+            held += (event for event in events if not isinstance(event, TurnStarted))
+            if not all(isinstance(event, UNSHOWN) for event in held):
+                self._begun = True
+                return [TurnStarted(self._profile.model), *held]
+            _raise_failure(held)
+            events = await self._read()
+        raise UpstreamProtocolError("The upstream ended its answer without any content.")
+
+    async def _read_first(self) -> list[TurnEvent]:
+        """The first batch, whatever the Content-Type of the answer claims."""
+        first = await self._first_bytes()
+        kind = first.lstrip(BLANK)[:1]
         if kind == b"{":
-            yield decoder.take_completion(await _rest(first, body))
-            return
-        if kind == b"<" or (content_type == "application/json" and kind):
+            return self._decoder.take_completion(await self._whole(first))
+        if kind == b"<" or (self._answer.content_type == "application/json" and kind):
             what = "an HTML page" if kind == b"<" else "something else than a JSON object"
             raise UpstreamProtocolError(
                 f"The upstream answered with {what} instead of a model's answer.",
-                hint=f"Check base_url of profile {profile.name!r}; another program may answer there.",
+                hint=f"Check base_url of profile {self._profile.name!r}; another program may answer there.",
             )
-        if events := decoder.feed(first):
-            yield events
-        async for chunk in body:
-            if events := decoder.feed(chunk):
-                yield events
-    except (StreamInterrupted, Unavailable):
-        if not decoder.whole:
-            raise
-    if events := decoder.finish():
-        yield events
+        return self._decoder.feed(first) or await self._read()
 
+    async def _read(self) -> list[TurnEvent]:
+        """The events of the next read that has any; empty at the end.
 
-async def _first_bytes(body: AsyncIterator[bytes]) -> bytes:
-    """The first read that shows what the body is; what else was read is part of it."""
-    seen = b""
-    async for chunk in body:
-        seen += chunk
-        if seen.lstrip(BLANK) or len(seen) > MAX_BLANK_BYTES:
-            break
-    return seen
+        A connection that breaks after the upstream said why it stopped cost only the usage: the turn is whole.
+        """
+        try:
+            while chunk := await self._answer.read():
+                if events := self._decoder.feed(chunk):
+                    return events
+        except (StreamInterrupted, Unavailable):
+            if not self._decoder.whole:
+                raise
+        return self._decoder.finish()
 
+    async def _through(self, sink: DeltaSink) -> Sequence[TurnEvent]:
+        """Let single deltas through to *sink*; the first batch that is none, or that it does not take."""
+        kept: Sequence[TurnEvent] = ()
+        feed = self._decoder.feed
 
-async def _rest(first: bytes, body: AsyncIterator[bytes]) -> bytes:
-    parts, size = [first], len(first)
-    async for chunk in body:
-        parts.append(chunk)
-        size += len(chunk)
-        if size > MAX_PLAIN_BODY_BYTES:
-            raise UpstreamProtocolError("The upstream's answer is too large.")
-    return b"".join(parts)
+        def take(chunk: bytes) -> bool:
+            nonlocal kept
+            events = feed(chunk)
+            if not events or (len(events) == 1 and type(events[0]) in DELTAS and sink(events)):
+                return True
+            kept = events
+            return False
+
+        await self._answer.pump(take)
+        return kept
+
+    async def _first_bytes(self) -> bytes:
+        """The first read that shows what the body is; what else was read is part of it."""
+        seen = b""
+        while chunk := await self._answer.read():
+            seen += chunk
+            if seen.lstrip(BLANK) or len(seen) > MAX_BLANK_BYTES:
+                break
+        return seen
+
+    async def _whole(self, first: bytes) -> bytes:
+        parts, size = [first], len(first)
+        while chunk := await self._answer.read():
+            parts.append(chunk)
+            size += len(chunk)
+            if size > MAX_PLAIN_BODY_BYTES:
+                raise UpstreamProtocolError("The upstream's answer is too large.")
+        return b"".join(parts)
 
 
 def _raise_failure(events: Sequence[TurnEvent]) -> None:

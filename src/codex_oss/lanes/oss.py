@@ -21,8 +21,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
-from contextlib import aclosing
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -40,7 +39,7 @@ from codex_oss.policy.deviation import INITIAL, RETRIED, fallback_reason, word_d
 from codex_oss.policy.retry import GiveUp, RetryPolicy, TryAgain, may_replace, next_attempt
 from codex_oss.policy.session_guard import SessionGuard, session_key
 from codex_oss.services.capacity import CapacityGate
-from codex_oss.wire.events import TurnEvent, TurnFailed, TurnStarted
+from codex_oss.wire.events import Batches, DeltaSink, TurnEvent, TurnFailed, TurnStarted
 from codex_oss.wire.items import TurnRequest
 
 log = logging.getLogger(__name__)
@@ -121,7 +120,7 @@ class OssLane:
         self._redact = redact
         self._sleep = sleep
 
-    async def __call__(self, request: TurnRequest) -> AsyncGenerator[Sequence[TurnEvent], None]:
+    async def __call__(self, request: TurnRequest) -> Batches:
         """Answer one turn. Raises UpstreamError before the first event only."""
         loop = asyncio.get_running_loop()
         course = self._begin(request, loop.time())
@@ -133,16 +132,17 @@ class OssLane:
                     profile, left_s = course.profile, course.ends_at - loop.time()
                     async with (
                         self._gate.slot(profile.name, profile.max_concurrency, left_s) as slot,
-                        aclosing(self._attempts.attempt(request, profile, course.ends_at)) as batches,
+                        self._attempts.attempt(request, profile, course.ends_at) as attempt,
                     ):
                         course.queued_s += slot.queued_s
-                        async for batch in batches:
+                        sink: DeltaSink | None = None
+                        while batch := await attempt.next(sink):
                             if not course.sent:
                                 batch = self._opening(course, batch, loop.time())
                             course.sent += len(batch)
                             if type(batch[-1]) is TurnFailed:
                                 batch = self._broke_off(course, batch, loop.time())
-                            yield batch
+                            sink = yield batch
                     self._answered(course, loop.time())
                     return
                 except UpstreamError as exc:

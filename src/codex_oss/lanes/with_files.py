@@ -10,13 +10,13 @@ The codecs in `wire` are pure: they can neither start a process nor bound a time
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 
 from msgspec import structs
 
 from codex_oss.errors import InvalidRequest
-from codex_oss.wire.events import Lane, TurnEvent, batches_of
+from codex_oss.wire.events import Batches, Lane, batches_of
 from codex_oss.wire.file_text import UnreadableFile, bytes_of_file, file_as_text, is_pdf
 from codex_oss.wire.items import FilePart, Item, Message, Part, TextPart, ToolOutput, TurnRequest
 
@@ -28,13 +28,13 @@ class WithFiles:
         self._inner = inner
         self._read_pdf = read_pdf
 
-    def __call__(self, request: TurnRequest) -> AsyncGenerator[Sequence[TurnEvent], None]:
+    def __call__(self, request: TurnRequest) -> Batches:
         """Answer one turn. Raises InvalidRequest for a PDF that cannot be read, and what the inner lane raises."""
         if any(_has_pdf(item) for item in request.items):
             return self._read(request)
         return batches_of(self._inner, request)
 
-    async def _read(self, request: TurnRequest) -> AsyncGenerator[Sequence[TurnEvent], None]:
+    async def _read(self, request: TurnRequest) -> Batches:
         items = [await self._item(item, place) for place, item in enumerate(request.items)]
         async with aclosing(batches_of(self._inner, structs.replace(request, items=tuple(items)))) as batches:
             async for batch in batches:

@@ -41,6 +41,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--port", type=int, metavar="N", help="0 picks a free port")
     parser.add_argument("--host", metavar="H", help="address to listen on")
     options = parser.parse_args(argv)
+    # No line shows thread, process or place in the source, so they need not be found out for each (Logging HOWTO).
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+    logging._srcfile = None
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     try:
         serve(options.project, {"port": options.port, "host": options.host})

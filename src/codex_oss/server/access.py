@@ -78,7 +78,8 @@ class Access:
             await send(message)
 
         headers = Headers(scope=scope)
-        scope["state"]["has_local_key"] = self._has_key(headers)
+        if self._relays:
+            scope["state"]["has_local_key"] = self._has_key(headers)
         refusal = self.refusal(headers, scope["path"], scope.get("method", "WEBSOCKET"))
         app = self._app if refusal is None else error_response(refusal)
         if refusal is not None and (surface := _surface(scope)):

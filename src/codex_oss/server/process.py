@@ -24,8 +24,8 @@ from typing import Any, Final, cast
 
 import uvicorn
 from starlette.types import ASGIApp
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from codex_oss.server.http_protocol import BoundedHttp
 from codex_oss.server.turn_response import OpenTurns
 from codex_oss.wiring import Bridge
 
@@ -34,32 +34,7 @@ INTERRUPT_GRACE_S: Final = 0.3
 LAST_RESORT_S: Final = 4.8
 PING_INTERVAL_S: Final = 60.0
 PING_PATIENCE_S: Final = 900.0
-MAX_HEAD_BYTES: Final = 64 * 1024
 SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
-
-
-class BoundedHttp(HttpToolsProtocol):
-    """HTTP by httptools, with a bound on the head of a request: the parser itself has none."""
-
-    _in_head = True
-    _head_bytes = 0
-
-    def on_message_begin(self) -> None:
-        """A request begins."""
-        self._in_head, self._head_bytes = True, 0
-        super().on_message_begin()
-
-    def on_headers_complete(self) -> None:
-        """Its head is whole."""
-        self._in_head = False
-        super().on_headers_complete()
-
-    def data_received(self, data: bytes) -> None:
-        """One read; when it leaves the head open beyond the bound, the connection ends with a 400."""
-        super().data_received(data)
-        self._head_bytes += len(data)
-        if self._in_head and self._head_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
-            self.send_400_response("The head of the request is too large.")
 
 
 def open_socket(**arguments: Any) -> asyncio.Protocol:

@@ -17,10 +17,9 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from contextlib import suppress
 from typing import Final
 
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 
 from codex_oss.errors import InvalidRequest, RequestError
 
@@ -103,16 +102,19 @@ async def _received(http: Request, max_bytes: int, idle_s: float) -> bytes:
     size = 0
     now = asyncio.get_running_loop().time
     end_at = now() + idle_s * TOTAL_SHARE
-    with suppress(ClientDisconnect):
-        async with asyncio.timeout(idle_s) as patience:
-            async for part in http.stream():
-                size += len(part)
-                if size > max_bytes:
-                    raise _too_large(max_bytes)
-                parts.append(part)
-                patience.reschedule(min(now() + idle_s, end_at))
-        return b"".join(parts)
-    raise InvalidRequest("The request body was cut off.")
+    async with asyncio.timeout(idle_s) as patience:
+        while True:
+            message = await http.receive()
+            if message["type"] == "http.disconnect":
+                raise InvalidRequest("The request body was cut off.")
+            part = message.get("body", b"")
+            size += len(part)
+            if size > max_bytes:
+                raise _too_large(max_bytes)
+            parts.append(part)
+            if not message.get("more_body", False):
+                return b"".join(parts)
+            patience.reschedule(min(now() + idle_s, end_at))
 
 
 def _stopped(idle_s: float) -> RequestError:

@@ -42,15 +42,18 @@ class RelayedAnswer:
         self._response = response
         self._watch = watch
         self._foreign = foreign
+        self._loop = asyncio.get_running_loop()
+        self.spoke = False
+        self.silent_since: float | None = None
 
     async def chunks(self) -> AsyncGenerator[bytes, None]:
         """The body as it arrives. Raises Unavailable when a deadline passes, StreamInterrupted when it is cut."""
         content = self._response.content
         try:
             while True:
-                self._watch.begin_read()
+                self.silent_since = self._loop.time()
                 chunk = await content.readany()
-                self._watch.end_read()
+                self.silent_since, self.spoke = None, True
                 if not chunk:
                     return
                 yield chunk
@@ -85,8 +88,9 @@ class RelayClient:
         response = await self._send(method, url, headers, body)
         del body  # a stream may be open for long, and a conversation is large
         try:
-            watch.guard(response.close)
-            yield RelayedAnswer(response, watch, (self._aiohttp.ClientError, OSError))
+            answer = RelayedAnswer(response, watch, (self._aiohttp.ClientError, OSError))
+            watch.guard(answer, response.close)
+            yield answer
         finally:
             watch.end()
             response.close()

@@ -39,6 +39,8 @@ MAX_WAITING: Final = 1024
 MAX_WAITING_BYTES: Final = 64 * 1024 * 1024
 """What waiting requests may weigh together: a line is made of a whole conversation."""
 CLOSE_S: Final = 1.0
+GROUP_S: Final = 0.05
+"""The thread lets this pass after the first line that waits, so that many turns are one wake-up and one write."""
 _FLAGS: Final = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
 
 MakeLine = Callable[[], bytes]
@@ -70,7 +72,7 @@ class RequestLog:
         self._waiting_bytes = 0
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
-        self._closing = False
+        self._closing = threading.Event()
         self._fd: int | None = None
         self._written = 0
         self._dropped = 0
@@ -85,21 +87,23 @@ class RequestLog:
         """Hand over what makes a line; returns at once. weight_bytes: roughly what it keeps in memory until then."""
         with self._changed:
             full = len(self._waiting) >= self._max_waiting or self._waiting_bytes > MAX_WAITING_BYTES
-            if self._closing or full:
+            if self._closing.is_set() or full:
                 self._dropped += 1
                 return
+            first = not self._waiting
             self._waiting.append(make)
             self._waiting_bytes += weight_bytes
             if self._thread is None:
                 # A daemon: a disk that hangs must not keep the process.
                 self._thread = threading.Thread(target=self._work, name="request-log", daemon=True)
                 self._thread.start()
-            self._changed.notify()
+            if first:
+                self._changed.notify()
 
     def close(self) -> None:
         """Write what waits, for at most CLOSE_S. What comes later is dropped."""
         with self._changed:
-            self._closing = True
+            self._closing.set()
             self._changed.notify()
         if self._thread is not None:
             self._thread.join(CLOSE_S)
@@ -112,13 +116,15 @@ class RequestLog:
             os.close(self._fd)
 
     def _next_lines(self) -> list[bytes] | None:
-        """The lines of all that wait, as soon as there is something; None at the end.
+        """The lines of all that wait, a moment after there is something; None at the end.
 
         What made them is let go before the disk is met.
         """
         with self._changed:
-            while not self._waiting and not self._closing:
+            while not self._waiting and not self._closing.is_set():
                 self._changed.wait()
+        self._closing.wait(GROUP_S)
+        with self._changed:
             makes = list(self._waiting)
             self._waiting.clear()
             self._waiting_bytes = 0

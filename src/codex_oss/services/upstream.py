@@ -1,4 +1,4 @@
-"""The HTTP client towards model servers: send bytes, get an async iterator of bytes.
+"""The HTTP client towards model servers: send bytes, read bytes.
 
 Counterparts: `lanes.oss` uses it, `wire.codecs` makes and reads the bytes, `services.upstream_pool` keeps
 the connections. Rules that hold here:
@@ -6,7 +6,7 @@ the connections. Rules that hold here:
 1. One read of the socket is one chunk: nothing is collected, split or decoded on the way.
 2. No byte of HTTP is known here: that is the duty of `services.upstream_connection`.
 3. Three deadlines: first byte, silence between bytes, and the whole. One timer serves all of a stream; a chunk only
-   notes the time.
+   notes the time (in its connection).
 4. Leaving `post` closes an unfinished connection at once, also on cancellation.
 5. No redirects (they would carry the key elsewhere), no cookies, no netrc, no decompression. The key is read by the
    name of its variable at the moment of the request and appears in no message.
@@ -18,9 +18,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, Protocol
 from urllib.parse import urlsplit
 
 from codex_oss import __version__
@@ -58,23 +58,20 @@ class UpstreamAnswer:
         self._connection = connection
         self._watch = watch
 
-    async def chunks(self) -> AsyncGenerator[bytes, None]:
-        """The body as it arrives, one read each.
+    async def read(self) -> bytes:
+        """What arrived of the body, at least one byte; b"" at its end.
 
         Raises Unavailable when a deadline passes, StreamInterrupted when the connection breaks.
         """
-        read, watch = self._connection.read, self._watch
         try:
-            while True:
-                watch.begin_read()
-                chunk = await read()
-                watch.end_read()
-                if not chunk:
-                    return
-                yield chunk
+            return await self._connection.read()
         except ConnectionBroken as exc:
-            watch.raise_if_expired(exc)
+            self._watch.raise_if_expired(exc)
             raise StreamInterrupted("The upstream broke the connection in the middle of its answer.") from exc
+
+    async def pump(self, take: Callable[[bytes], bool]) -> None:
+        """Hand each chunk to *take* as it arrives, until that returns False or nothing comes any more; see `read`."""
+        await self._connection.pump(take)
 
 
 class UpstreamClient:
@@ -119,7 +116,7 @@ class UpstreamClient:
         connection = await self._send(profile, f"{profile.base_url}{path}", body, headers, deadlines)
         del body  # sent: an open stream does not hold its request
         try:
-            watch.guard(connection.abort)
+            watch.guard(connection, connection.abort)
             if connection.status != 200:
                 raise await self._refusal(profile, connection)
             if any(connection.headers.get(name, plain).lower() != plain for name, plain in PLAIN_CODINGS):
@@ -200,6 +197,15 @@ class UpstreamClient:
         )
 
 
+class Heard(Protocol):
+    """What a watch looks at: an answer that arrives."""
+
+    spoke: bool
+    """Whether a byte of its body arrived."""
+    silent_since: float | None
+    """Since when a read waits for more of it, by the loop's clock; None while none does."""
+
+
 class Watch:
     """The deadlines of one answer. When one passes, the connection is dropped, which wakes its reader.
 
@@ -210,23 +216,16 @@ class Watch:
         self._loop = asyncio.get_running_loop()
         self._deadlines = deadlines
         self._begun_at = self._loop.time()
-        self._waiting_since: float | None = self._begun_at
-        self._heard = False
         self._timer: asyncio.TimerHandle | None = None
+        self._heard: Heard | None = None
         self._drop: Callable[[], object] | None = None
         self._expired = ""
 
-    def guard(self, drop: Callable[[], object]) -> None:
-        """From now on a passed deadline calls *drop*, which closes the connection."""
+    def guard(self, heard: Heard, drop: Callable[[], object]) -> None:
+        """From now on a passed deadline calls *drop*, which closes the connection of *heard*."""
+        self._heard = heard
         self._drop = drop
         self._check()
-
-    def begin_read(self) -> None:
-        self._waiting_since = self._loop.time() if self._heard else self._begun_at
-
-    def end_read(self) -> None:
-        self._heard = True
-        self._waiting_since = None
 
     def end(self) -> None:
         if self._timer is not None:
@@ -249,12 +248,13 @@ class Watch:
     def _next_deadline(self, now: float) -> tuple[float, str]:
         allowed = self._deadlines
         total_ends_at = self._begun_at + allowed.total_s
-        since = now if self._waiting_since is None else self._waiting_since
-        if self._heard:
+        heard = self._heard
+        if heard is not None and heard.spoke:
+            since = now if heard.silent_since is None else heard.silent_since
             quiet_ends_at = since + allowed.idle_s
             sentence = f"The upstream fell silent for {allowed.idle_s:g} s in the middle of its answer."
         else:
-            quiet_ends_at = since + allowed.first_byte_s
+            quiet_ends_at = self._begun_at + allowed.first_byte_s
             sentence = f"The upstream sent nothing within {allowed.first_byte_s:g} s."
         if total_ends_at < quiet_ends_at:
             return total_ends_at, f"The upstream did not finish within {allowed.total_s:g} s."

@@ -10,7 +10,8 @@ turns what breaks into our errors.
 Rules that hold here:
 
 1. What one read of the socket brought is one chunk, however many HTTP chunks it was; what came while nobody read is
-   joined to it. Nothing is decoded but the transfer coding.
+   joined to it. Nothing is decoded but the transfer coding. Who pumps gets a chunk within the read that brought it:
+   no task is woken for it (decision 0032).
 2. llhttp judges the bytes, without leniencies: two lengths, a length beside `chunked`, a bare LF or a bad chunk size
    break the exchange. A second answer to one request never becomes an answer: the connection is not used again.
 3. Memory is bounded: reading pauses above MAX_BUFFERED_BYTES, and a server that sends more than MAX_BARREN_BYTES that
@@ -23,6 +24,7 @@ from __future__ import annotations
 
 import asyncio
 import enum
+from collections.abc import Callable
 from typing import Final, cast
 
 import httptools
@@ -55,12 +57,18 @@ class Connection(asyncio.Protocol):
         self.headers: dict[str, str] = {}
         self.heard = False
         """Whether a byte of the present answer arrived."""
+        self.spoke = False
+        """Whether a byte of its body arrived."""
+        self.silent_since: float | None = None
+        """Since when somebody waits for more of the body, by the loop's clock; None while nobody does."""
         self.place: object = None
         """The pool's note of where this connection leads."""
         self._state = State.IDLE
+        self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._parser: httptools.HttpResponseParser | None = None
         self._waiter: asyncio.Future[None] | None = None
+        self._take: Callable[[bytes], bool] | None = None
         self._failure = ""
         self._parts: list[bytes] = []
         # llhttp calls it for each HTTP chunk, often for each token: as a bound builtin it costs a third of a method.
@@ -89,7 +97,7 @@ class Connection(asyncio.Protocol):
         assert self._state is State.IDLE or self.reusable
         if self._transport is None or self._transport.is_closing():
             raise ConnectionBroken("closed before the request")
-        self._state, self.heard, self._keep, self._barren_bytes = State.HEAD, False, False, 0
+        self._state, self.heard, self.spoke, self._keep, self._barren_bytes = State.HEAD, False, False, False, 0
         self._parser = httptools.HttpResponseParser(self)
         self._transport.writelines((head, body))
         while self._state is State.HEAD:
@@ -99,21 +107,28 @@ class Connection(asyncio.Protocol):
 
     async def read(self) -> bytes:
         """What arrived of the body, at least one byte; b"" at its end. Raises ConnectionBroken."""
-        ready = self._ready
-        while not ready:
+        while not self._ready:
             if self._state is not State.BODY:
                 if self._state is State.BROKEN:
                     raise ConnectionBroken(self._failure)
                 return b""
-            await self._wait()
-        chunk = ready[0] if len(ready) == 1 else b"".join(ready)
-        ready.clear()
-        self._ready_bytes = 0
-        if self._paused:
-            self._paused = False
-            if self._transport is not None:
-                self._transport.resume_reading()
-        return chunk
+            await self._wait_for_more()
+        return self._ready_chunk()
+
+    async def pump(self, take: Callable[[bytes], bool]) -> None:
+        """Hand each chunk to *take* as it arrives, until that returns False or nothing comes any more.
+
+        Why nothing comes is told by the next `read`. Raises what *take* raises.
+        """
+        while self._ready:
+            if not take(self._ready_chunk()):
+                return
+        if self._state is State.BODY:
+            self._take = take
+            try:
+                await self._wait_for_more()
+            finally:
+                self._take = None
 
     def rest(self) -> None:
         """Wait for the next exchange; from now on the server has nothing to say."""
@@ -126,8 +141,26 @@ class Connection(asyncio.Protocol):
         elif self._transport is not None:
             self._transport.abort()
 
+    def _ready_chunk(self) -> bytes:
+        ready = self._ready
+        chunk = ready[0] if len(ready) == 1 else b"".join(ready)
+        ready.clear()
+        self._ready_bytes = 0
+        if self._paused:
+            self._paused = False
+            if self._transport is not None:
+                self._transport.resume_reading()
+        return chunk
+
+    async def _wait_for_more(self) -> None:
+        self.silent_since = self._loop.time()
+        try:
+            await self._wait()
+        finally:
+            self.silent_since = None
+
     async def _wait(self) -> None:
-        self._waiter = asyncio.get_running_loop().create_future()
+        self._waiter = self._loop.create_future()
         try:
             await self._waiter
         finally:
@@ -136,6 +169,26 @@ class Connection(asyncio.Protocol):
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
+
+    def _hand_over(self, chunk: bytes, take: Callable[[bytes], bool]) -> None:
+        """Give a chunk to who pumps; a fault there is raised in the task that waits."""
+        self.silent_since = self._loop.time()
+        try:
+            if take(chunk):
+                return
+        except Exception as exc:
+            if self._waiter is not None and not self._waiter.done():
+                self._waiter.set_exception(exc)
+        self._take = None
+        self._wake()
+
+    def _store(self, chunk: bytes) -> None:
+        """Keep a chunk until somebody reads; too many make the server wait."""
+        self._ready.append(chunk)
+        self._ready_bytes += len(chunk)
+        if self._ready_bytes > MAX_BUFFERED_BYTES and not self._paused and self._state is State.BODY:
+            self._paused = True
+            self.transport.pause_reading()
 
     def _break(self, why: str) -> None:
         if self._state is not State.BROKEN:
@@ -168,11 +221,11 @@ class Connection(asyncio.Protocol):
             chunk = parts[0] if len(parts) == 1 else b"".join(parts)
             parts.clear()
             self._barren_bytes = 0
-            self._ready.append(chunk)
-            self._ready_bytes += len(chunk)
-            if self._ready_bytes > MAX_BUFFERED_BYTES and not self._paused and self._state is State.BODY:
-                self._paused = True
-                self.transport.pause_reading()
+            self.spoke = True
+            if self._take is not None:
+                self._hand_over(chunk, self._take)
+            else:
+                self._store(chunk)
         else:
             self._barren_bytes += len(data)
             if self._barren_bytes > MAX_BARREN_BYTES:
@@ -183,7 +236,8 @@ class Connection(asyncio.Protocol):
                 self.abort()
         elif failure:
             self._break(failure)
-        self._wake()
+        if self._take is None or self._state is not State.BODY:
+            self._wake()
 
     def eof_received(self) -> None:
         """The server closed its side; the transport closes itself."""

@@ -133,7 +133,7 @@ class ChatDecoder:
                 self._take_frames(self._sse.feed_frames(data), out)
         except UpstreamProtocolError as exc:
             self._fail(exc, out)
-        return joined(out)
+        return out if len(out) < 2 else joined(out)
 
     def finish(self) -> list[TurnEvent]:
         """Say that no more bytes come (end, cut or time-out); return the closing events. Idempotent."""

@@ -204,6 +204,16 @@ DELTAS: Final = (TextDelta, ReasoningDelta, ArgumentsDelta)
 Lane = Callable[[TurnRequest], AsyncIterator[Sequence[TurnEvent]]]
 """A lane answers one turn. It is closed (`aclose`) when the client leaves, and must then free its upstream."""
 
+DeltaSink = Callable[[Sequence[TurnEvent]], bool]
+"""Takes a batch that is one delta and shows it at once. False: not now, it must be yielded like any other.
+
+Who reads a lane may send one into it with each `asend`, for what comes next. A lane may hand deltas to it from wherever
+they arise, which spares the way through the tasks, or take no notice.
+"""
+
+Batches = AsyncGenerator[Sequence[TurnEvent], DeltaSink | None]
+"""The answer of a lane, as it is read."""
+
 
 def joined(events: list[TurnEvent]) -> list[TurnEvent]:
     """The same batch with each run of adjacent deltas of one item as one delta; no other event is touched."""
@@ -234,6 +244,6 @@ def _longer(delta: TurnEvent, texts: list[str]) -> TurnEvent:
     return type(delta)(delta.index, "".join(texts))
 
 
-def batches_of(lane: Lane, request: TurnRequest) -> AsyncGenerator[Sequence[TurnEvent], None]:
+def batches_of(lane: Lane, request: TurnRequest) -> Batches:
     """The answer of a lane as what it is: every lane is an async generator, and whoever reads it must close it."""
-    return cast("AsyncGenerator[Sequence[TurnEvent], None]", lane(request))
+    return cast("Batches", lane(request))

@@ -65,7 +65,9 @@ def open_item(response_id: str, index: int, start: ItemStart) -> OutputItem:
 
 
 class OutputItem(ABC):
-    """One output item. `texts` collects its deltas; `delta_prefix` is the JSON of a delta up to its string."""
+    """One output item. `texts` collects its deltas; `delta_prefix` is the JSON of a delta up to its string,
+    before which the encoder sets what its framing needs.
+    """
 
     __slots__ = ("delta_name", "delta_prefix", "delta_type", "id", "index", "place", "sealed", "status", "texts")
 

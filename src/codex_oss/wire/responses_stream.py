@@ -22,7 +22,7 @@ Rules that hold here:
 5. A cancelled turn ends as `response.incomplete` with status `cancelled`: the vocabulary has no event of its own, and
    clients do not try this one again.
 6. A failed turn is `error` (nested form) *followed by* `response.failed`: Codex 0.169 ignores the first alone.
-7. The delta path builds no dict: prefix of the open item + encoded string + number.
+7. The delta path builds no dict: prefix of the open item (framing included) + encoded string + number.
 Source: Open Responses 2026-04-24 for names and required fields; what clients need was observed with Codex 0.169
 and OpenCode 1.18.
 """
@@ -66,6 +66,12 @@ ERROR_TYPE: Final = {
 
 Framing = Literal["sse", "lines"]
 DONE_FRAME: Final = b"data: [DONE]\n\n"
+_FRAMES: Final[dict[Framing, tuple[bytes, bytes]]] = {
+    "sse": (b"event: %b\ndata: ", b"\n\n"),
+    # Encoded JSON holds no line end of its own: strings escape it.
+    "lines": (b"", b"\n"),
+}
+"""What stands before (its type filled in) and after the JSON of an event."""
 
 _encode: Final = msgspec.json.Encoder().encode
 
@@ -80,7 +86,6 @@ class ResponseEncoder:
     def __init__(
         self, request: TurnRequest, *, now: Callable[[], float] | None = None, framing: Framing = "sse"
     ) -> None:
-        self._framing = framing
         self._object = ResponseObject(request)
         self._response_id = request.response_id
         self._now = now
@@ -92,8 +97,9 @@ class ResponseEncoder:
         self._terminal: TurnCompleted | TurnIncomplete | TurnFailed | None = None
         self._final: dict[str, Any] | None = None
         self._sequence = 0
-        # Pairs of event type and JSON not handed out yet. Framing is the last step: all transports share the rest.
-        self._pending: list[tuple[bytes, bytes]] = []
+        self._before, self._after = _FRAMES[framing]
+        self._pending: list[bytes] = []
+        """Framed events not handed out yet."""
 
     @property
     def terminal(self) -> bool:
@@ -185,6 +191,7 @@ class ResponseEncoder:
             self._start()
         if index != len(self._items):
             raise LocalProtocolError(f"Item {index} opened where item {len(self._items)} was due.")
+        item.delta_prefix = self._head_of(item.delta_name) + item.delta_prefix
         self._items.append(item)
         self._open[index] = item
         for name, fields in item.opening():
@@ -202,7 +209,7 @@ class ResponseEncoder:
             encoded = _encode(text)
         item.texts.append(text)
         self._pending.append(
-            (item.delta_name, b'%b%b,"sequence_number":%d}' % (item.delta_prefix, encoded, self._sequence))
+            b'%b%b,"sequence_number":%d}%b' % (item.delta_prefix, encoded, self._sequence, self._after)
         )
         self._sequence += 1
 
@@ -253,21 +260,27 @@ class ResponseEncoder:
         self._emit_raw(name, _encode(fields)[1:-1])
 
     def _emit_raw(self, name: bytes, members: bytes) -> None:
-        self._pending.append((name, b'{"type":"%b",%b,"sequence_number":%d}' % (name, members, self._sequence)))
+        head = self._head_of(name)
+        self._pending.append(
+            b'%b{"type":"%b",%b,"sequence_number":%d}%b' % (head, name, members, self._sequence, self._after)
+        )
         self._sequence += 1
 
+    def _head_of(self, name: bytes) -> bytes:
+        """What stands before the JSON of an event."""
+        return self._before % name if self._before else b""
+
     def _frames(self) -> bytes:
-        """Frame what is pending and hand it out."""
-        if not self._pending:
+        """Hand out what is pending."""
+        pending = self._pending
+        if len(pending) == 1:
+            frames = pending[0]
+        elif pending:
+            frames = b"".join(pending)
+        else:
             return b""
-        if self._framing == "lines":
-            # Encoded JSON holds no line end of its own: strings escape it.
-            lines = b"".join([b"%b\n" % event for _, event in self._pending])
-            self._pending.clear()
-            return lines
-        frames = b"".join([b"event: %b\ndata: %b\n\n" % pair for pair in self._pending])
-        self._pending.clear()
-        return frames if self._terminal is None else frames + DONE_FRAME
+        pending.clear()
+        return frames if self._terminal is None or not self._before else frames + DONE_FRAME
 
 
 def sse_frame(line: bytes) -> bytes:
