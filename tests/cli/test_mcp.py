@@ -18,6 +18,7 @@ from mcp.client.session import ClientSession
 from mcp.client.stdio import StdioServerParameters, stdio_client
 from mcp.client.streamable_http import streamable_http_client
 
+from codex_oss.cli.mcp import find_project
 from tests.cli.test_missions import HANDOFF, READ, REPORT, audit, failed_checks, project, run_cli
 from tests.fakes.bridge_process import LOCAL_KEY, UPSTREAM_KEY, running_bridge
 from tests.fakes.chat_upstream import Answer, ChatUpstream, Hold, Request, action
@@ -104,7 +105,7 @@ async def test_delegate_waits_and_tells_what_happens(project: Path, where: str) 
     assert not result.is_error, result.content
     facts: dict[str, Any] = result.structured_content
     assert (facts["status"], facts["reason_codes"]) == ("COMPLETE", [])
-    assert set(facts) >= {"mission_id", "run_id", "status", "reason_codes", "summary", "findings", "artifacts"}
+    assert set(facts) == {"mission_id", "run_id", "status", "reason_codes", "summary", "findings", "artifacts"}
     assert [finding["evidence_refs"] for finding in facts["findings"]] == [["file:app/retry.py#extract:1"]]
     assert any("app/retry.py" in message for _, message in told)
     assert [number for number, _ in told] == sorted({number for number, _ in told})
@@ -156,6 +157,7 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("delegate", {"objective": "x", "roots": ["app"], "must_inspect": ["../a"]}, "contract_invalid"),
     ("delegate", {"objective": "x", "roots": ["app"], "profile": "../../etc"}, "model_not_found"),
     ("delegate", {"handoff": {}}, "contract_invalid"),
+    ("delegate", {"handoff": HANDOFF, "tool_budget": 3}, "arguments_invalid"),
     ("delegate", {"handoff": {"tier": ["A3"]}}, "model_not_found"),
     ("delegate", {"handoff": {**HANDOFF, "mission_id": "../../x"}}, "contract_invalid"),
     ("fly", {}, "tool_unknown"),
@@ -173,6 +175,26 @@ async def test_what_cannot_be_done_is_an_error_with_a_code(project: Path) -> Non
                 assert len(str(result.content)) < 4000
             assert not (await client.call_tool("list_profiles", {})).is_error
     assert up.requests == []
+
+
+async def test_a_flood_of_findings_fits_the_parents_context(project: Path) -> None:
+    """A model that reports far too much: the answer stays small, in words and as an object."""
+    body: dict[str, Any] = json.loads(json.dumps(REPORT["report"]))
+    (good,) = body["findings"]
+    flood = [good | {"claim": f"{good['claim']} " + "and more " * (150 + number)} for number in range(50)]
+    report = REPORT | {"report": body | {"findings": flood, "caveats": ["x" * 1_900] * 20}}
+
+    def script(request: Request) -> Answer:
+        return action(READ) if len(request.messages) < 3 else action(report)
+
+    with ChatUpstream(script) as up:
+        async with session(project, up.base_url, OPENCODE_GO_API_KEY=UPSTREAM_KEY) as client:
+            result = await client.call_tool("delegate", DELEGATED)
+    facts: dict[str, Any] = result.structured_content
+    assert facts["status"] == "COMPLETE"
+    assert "more findings stand in report.json" in facts["summary"]
+    assert len(json.dumps(facts)) < 30_000
+    assert len(str(result.content)) < 36_000
 
 
 @pytest.mark.parametrize("roots", [["."], ["./"], ["app", "."]])
@@ -216,3 +238,39 @@ async def test_the_same_tools_over_http(project: Path) -> None:
             result = await client.call_tool("delegate", DELEGATED)
             assert result.structured_content["status"] == "COMPLETE", result.content
             assert await asyncio.to_thread(bridge.stop) == 0
+
+
+def test_the_greeting_loads_next_to_nothing() -> None:
+    """What makes a start slow comes with the first call: the SDK, the bridge, even asyncio."""
+    heavy = ["mcp", "pydantic", "anyio", "asyncio", "aiohttp", "starlette", "codex_oss.wiring", "codex_oss.missions"]
+    shown = f"import sys, codex_oss.cli.main, codex_oss.cli.mcp; print([m for m in {heavy} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", shown], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout == "[]\n"
+
+
+@pytest.mark.parametrize(
+    ("made", "inside", "expected"),
+    [
+        (["work/repo/.git"], "work/repo/src/deep", "work/repo"),
+        (["work/repo/.git"], "work/repo", "work/repo"),
+        (["work/repo/.git", "work/repo/part/.codex-oss"], "work/repo/part/src", "work/repo/part"),
+        (["work/.codex-oss"], "work/notes/a", "work"),
+        ([".git", ".codex-oss"], "notes", "notes"),
+        ([".git"], "", ""),
+        ([], "notes", "notes"),
+    ],
+)
+def test_the_project_is_the_one_around_the_folder(tmp_path: Path, made: list[str], inside: str, expected: str) -> None:
+    """The nearest marked folder upwards; never the home folder just because something lies there."""
+    for name in (*made, inside):
+        (tmp_path / name).mkdir(parents=True, exist_ok=True)
+    assert find_project(tmp_path / inside, tmp_path) == tmp_path / expected
+
+
+def test_what_others_put_above_us_is_no_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder that another user marked, e.g. in /tmp, chooses nothing for us."""
+    (tmp_path / ".codex-oss").mkdir()
+    (tmp_path / "mine").mkdir()
+    assert find_project(tmp_path / "mine", Path("/nowhere")) == tmp_path
+    monkeypatch.setattr(os, "geteuid", lambda: tmp_path.stat().st_uid + 1)
+    assert find_project(tmp_path / "mine", Path("/nowhere")) == tmp_path / "mine"

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tests.clients.programs import find_client, make_project, run_bridge
+from tests.clients.programs import UPSTREAM_KEY, find_client, make_project, run_bridge
 from tests.clients.test_delegation import ASKED, check_refs, delegate
 from tests.clients.test_installed import environment, events, install, run
 from tests.fakes.chat_upstream import Answer, ChatUpstream, Hold, Request, error
@@ -71,15 +71,20 @@ def sign_in(project: Path, backend: GptBackend) -> None:
     (home / "auth.json").chmod(0o600)
 
 
-def codex_exec(project: Path, backend: GptBackend, prompt: str) -> tuple[int, str, str]:
-    """One `codex exec` of the signed-in user. The flags stand for the real backend's address and nothing else."""
+def codex_exec(project: Path, backend: GptBackend, prompt: str, *environ: str) -> tuple[int, str, str]:
+    """One `codex exec` of the signed-in user. The flags stand for the real backend's address and nothing else.
+
+    environ: further variables of the user's shell, as NAME=VALUE.
+    """
     places = {
         "model": GPT_MODEL,
         "openai_base_url": backend.base_url,
         "chatgpt_base_url": backend.base_url.replace("/v1", "/backend-api/"),
     }
     flags = [part for key, value in places.items() for part in ("-c", f"{key}={json.dumps(value)}")]
-    return run(project, find_client("codex"), "exec", "--json", "-s", "read-only", *flags, "--", prompt)
+    return run(
+        project, "env", *environ, find_client("codex"), "exec", "--json", "-s", "read-only", *flags, "--", prompt
+    )
 
 
 def audits(project: Path) -> list[dict[str, Any]]:
@@ -114,6 +119,22 @@ def test_a_gpt_parent_in_codex_delegates(tmp_path: Path) -> None:
     check_refs(project, told)
     assert "Defaults." not in told, "the report is not the file"
     assert [one["ok"] for one in checked] == [True]
+
+
+def test_without_a_bridge_the_server_runs_the_mission(tmp_path: Path) -> None:
+    """Codex hands on the variables that the entry names, so the user's shell is enough; the key is written nowhere."""
+    find_client("codex")
+    project = make_project(tmp_path)
+    with GptBackend(gpt_parent) as backend, ChatUpstream(delegate, max_requests=6) as open_model:
+        install(project)
+        sign_in(project, backend)
+        variables = (f"OPENCODE_GO_API_KEY={UPSTREAM_KEY}", f"UPSTREAM_BASE={open_model.base_url}")
+        code, stdout, stderr = codex_exec(project, backend, "Ask the delegate.", *variables)
+        told = told_to(backend)
+    assert code == 0, stderr + stdout
+    check_refs(project, told)
+    written = (path for path in tmp_path.rglob("*") if path.is_file())
+    assert [path for path in written if UPSTREAM_KEY.encode() in path.read_bytes()] == []
 
 
 def test_a_call_that_codex_cuts_off_is_not_lost(tmp_path: Path) -> None:

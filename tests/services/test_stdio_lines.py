@@ -16,7 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from codex_oss.services import stdio_lines
-from codex_oss.services.stdio_lines import Lines, LineSink, LineSource
+from codex_oss.services.line_streams import LineSink, LineSource
+from codex_oss.services.stdio_lines import Lines
 
 
 @contextmanager

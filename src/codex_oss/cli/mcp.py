@@ -7,17 +7,14 @@ are opened with the first call of a tool, and a configuration that cannot be rea
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from codex_oss.services.delegation_tools import MAX_WAIT_S, instructions
 from codex_oss.services.mcp_greeting import Greeter
 from codex_oss.services.stdio_lines import Lines, claim_stdio
-
-if TYPE_CHECKING:
-    from codex_oss.cli.mcp_calls import ProjectCalls
 
 
 @click.command("mcp", epilog="Example: codex mcp add codex-oss -- codex-oss mcp")
@@ -46,17 +43,30 @@ def mcp(project: Path | None, max_wait: int) -> None:
     with claim_stdio() as lines:
         line = _greet(lines, greeter)
         if line:
-            _serve(lines, greeter, line, folder, max_wait)
+            from codex_oss.cli.mcp_session import ProjectCalls, run_session
+
+            run_session(lines, greeter, line, ProjectCalls(folder, max_wait), instructions(folder))
 
 
 def find_project(folder: Path, home: Path) -> Path:
-    """The project around a folder; the folder itself when there is none. The home folder is never one by itself."""
+    """The project around a folder; the folder itself when there is none.
+
+    The home folder is never one by itself, nor is what somebody else has put above us (into `/tmp`, say): a project's
+    files choose models and where they are asked.
+    """
     for above in (folder, *folder.parents):
         if above == home and above != folder:
             break
-        if any((above / name).exists() for name in (".codex-oss", ".git")):
+        if any(_is_own(above / name) for name in (".codex-oss", ".git")):
             return above
     return folder
+
+
+def _is_own(path: Path) -> bool:
+    try:
+        return path.lstat().st_uid == os.geteuid()
+    except OSError:
+        return False
 
 
 def _greet(lines: Lines, greeter: Greeter) -> bytes:
@@ -68,37 +78,3 @@ def _greet(lines: Lines, greeter: Greeter) -> bytes:
         if answer:
             lines.write(answer)
     return b""
-
-
-def _serve(lines: Lines, greeter: Greeter, line: bytes, project: Path, max_wait: int) -> None:
-    import asyncio
-
-    from codex_oss.cli.mcp_calls import ProjectCalls
-
-    asyncio.run(_session(lines, greeter, line, ProjectCalls(project, max_wait), instructions(project)))
-
-
-async def _session(lines: Lines, greeter: Greeter, line: bytes, calls: ProjectCalls, about: str) -> None:
-    """The rest of the session, by the SDK. SIGTERM ends it as the end of stdin does."""
-    import asyncio
-    import contextlib
-    import signal
-    from typing import Any, cast
-
-    from mcp.server.stdio import stdio_server
-
-    from codex_oss.services.mcp_host import build_mcp_server
-    from codex_oss.services.stdio_lines import LineSink, LineSource
-
-    session = asyncio.current_task()
-    assert session is not None
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, session.cancel)
-    server = build_mcp_server(calls.call, about)
-    source = cast("Any", LineSource(lines, [*greeter.replay, line]))
-    sink = cast("Any", LineSink(lines, greeter.answered_id))
-    try:
-        with contextlib.suppress(asyncio.CancelledError):
-            async with stdio_server(source, sink) as (read_stream, write_stream):
-                await server.run(read_stream, write_stream, server.create_initialization_options())
-    finally:
-        await calls.aclose()

@@ -52,7 +52,7 @@ from codex_oss.services.mission_runner import Admission
 log = logging.getLogger(__name__)
 
 MAX_FINDINGS_CHARS: Final = 24_000
-"""About 6,000 tokens of the parent's context; `mission_report` gives the rest in pages."""
+"""About 6,000 tokens of the parent's context; `report.json` of the mission has the rest."""
 MAX_TEXT_CHARS: Final = 32_000
 """The same in words, with what else the summary says."""
 MAX_OBJECTIVE_CHARS: Final = 200
@@ -267,6 +267,12 @@ def _converted(arguments: Mapping[str, Any], tool: DelegationTool) -> Struct:
 def _contract(asked: DelegateArguments) -> tuple[dict[str, Any], str]:
     """The raw mission and the model name that it is for."""
     if asked.handoff is not None:
+        beside = [name for name in msgspec.to_builtins(asked) if name not in ("handoff", "profile")]
+        if beside:
+            told = f"A handoff is a whole mission; {', '.join(beside)} beside it would be ignored."
+            raise RequestError(
+                told, hint="Put it into the handoff, or leave the handoff out.", code="arguments_invalid"
+            )
         tier = str(asked.handoff.get("tier", "A3"))
         return asked.handoff, f"mission-{tier.lower()}-{asked.profile}"
     raw = compile_mission(
@@ -294,6 +300,8 @@ def _reported(record: RunRecord, artifacts: str, waited_s: float | None = None) 
     status = record.closed.status if record.closed else "OPEN"
     reasons = ", ".join(report["reason_codes"])
     summary = f"{status} with confidence {report['confidence']}" + (f" ({reasons})" if reasons else "")
+    if refused := len(report["refused_findings"]):
+        summary += f"; claims left out because they did not hold: {refused}"
     if left_out:
         summary += f"; {left_out} more findings stand in report.json"
     text = render_summary({**report, "findings": findings, "status": status})
@@ -313,7 +321,6 @@ def _reported(record: RunRecord, artifacts: str, waited_s: float | None = None) 
         "reason_codes": report["reason_codes"],
         "summary": summary,
         "findings": findings,
-        "refused_findings": len(report["refused_findings"]),
         "artifacts": artifacts,
     }
     return ToolReply(text, facts)
