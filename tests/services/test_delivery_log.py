@@ -188,11 +188,14 @@ def test_what_stands_in_its_place_is_left_alone(store: MissionStore, tmp_path: P
 
 
 def test_it_is_bounded(store: MissionStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A viewer in a loop cannot fill the disk."""
-    monkeypatch.setattr(delivery_log, "MAX_DELIVERY_BYTES", 2000)
+    """A viewer in a loop can neither fill the disk nor keep a transcript from being judged."""
+    monkeypatch.setattr(delivery_log, "MAX_DELIVERY_BYTES", 4000)
+    monkeypatch.setattr(delivery_log, "RESERVED_BYTES", 2000)
     book = book_of(store)
     assert [book.note("run_1", "m_test", NOTE) for _ in range(6)].count(True) < 6
     assert (store.run_folder("run_1") / DELIVERY_NAME).stat().st_size <= 2000
+    assert book.note("run_1", "m_test", SEEN)
+    assert state(book.read("m_test", KEY)) == "observed"
 
 
 def test_a_run_that_is_not_there_costs_a_warning(store: MissionStore, caplog: pytest.LogCaptureFixture) -> None:

@@ -30,7 +30,14 @@ from typing import Final
 from msgspec import Struct
 
 from codex_oss.errors import LogCorrupt, StoreError
-from codex_oss.missions.delivery import Delivery, DeliveryEvent, created_items, fold_delivery, open_delivery
+from codex_oss.missions.delivery import (
+    Delivery,
+    DeliveryEvent,
+    ItemsEmitted,
+    created_items,
+    fold_delivery,
+    open_delivery,
+)
 from codex_oss.missions.envelope import seal
 from codex_oss.missions.record import RunRecord
 from codex_oss.services.event_log import LogReading, Seal, read_log, utc_now
@@ -38,6 +45,8 @@ from codex_oss.services.mission_store import MissionStore
 
 DELIVERY_NAME: Final = "delivery.jsonl"
 MAX_DELIVERY_BYTES: Final = 16 * 1024 * 1024
+RESERVED_BYTES: Final = 1024 * 1024
+"""Kept for verdicts: somebody who looks at a mission in a loop must not keep its transcript from being judged."""
 MAX_HEADS: Final = 256
 LOCK_WAIT_S: Final = 1.0
 """The lock is held for one write; whoever holds it longer was stopped."""
@@ -95,7 +104,8 @@ class DeliveryBook:
             with _locked(folder / DELIVERY_NAME) as fd:
                 size, seq, head = self._head(run_id, folder / DELIVERY_NAME, fd)
                 head, line = self._sealed(run_id, mission_id, event, seq + 1, head)
-                if size + len(line) > MAX_DELIVERY_BYTES:
+                reserved = RESERVED_BYTES if isinstance(event, ItemsEmitted) else 0
+                if size + len(line) > MAX_DELIVERY_BYTES - reserved:
                     raise StoreError(f"The delivery log of {run_id} is full.", code="log_full")
                 _write(fd, line, size)
                 self._remember(run_id, (size + len(line), seq + 1, head))
