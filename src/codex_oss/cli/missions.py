@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import click
 
-from codex_oss.cli.options import json_option, project_option
+from codex_oss.cli.options import json_option, project_option, quiet_option
 from codex_oss.policy.printable import printable, printable_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from codex_oss.cli.mission_client import Errand
     from codex_oss.contracts.mission import MissionV1, Problem
 
 EXIT_OF_STATUS: Final[dict[str, int]] = {"COMPLETE": 0, "PARTIAL": 10, "ESCALATE": 11, "FAILED": 12}
@@ -77,24 +78,39 @@ def mission() -> None:
     help="Give up after S seconds. Default: the mission's time and a minute.",
 )
 @click.option("--detach", is_flag=True, help="Only begin it; `mission watch` shows it, `mission cancel` ends it.")
+@click.option(
+    "--commentary",
+    type=click.Choice(("off", "summary", "detailed")),
+    help="How much is said while it runs. Default: the setting visible_trace.",
+)
+@quiet_option
 @json_option
-def run(file: str, project: Path, model: str | None, timeout_s: float | None, detach: bool, as_json: bool) -> None:
+def run(
+    file: str,
+    project: Path,
+    model: str | None,
+    timeout_s: float | None,
+    detach: bool,
+    commentary: str | None,
+    quiet: bool,
+    as_json: bool,
+) -> None:
     """Run the mission in FILE (the tagged block or the bare JSON object; - reads standard input).
 
-    Remarks go to stderr as they happen, the report to stdout at the end. With --detach it runs on by itself, in the
-    bridge or, if none runs, in a process of its own; exit 0 then means that it has begun.
+    What happens and how far it is goes to stderr, the report to stdout at the end. With --detach it runs on by itself,
+    in the bridge or, if none runs, in a process of its own; exit 0 then means that it has begun.
     """
-    from codex_oss.cli.mission_client import run_mission
+    from codex_oss.cli.mission_client import Errand, run_mission
 
     text, contract = _read_mission(file, as_json, _tier_in(model))
     alias = model or f"mission-{contract.tier.lower()}-{DEFAULT_PROFILE}"
     if detach:
-        _begin(project, alias, contract.mission_id, text, as_json)
+        _begin(project, Errand(alias, contract.mission_id, text, commentary), as_json)
         return
     timeout_s = timeout_s or contract.budget.time_requested_s + MARGIN_S
-    show = (lambda remark: None) if as_json else (lambda remark: click.echo(printable(f"· {remark}"), err=True))
+    errand = Errand(alias, contract.mission_id, text, commentary, timeout_s)
     try:
-        final_text = run_mission(project, alias, text, timeout_s=timeout_s, show=show)
+        final_text = run_mission(project, errand, quiet=quiet or as_json)
     except TimeoutError:
         _stop(as_json, 1, "timeout", f"The mission did not end within {timeout_s:g} s; it was cut off.")
     report = _report_in(final_text)
@@ -104,6 +120,8 @@ def run(file: str, project: Path, model: str | None, timeout_s: float | None, de
         _refuse_answered(report["problems"], as_json)
     status = str(report.get("status"))
     click.echo(_dumps(outcome_of(project, report)) if as_json else printable(final_text))
+    if not as_json:
+        note_report(project, str(report.get("run_id")), contract.mission_id, printable(final_text))
     sys.exit(EXIT_OF_STATUS.get(status, 1))
 
 
@@ -136,10 +154,10 @@ def list_(project: Path, as_json: bool) -> None:
         click.echo("No mission was run here yet.")
 
 
-def _begin(project: Path, model: str, mission_id: str, text: str, as_json: bool) -> None:
+def _begin(project: Path, errand: Errand, as_json: bool) -> None:
     from codex_oss.cli.mission_detach import begin_detached
 
-    run_id = begin_detached(project, model, mission_id, text)
+    run_id, mission_id = begin_detached(project, errand), errand.mission_id
     if as_json:
         click.echo(_dumps({"ok": True, "mission_id": mission_id, "run_id": run_id, "status": "OPEN"}))
     else:
@@ -172,6 +190,17 @@ def _read_mission(file: str, as_json: bool, tier: str) -> tuple[str, MissionV1]:
     for problem in (*found.notes, *checked.problems):
         click.echo(f"warning: {problem.code} {problem.field}: {problem.message}", err=True)
     return wrap_handoff({**found.raw, "mission_id": checked.mission.mission_id}), checked.mission
+
+
+def note_report(project: Path, run_id: str, mission_id: str, text: str) -> None:
+    """Note that a report was printed for a person."""
+    from codex_oss.cli.mission_viewer import cli_handover
+    from codex_oss.missions.delivery import REPORT
+    from codex_oss.services.mission_store import MissionStore
+
+    handover = cli_handover(project, MissionStore(project), run_id, mission_id)
+    handover.add(REPORT, text)
+    handover.finish_now()
 
 
 def outcome_of(project: Path, report: Mapping[str, Any]) -> dict[str, Any]:
