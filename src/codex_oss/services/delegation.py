@@ -53,6 +53,14 @@ MAX_FINDINGS_CHARS: Final = 24_000
 """About 6,000 tokens of the parent's context; `report.json` of the mission has the rest."""
 MAX_TEXT_CHARS: Final = 32_000
 """The same in words, with what else the summary says."""
+STILL_RUNS: Final = (
+    "still runs. Nothing is lost: it goes on by itself; ask mission_status or mission_report for it by this id, or end "
+    "it with mission_cancel."
+)
+INTERRUPTED: Final = (
+    "was interrupted: the process that ran it is gone or stopped. `codex-oss mission resume` goes on with it, "
+    "mission_cancel closes it."
+)
 MAX_OBJECTIVE_CHARS: Final = 200
 MAX_LISTED: Final = 10
 """Missions that `mission_status` lists."""
@@ -114,7 +122,7 @@ class Delegation:
         mission_id, run_id = await self._begin(*_contract(asked))
         await tell(0, f"Mission {mission_id} has begun; mission_report gives its result at any time.")
         record = await self._watched(mission_id, run_id, tell)
-        return _reported(record, self._artifacts(mission_id), waited_s=self._max_wait_s)
+        return self._reply(record)
 
     async def _start(self, asked: DelegateArguments, tell: Tell) -> ToolReply:
         mission_id, run_id = await self._begin(*_contract(asked))
@@ -132,11 +140,11 @@ class Delegation:
 
     async def _report(self, asked: MissionArguments, tell: Tell) -> ToolReply:
         record = await asyncio.to_thread(self._record, asked.mission_id)
-        return _reported(record, self._artifacts(asked.mission_id))
+        return self._reply(record)
 
     async def _cancel(self, asked: MissionArguments, tell: Tell) -> ToolReply:
         record = await self._missions.cancel(asked.mission_id)
-        return _reported(record, self._artifacts(asked.mission_id))
+        return self._reply(record)
 
     async def _list_profiles(self, asked: NoArguments, tell: Tell) -> ToolReply:
         taking = [profile for profile in self._profiles.values() if profile.tiers]
@@ -193,8 +201,12 @@ class Delegation:
         reading = self._missions.store.read_latest(mission_id)
         return fold(reading.run_id, reading.mission_id, reading.recorded())
 
-    def _artifacts(self, mission_id: str) -> str:
-        return str(self._missions.store.mission_folder(mission_id))
+    def _reply(self, record: RunRecord) -> ToolReply:
+        store = self._missions.store
+        runs = record.closed is None and store.writer_of(record.run_id) == "lives"
+        if record.closed is None and not runs:
+            record = self._record(record.mission_id)  # it may have closed the run before it went
+        return _reported(record, str(store.mission_folder(record.mission_id)), runs=runs)
 
 
 def refusal(error: BridgeError) -> ToolReply:
@@ -255,8 +267,8 @@ def _contract(asked: DelegateArguments) -> tuple[dict[str, Any], str]:
     return raw, f"mission-{asked.tier.lower()}-{asked.profile}"
 
 
-def _reported(record: RunRecord, artifacts: str, waited_s: float | None = None) -> ToolReply:
-    """The compact report. waited_s: how long the caller has waited for a mission that is not at its end."""
+def _reported(record: RunRecord, artifacts: str, *, runs: bool) -> ToolReply:
+    """The compact report. runs: whether somebody is still at work on it."""
     report = final_report(record)
     findings, left_out = _fitting(report["findings"] if record.closed else [])
     status = record.closed.status if record.closed else "OPEN"
@@ -270,11 +282,7 @@ def _reported(record: RunRecord, artifacts: str, waited_s: float | None = None) 
     if len(text) > MAX_TEXT_CHARS:
         text = text[:MAX_TEXT_CHARS] + "\n(cut; report.json has the rest)\n"
     if record.closed is None:
-        waited = f" after {waited_s:g} s of waiting" if waited_s is not None else ""
-        summary = (
-            f"OPEN: mission {record.mission_id} still runs{waited}. Nothing is lost: it goes on by itself; ask "
-            "mission_status or mission_report for it by this id, or end it with mission_cancel."
-        )
+        summary = f"OPEN: mission {record.mission_id} {STILL_RUNS if runs else INTERRUPTED}"
         text = f"{summary}\n\n{text}"
     facts = {
         "mission_id": record.mission_id,
