@@ -14,6 +14,7 @@ import json
 import random
 import string
 from collections import defaultdict
+from itertools import chain
 
 from codex_oss.policy.denied_names import DENIED_NAMES
 from codex_oss.policy.exposure import Redactor
@@ -286,7 +287,7 @@ def render_recall() -> str:
     parts = [_tally((kind, found(text, secret)) for kind, text, secret in rows) for rows in (rows_tuned(), HELD_OUT)]
     for kind in dict.fromkeys(kind for kind, _, _ in HELD_OUT):
         lines.append(f"| {kind} | {_of(parts[0][kind])} | {_of(parts[1][kind])} |")
-    lines.append(f"| together | {_of(sum(parts[0].values(), []))} | {_of(sum(parts[1].values(), []))} |")
+    lines.append(f"| together | {_of([*chain(*parts[0].values())])} | {_of([*chain(*parts[1].values())])} |")
     honest = _tally((kind, Redactor().redact(text).text != text) for kind, text in HONEST_HELD_OUT)
     tuned = [Redactor().redact(text).text != text for text in SURVIVES]
     lines += ["", "| honest lines | changed without need |", "| --- | --- |", f"| tuned, all kinds | {_of(tuned)} |"]
