@@ -43,9 +43,9 @@ def tool(name: str, **arguments: Any) -> dict[str, Any]:
     return {"action_type": "tool_call", "tool_name": name, "arguments": arguments, "reason": "look"}
 
 
-def report(claim: str, *refs: str, status: str = "COMPLETE", kind: str = "value") -> dict[str, Any]:
+def report(claim: str, *refs: str, status: str = "COMPLETE") -> dict[str, Any]:
     """A closing report as an action object."""
-    found = [{"claim": claim, "evidence_refs": list(refs), "confidence": "MEDIUM", "kind": kind}]
+    found = [{"claim": claim, "evidence_refs": list(refs), "confidence": "MEDIUM", "kind": "value"}]
     body = {"status": status, "confidence": "MEDIUM", "findings": found, "uncertainties": [], "caveats": []}
     return {"action_type": "final_report", "report": body}
 
@@ -355,7 +355,7 @@ def test_no_request_exceeds_a_small_window(project: Path, protocol: str) -> None
         if tokens_of(request) > WINDOW:
             return error(400, "too long", code="context_length_exceeded")
         if "STOP: the conversation is nearly as long as you can read" in request.text:
-            return action(report("`value_0_0` is used at app/big0.py:1", "file:app/big0.py#extract:1", kind="usage"))
+            return action(report("`value_0_0 = ''` stands at app/big0.py:1", "file:app/big0.py#extract:1"))
         seen = request.text.count("OBSERVATION rtk_read")
         return action(tool("rtk_read", path=f"app/big{seen}.py"))
 
