@@ -177,6 +177,13 @@ EXHIBITS: tuple[Exhibit, ...] = (
         [HITS, report(finding("`MAX_RETRIES` occurs 2 times", "command:0", kind="count"))],
     ),
     Exhibit(
+        "count of files wrong",
+        "tells matches of one file as files",
+        ("count_not_borne_out",),
+        [HITS, report(finding("`MAX_RETRIES` occurs in 2 files", "command:0", kind="count"))],
+        [HITS, report(finding("`MAX_RETRIES` occurs 2 times in 1 file", "command:0", kind="count"))],
+    ),
+    Exhibit(
         "contradiction of one file alone",
         "claims a contradiction and shows one side of it",
         ("contradiction_one_sided",),

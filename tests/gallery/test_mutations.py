@@ -14,7 +14,7 @@ from tests.gallery.table import EXHIBITS
 from tests.missions.test_explain import codes_in_sources
 
 GATE_SOURCES = (
-    *("gates.py", "claims.py", "numbers.py", "absence.py", "evidence.py"),
+    *("gates.py", "claims.py", "kinds.py", "numbers.py", "absence.py", "evidence.py"),
     *("contract_gates.py", "sources.py", "objective.py", "exploration.py"),
 )
 

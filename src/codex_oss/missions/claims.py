@@ -1,103 +1,40 @@
 """One finding against the lines it cites: what its sentence and its subject state must stand there.
 
-Counterparts: `missions.stated` reads the sentence, `missions.cited` indexes the lines, `missions.numbers`,
-`missions.definitions` and `missions.absence` judge what their names say; `missions.gates` lists every check below as a
-gate and asks it for each finding.
+Counterparts: `missions.claim` is what is judged, `missions.kinds` asks what its kind needs, `missions.numbers` judges
+values; `missions.gates` makes a gate of each row of `CHECKS` and asks it for each finding.
 
 Rules that hold here:
 
 1. A range stands only when every line of it was shown; lines of two extracts are not one text.
 2. A place is about what is said of it: one of the claim's names, or else words, stands there.
 3. A claim speaks of what it cites: at least one word, name or number of it stands there.
-4. The kind decides what must be cited: lines, a defining line, a use, an empty search, two sides, a count.
-5. What was executed is on record. A claim that tests or builds ran is none that reading can bear out.
-6. Letters that look like others, and characters that cannot be seen, are refused: a person reads the claim.
+4. Letters that look like others, and characters that cannot be seen, are refused: a person reads the claim.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Iterator
 from typing import Final
 
-from codex_oss.missions.absence import check_absence, speaks_for
-from codex_oss.missions.cited import Cited, same_file
-from codex_oss.missions.definitions import defines, only_declares
-from codex_oss.missions.numbers import check_counts, check_values, counts_right
+from codex_oss.missions.absence import speaks_for
+from codex_oss.missions.cited import same_file
+from codex_oss.missions.claim import MAX_STATED, Claim, FindingCheck, Objection
+from codex_oss.missions.kinds import (
+    check_absent,
+    check_contradiction,
+    check_count,
+    check_definition,
+    check_executed,
+    check_usage,
+)
+from codex_oss.missions.numbers import check_values, counts_right
 from codex_oss.missions.passage import is_word_of
-from codex_oss.missions.report import Finding, Subject
-from codex_oss.missions.stated import Place, Stated, path_lines, read_sentence, stems_of, unseen_or_alike
+from codex_oss.missions.stated import Place, path_lines, stems_of, unseen_or_alike
 
-IDENTIFIER: Final = re.compile(r"[\w.]*[^\W\d][\w.]*")
-"""A name within code, dotted or not."""
 MAX_OBJECTIONS: Final = 8
 """Objections of one gate to one finding."""
-MAX_STATED: Final = 60
-"""Things of one kind that one sentence may state; nobody reads a sentence with more."""
 MIN_WORDS_OF_A_PLACE: Final = 3
-Objection = tuple[str, str]
-"""Code and sentence."""
-
-_RUNNABLE: Final = r"(?:tests?|suite|pytest|builds?|linters?|type checks?)"
-_OUTCOME: Final = r"(?:pass(?:es|ed)?|succeed(?:s|ed)?|green|executed|ran)"
-_END_OF_CLAUSE: Final = r"(?=\s*(?:[.,;:!)]|$|and\b|success|local|green|clean|without\b|now\b))"
-_EXECUTED: Final = re.compile(
-    r"(?P<denied>\b(?:no|not|none of the|never|without|whether|if|until|any)\s+(?:\w+\s+){0,2})?"
-    rf"(?P<said>\b{_RUNNABLE}\s+(?:(?:all|now|still|have|has|were|was|are|is|run|ran|and)\s+){{0,3}}{_OUTCOME}\b{_END_OF_CLAUSE}"
-    r"|\b(?:i|we)\s+(?:have\s+)?(?:ran|executed|run)\b)",
-    re.IGNORECASE,
-)
-"""A sentence that says that something was executed. It decides which evidence is asked for, as a kind does."""
-
-
-@dataclass(frozen=True)
-class Claim:
-    """A finding with what it states and what it cites."""
-
-    finding: Finding
-    cited: Cited
-    shown: Cited
-    """Everything that was shown in the mission."""
-    areas: Sequence[str]
-    """Allowed roots and paths of the mission."""
-
-    @cached_property
-    def stated(self) -> Stated:
-        """What its sentence states."""
-        return read_sentence(self.finding.claim, words_are_numbers=self.finding.kind in ("value", "count"))
-
-    @property
-    def subject(self) -> Subject:
-        """What it states in checkable form."""
-        return self.finding.subject
-
-    @cached_property
-    def place(self) -> Place | None:
-        """The lines of its subject; None when it gives none."""
-        subject = self.subject
-        if not subject.line and not subject.end_line:
-            return None
-        first, last = subject.line or subject.end_line, subject.end_line or subject.line
-        return Place(f"{first}-{last}" if first != last else str(first), subject.path, first, last)
-
-    @cached_property
-    def names(self) -> tuple[str, ...]:
-        """Every name and piece of code that it states."""
-        named = (self.subject.symbol, *self.stated.codes, *self.stated.names)
-        return tuple(dict.fromkeys(name for name in named if name and not path_lines(name)))
-
-    def lines_of_subject(self) -> Iterator[str]:
-        """The cited lines, narrowed to the path and the lines of the subject as far as these were shown."""
-        path = self.subject.path if self.subject.path in self.cited.paths else ""
-        place = self.place if self.place and self.cited.shows(self.place) else None
-        for line in self.cited.lines():
-            if (not path or line.path == path) and (not place or place.first <= line.number <= place.last):
-                yield line.text
-
-
-FindingCheck = Callable[[Claim], Iterator[Objection]]
 
 
 def check_readable(claim: Claim) -> Iterator[Objection]:
@@ -119,7 +56,7 @@ def check_grounded(claim: Claim) -> Iterator[Objection]:
     finding, cited, subject = claim.finding, claim.cited, claim.subject
     if finding.kind not in ("absence", "other", "count") and not cited.has_lines:
         yield "claim_without_lines", f"A claim of kind {finding.kind} must cite lines, not an empty search."
-    if claim.place or claim.stated.places or counts_right(finding, claim.stated, cited):
+    if claim.place or claim.stated.places or counts_right(finding, claim.stated, claim.tally):
         return  # what a place must hold is judged there, and a right count speaks of what it counts
     stems = claim.stated.stems | stems_of(" ".join((subject.path, subject.symbol, subject.quote)))
     if not cited.shares(stems):
@@ -163,7 +100,7 @@ def _is_about_place(claim: Claim, place: Place) -> bool:
     names = [name for name in claim.names if cited.has_word(name) or cited.has_text(name)]
     if not names:
         stems |= stems_of(" ".join(claim.names))
-    strict = claim.finding.kind in ("definition", "usage", "value")
+    strict = claim.finding.kind not in ("behaviour", "contradiction")  # what a function does, it does further down
     for passage, index in cited.lines_at(place):
         near = (index,) if strict else passage.around(index)
         if any(_stands_in(name, passage.lines[at].text) for at in near for name in names):
@@ -227,69 +164,7 @@ def check_code(claim: Claim) -> Iterator[Objection]:
 
 def check_numbers(claim: Claim) -> Iterator[Objection]:
     """Numbers as values."""
-    yield from check_values(claim.finding, claim.stated, claim.cited)
-
-
-def check_count(claim: Claim) -> Iterator[Objection]:
-    """Claims of kind count."""
-    yield from check_counts(claim.finding, claim.stated, claim.cited)
-
-
-def check_absent(claim: Claim) -> Iterator[Objection]:
-    """Claims that something is not there."""
-    finding, cited = claim.finding, claim.cited
-    if finding.kind == "absence" and not cited.searches:
-        yield "absence_not_searched", "A claim of absence must cite a search that found nothing (#zero_match)."
-    elif cited.searches and (finding.kind == "absence" or not cited.has_lines):
-        yield from check_absence(finding, cited.searches, claim.areas)
-
-
-def check_definition(claim: Claim) -> Iterator[Objection]:
-    """Claims of kind definition: one of the names they state is defined in the lines they give."""
-    if claim.finding.kind != "definition":
-        return
-    stated = [claim.subject.symbol] if claim.subject.symbol else claim.names
-    names = [name for code in stated for name in IDENTIFIER.findall(code) if claim.cited.has_word(name)][:MAX_STATED]
-    lines = list(claim.lines_of_subject())
-    if claim.place is None and claim.stated.places:
-        at = [spot for place in claim.stated.places[:MAX_STATED] for spot in claim.cited.lines_at(place)]
-        lines = [passage.lines[index].text for passage, index in at]
-    if names and not any(defines(line, name) for name in names for line in lines if name in line):
-        yield "definition_not_shown", f"No line that is given defines {names[0][:120]!r}."
-
-
-def check_usage(claim: Claim) -> Iterator[Objection]:
-    """Claims of kind usage: the line that only declares a name is no use of it."""
-    symbol = claim.subject.symbol or next(iter(claim.names), "")
-    if claim.finding.kind != "usage" or not symbol:
-        return
-    held = [line for line in claim.lines_of_subject() if is_word_of(symbol, line)]
-    if held and all(only_declares(line, symbol) for line in held):
-        yield "usage_not_shown", f"The lines that are given declare {symbol[:120]!r}; none of them uses it."
-
-
-def check_contradiction(claim: Claim) -> Iterator[Objection]:
-    """Claims of kind contradiction: there are two sides, in two places."""
-    if claim.finding.kind != "contradiction":
-        return
-    sides = {(run.path, run.first, run.last) for passage in claim.cited.passages for run in passage.runs}
-    apart = any(
-        one[0] != other[0] or one[2] < other[1] or other[2] < one[1] for one in sides for other in sides if one < other
-    )
-    if not apart:
-        yield "contradiction_one_sided", "A contradiction has two sides: cite both, from two files or two extracts."
-
-
-def check_executed(claim: Claim) -> Iterator[Objection]:
-    """Claims that something was executed (rule 5)."""
-    if said := said_to_be_executed(claim.finding.claim, claim.cited):
-        yield "execution_not_on_record", f"{said[:80]!r}: nothing was executed in this mission but its tools."
-
-
-def said_to_be_executed(text: str, cited: Cited) -> str:
-    """What a text says was executed, unless the cited lines say so themselves; empty when it says no such thing."""
-    found = next((found for found in _EXECUTED.finditer(text) if not found["denied"]), None)
-    return "" if found is None or cited.has_text(found["said"].strip()) else found["said"].strip()
+    yield from check_values(claim.finding, claim.stated, claim.cited, claim.tally)
 
 
 def _code_stands(code: str, claim: Claim) -> bool:

@@ -24,12 +24,13 @@ from typing import Final
 from msgspec import Struct
 
 from codex_oss.contracts.mission import MissionV1
-from codex_oss.missions import claims
 from codex_oss.missions.arguments import normalise_arguments
 from codex_oss.missions.cited import Cited, Passages
-from codex_oss.missions.claims import IDENTIFIER, Claim
+from codex_oss.missions.claim import MAX_STATED, Claim, FindingCheck
+from codex_oss.missions.claims import CHECKS, MAX_OBJECTIONS
 from codex_oss.missions.contract_gates import CONTRACT_GATES, ContractCheck
 from codex_oss.missions.events import GateFailure
+from codex_oss.missions.kinds import IDENTIFIER, said_to_be_executed
 from codex_oss.missions.outputs import DRAFT_KEYS, custom_outputs
 from codex_oss.missions.passage import Passage
 from codex_oss.missions.record import RunRecord
@@ -181,15 +182,15 @@ def _check_remarks(case: Case) -> Iterator[GateFailure]:
     shown = case.passages.all_shown
     for text in case.draft.remarks:
         stated = read_sentence(text)
-        for place in stated.places[: claims.MAX_STATED]:
+        for place in stated.places[:MAX_STATED]:
             if place.path and not shown.shows(place):
                 message = f"{place.text[:200]} is stated outside the findings, and was never shown."
                 yield GateFailure("remarks", "remark_not_shown", message)
-        for code in stated.codes[: claims.MAX_STATED]:
+        for code in stated.codes[:MAX_STATED]:
             if _is_of_shown_code(code, shown) and not shown.has_text(code) and not _was_searched(case, code):
                 message = f"`{code[:120]}` is stated outside the findings, and was never shown."
                 yield GateFailure("remarks", "remark_not_shown", message)
-        if said := claims.said_to_be_executed(text, shown):
+        if said := said_to_be_executed(text, shown):
             message = f"{said[:80]!r}: nothing was executed in this mission but its tools."
             yield GateFailure("remarks", "execution_not_on_record", message)
 
@@ -221,12 +222,12 @@ def _check_evidence(case: Case) -> Iterator[GateFailure]:
                 yield GateFailure("evidence", resolved.code, resolved.message, index)
 
 
-def _of_findings(name: str, asks: str, codes: tuple[str, ...], check: claims.FindingCheck) -> Gate:
+def _of_findings(name: str, asks: str, codes: tuple[str, ...], check: FindingCheck) -> Gate:
     """A gate that asks about each finding that cites anything."""
 
     def check_all(case: Case) -> Iterator[GateFailure]:
         for index, claim in case.claims:
-            for code, message in islice(check(claim), claims.MAX_OBJECTIONS):
+            for code, message in islice(check(claim), MAX_OBJECTIONS):
                 yield GateFailure(name, code, message, index)
 
     return Gate(name, asks, codes, check_all)
@@ -286,7 +287,7 @@ GATES: tuple[Gate, ...] = (
         ),
         _check_evidence,
     ),
-    *(_of_findings(*row) for row in claims.CHECKS),
+    *(_of_findings(*row) for row in CHECKS),
     *(_of_contract(*row) for row in CONTRACT_GATES),
 )
 """Every gate, in the order in which they are asked."""

@@ -38,6 +38,8 @@ Evidenced = list[tuple[Finding, list[Citation]]]
 
 def check_objective(record: RunRecord, mission: MissionV1, draft: Draft) -> Iterator[Objection]:
     """What the findings of a COMPLETE do not show of the objective, and of the shapes that questions ask for."""
+    if mission.objective_spec is None and not mission.answer_obligations:
+        return
     evidenced = [(finding, citations_of(record.evidence, finding)) for finding in draft.findings]
     for obligation in mission.answer_obligations:
         if obligation.required:
