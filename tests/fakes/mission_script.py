@@ -20,6 +20,7 @@ from codex_oss.contracts.profiles import ActionProtocol
 from codex_oss.contracts.tools import Match, ToolCall, ToolResult, tool_error
 from codex_oss.contracts.validation import check_mission
 from codex_oss.missions.decide import Append, AskModel, Finished, RunTool, decide
+from codex_oss.missions.envelope import record_of, seal, unseal
 from codex_oss.missions.events import (
     Known,
     MissionOpened,
@@ -28,9 +29,6 @@ from codex_oss.missions.events import (
     Recorded,
     ToolFinished,
     ToolStarted,
-    record_of,
-    seal,
-    unseal,
 )
 from codex_oss.missions.observation_limit import cut_to_limit
 from codex_oss.missions.record import RunRecord, evolve, new_record

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from codex_oss.contracts.profiles import ActionProtocol
-from codex_oss.missions.events import Known, LegacyEvent, MissionResumed, Recorded, provenance_of, seal, unseal
+from codex_oss.missions.envelope import provenance_of, seal, unseal
+from codex_oss.missions.events import Known, LegacyEvent, MissionResumed, Recorded
 from codex_oss.missions.order import STAGES, check_order
 from codex_oss.missions.record import evolve, new_record
 from tests.fakes.mission_script import Play, call, mission, several
@@ -67,6 +68,20 @@ def test_what_was_left_out_or_repeated_or_moved_is_not(seed: int, where: int) ->
     assert first_disorder([*events[: at + 1], *events[at:]]) in (at + 2, at + 3)
     if at < len(events) - 3 and type(events[at].event) is not type(events[at + 1].event):
         assert first_disorder([*events[:at], events[at + 1], events[at], *events[at + 2 :]]) in range(at + 1, at + 4)
+
+
+@given(st.integers(0, 10_000), st.integers(0, 10_000))
+@settings(max_examples=80, deadline=None)
+def test_a_number_that_stands_twice_stands_twice(seed: int, where: int) -> None:
+    """The number of a question or a run, changed in one event only, is found there."""
+    events = list(random_play(seed).events)
+    numbered = [at for at, one in enumerate(events) if hasattr(one.event, "call") or hasattr(one.event, "step")]
+    at = numbered[where % len(numbered)]
+    event = events[at].event
+    name = "step" if hasattr(event, "step") else "call"
+    changed = msgspec.structs.replace(event, **{name: getattr(event, name) + 1})
+    events[at] = msgspec.structs.replace(events[at], event=changed)
+    assert first_disorder(events) == at + 1
 
 
 def test_whose_word_it_is_cannot_be_exchanged() -> None:

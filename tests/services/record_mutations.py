@@ -23,8 +23,17 @@ import msgspec
 from msgspec import Struct
 
 from codex_oss.errors import BridgeError, RequestError
-from codex_oss.missions import events as ev
-from codex_oss.missions.events import Known, MissionResumed, Recorded, canonical_json, seal
+from codex_oss.missions import envelope as ev
+from codex_oss.missions.envelope import seal
+from codex_oss.missions.events import (
+    Known,
+    MissionQueued,
+    MissionResumed,
+    MissionScheduled,
+    ModelReplaced,
+    Recorded,
+    canonical_json,
+)
 from codex_oss.services.anchors import AnchorBook
 from codex_oss.services.audit import Audit, audit_mission
 from codex_oss.services.audit_claims import Source
@@ -60,11 +69,20 @@ OTHER: Final = (
 """Another story of the same mission, true in itself."""
 
 
+WAITED: Final[tuple[Known, ...]] = (
+    ModelReplaced(0, "asked", "test", "test-model", "model_unavailable", 2, 2),
+    MissionQueued("read_pool", 1, 1, 2, 30_000),
+    MissionScheduled("read_pool", 250),
+)
+"""What stands after the opening of a mission that another model took, and that had to wait for its slot."""
+
+
 def story(answers: tuple[str, ...], resumed_at: int = 0) -> list[Known]:
     """The events of a mission that a model answers so; with every kind of event when it is *resumed_at* one."""
     events: list[Any] = [recorded.event for recorded in _played(answers)]
     if resumed_at:
-        events.insert(resumed_at, MissionResumed(7))
+        events[resumed_at:resumed_at] = [MissionResumed(7)]
+        events[1:1] = WAITED
     return events
 
 
@@ -141,13 +159,14 @@ class Mutation(Struct, frozen=True):
 
 
 def edits(lines: Log) -> Iterator[Mutation]:
-    """Every field of the envelope and every value of the payload, in the first event of each kind."""
+    """Every value of the payload in the first event of each kind, and every field of the envelope of four of them."""
     seen: set[str] = set()
     for at, line in enumerate(lines):
         if line["event_type"] in seen:
             continue
         seen.add(line["event_type"])
-        for name in (*(name for name in line if name != "payload"), "an unknown member"):
+        members = [*line, "an unknown member"] if line["event_type"] in ENVELOPES else []
+        for name in (name for name in members if name != "payload"):
             yield Mutation("edit of the envelope", f"{at}.{name}", _edit(at, (name,)), renumbers=False)
         for path in leaves(line["payload"]):
             kind = f"edit of `{line['event_type']}`"
@@ -206,6 +225,7 @@ def others(value: Any) -> Iterator[Any]:
 
 PLACE: Final = "log of another run in its place"
 MADE_ANEW: Final = (".event_hash", ".prev_hash")
+ENVELOPES: Final = ("MissionOpened", "ModelAnswered", "ToolFinished", "MissionClosed")
 WORDS: Final = (
     "COMPLETE", "PARTIAL", "HIGH", "LOW", "completed", "failed", "action", "repair", "model", "runtime", "tool_call",
     "invalid", "blocked", "duplicate", "model_report", "runtime_evidence", "SOURCE_PACK_RECOVERY", "", "extract",

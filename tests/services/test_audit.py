@@ -13,7 +13,7 @@ import msgspec
 import pytest
 
 from codex_oss.errors import RequestError
-from codex_oss.missions.events import Envelope, open_event, seal
+from codex_oss.missions.envelope import Envelope, open_event, seal
 from codex_oss.policy.exposure import Redactor
 from codex_oss.services.anchors import AnchorBook
 from codex_oss.services.audit import Audit, audit_mission

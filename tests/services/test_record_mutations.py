@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from codex_oss.missions.events import Known
 from tests.missions.test_record import random_play
 from tests.services.record_mutations import (
     AUDITORS,
@@ -48,7 +49,7 @@ def test_every_kind_of_event_is_edited(tmp_path: Path) -> None:
     lines = Scene(tmp_path).lines
     kinds = {mutation.kind for mutation in edits(lines)}
     assert {f"edit of `{line['event_type']}`" for line in lines} <= kinds
-    assert len({line["event_type"] for line in lines}) == 12
+    assert {line["event_type"] for line in lines} == {event.__name__ for event in get_args(Known)}
 
 
 @pytest.fixture(scope="module")
@@ -139,6 +140,15 @@ def test_a_better_run_cannot_take_the_place_of_the_last(tmp_path: Path) -> None:
     scene.put(written(Mutation(PLACE, "", lambda _, foreign: foreign), scene, "bytes"))
     failed = [check.name for check in scene.audit("nothing").checks if check.status == "FAIL"]
     assert failed == ["log.place"]
+
+
+def test_a_log_of_which_nothing_verifies_is_not_passed_over(tmp_path: Path) -> None:
+    """Every line damaged: the run still counts as the mission's latest, and does not verify."""
+    scene = Scene(tmp_path)
+    scene.log.write_bytes(scene.whole.replace(b'"epoch":1', b'"epoch":2'))
+    checks = [check for check in scene.audit("nothing").checks if check.status == "FAIL"]
+    assert "log.integrity" in [check.name for check in checks]
+    assert "Line 1 does not verify" in checks[0].message
 
 
 def test_a_run_cannot_be_made_older(tmp_path: Path) -> None:

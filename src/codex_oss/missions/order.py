@@ -13,11 +13,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
+from codex_oss.missions.envelope import Envelope, provenance_of
 from codex_oss.missions.events import (
     ActionAllowed,
     ActionDenied,
     ActionProposed,
-    Envelope,
     LegacyEvent,
     MissionClosed,
     MissionEvent,
@@ -32,7 +32,6 @@ from codex_oss.missions.events import (
     ReportSubmitted,
     ToolFinished,
     ToolStarted,
-    provenance_of,
 )
 from codex_oss.missions.record import RunRecord, Stage
 

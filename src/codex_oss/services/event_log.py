@@ -32,7 +32,8 @@ from typing import Final, Self
 from msgspec import Struct
 
 from codex_oss.errors import LocalProtocolError, LogConflict, LogCorrupt, StoreError
-from codex_oss.missions.events import Envelope, Known, Recorded, claimed, record_of, seal, unseal
+from codex_oss.missions.envelope import Envelope, claimed, record_of, seal, unseal
+from codex_oss.missions.events import Known, Recorded
 from codex_oss.missions.record import RunRecord, evolve, new_record
 from codex_oss.services.anchors import Anchor, AnchorBook
 from codex_oss.services.state_files import open_plain, read_plain

@@ -15,7 +15,8 @@ from typing import Final
 from msgspec import Struct
 
 from codex_oss.errors import LogCorrupt, StoreError
-from codex_oss.missions.events import Recorded, record_of, unseal
+from codex_oss.missions.envelope import record_of, unseal
+from codex_oss.missions.events import Recorded
 from codex_oss.services.event_log import LOCK_NAME, LOG_NAME
 from codex_oss.services.state_files import open_plain
 from codex_oss.services.writer_lease import HolderState, read_holder, state_of

@@ -22,7 +22,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from codex_oss.errors import LogCorrupt, RequestError, StoreError
-from codex_oss.missions.events import Envelope
+from codex_oss.missions.envelope import Envelope
 from codex_oss.missions.projections import project_files
 from codex_oss.services.event_log import (
     LOCK_NAME,

@@ -28,7 +28,14 @@ from codex_oss.contracts.profiles import ModelProfile
 from codex_oss.errors import BridgeError, fault_of
 from codex_oss.missions.action_schema import action_schema
 from codex_oss.missions.decide import AskModel
-from codex_oss.missions.events import Known, MissionOpened, ModelAnswered, ModelAsked, ModelReplaced, NativeCall
+from codex_oss.missions.events import (
+    Known,
+    MissionOpened,
+    ModelAnswered,
+    ModelAsked,
+    ModelReplaced,
+    NativeCall,
+)
 from codex_oss.missions.native_calls import MAX_CALLS, REPORT_FUNCTION
 from codex_oss.missions.prompt import build_conversation, texts_of
 from codex_oss.missions.record import RunRecord
