@@ -19,7 +19,7 @@ from itertools import islice
 from typing import Final
 
 from codex_oss.missions.cited import Cited
-from codex_oss.missions.definitions import count_of, defines, imports
+from codex_oss.missions.definitions import UNITS, count_of, defines, imports
 from codex_oss.missions.passage import Passage
 from codex_oss.missions.report import Finding
 from codex_oss.missions.stated import STEM_CHARS, Number, Stated, stems_of, values_of
@@ -102,10 +102,11 @@ class Tally:
         self._met = {passage.citation.match_count for passage in cited.passages if passage.citation.match_count}
         self._met |= {0} if cited.searches else set()
         self._met |= {len(cited.passages)} if len(cited.passages) > 1 else set()
+        self._items: set[int] = set()
         for name in names:
             self._met |= _uses(name, self._whole)
             if finding.kind == "count":
-                self._met |= _items(name, cited.passages)
+                self._items |= _items(name, cited.passages)
 
     def of(self, number: Number) -> frozenset[float]:
         """What this number may be, by the noun behind it."""
@@ -117,7 +118,8 @@ class Tally:
             sizes = [len(passage.lines) for passage in self._whole]
             return frozenset(map(float, counts | {*sizes, sum(sizes)}))
         declared = [passage.declared(unit) for passage in self._whole]
-        return frozenset(map(float, counts | ({*declared, sum(declared)} - {0})))
+        parts = set() if unit in UNITS or unit in _OF_COUNTS else self._items
+        return frozenset(map(float, counts | parts | ({*declared, sum(declared)} - {0})))
 
 
 def _speaks_for_all(passage: Passage, stated: Stated) -> bool:
