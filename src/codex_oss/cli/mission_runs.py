@@ -109,7 +109,7 @@ async def _watch(project: Path, mission_id: str, as_json: bool) -> RunRecord:
     from codex_oss.services.mission_store import MissionStore
 
     store = MissionStore(project)
-    run_id = store.read_latest(mission_id).run_id
+    run_id = store.latest_run(mission_id)
     record, commentator = new_record(run_id, mission_id), Commentator()
     with ProgressLine(enabled=not as_json) as progress:
         async for batch in follow_log(store.run_folder(run_id)):
