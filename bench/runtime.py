@@ -1,7 +1,7 @@
 """What the runtime of missions costs: a step, two hundred missions at once, and the memory of one that runs.
 
     .venv/bin/python bench/runtime.py               # shown only, a minute
-    .venv/bin/python bench/runtime.py --write       # also kept, with its part of docs/performance.md
+    .venv/bin/python bench/runtime.py --write       # also bench/results/runtime.json, which docs/performance.md shows
     .venv/bin/python bench/runtime.py --part steps  # one part, in this process, as JSON
 
 The model is scripted; tools, redaction, log (synced, with MAC and anchor), lanes and projections are the real ones, on
@@ -48,8 +48,6 @@ from codex_oss.wire.items import TurnRequest
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 RESULTS: Final = ROOT / "bench" / "results" / "runtime.json"
-PAGE: Final = ROOT / "docs" / "performance.md"
-HEADING: Final = "## Missions\n"
 FILES: Final = 15
 CROWD: Final = 200
 CROWD_STEPS: Final = 8
@@ -141,22 +139,27 @@ def workshop(steps: int, pause_s: float = 0.0) -> Any:
             yield made
 
 
-def measure_steps(missions: int = 30) -> dict[str, Any]:
-    """One mission after the other: milliseconds from question to question, by both clocks."""
+def measure_steps(rounds: int = 7, missions: int = 10) -> dict[str, Any]:
+    """One mission after the other: milliseconds from question to question, by both clocks; one value a round."""
+    rows = [_round_of_steps(missions) for _ in range(rounds)]
+    return {"steps_a_round": missions * FILES, **{key: [row[key] for row in rows] for key in rows[0]}}
+
+
+def _round_of_steps(missions: int) -> dict[str, float]:
     with workshop(FILES) as shop:
-        sync_ms = durable_write_ms(shop.project / "probe")
+        write_ms = statistics.quantiles(durable_writes_ms(shop.project / "probe"), n=100)
         for number in range(missions):
             asyncio.run(shop.run(number))
         pairs = [pair for asked in shop.asked.values() for pair in itertools.pairwise(asked)]
     wall = statistics.quantiles([(after[0] - before[0]) * 1000 for before, after in pairs], n=100)
     cpu = statistics.quantiles([(after[1] - before[1]) * 1000 for before, after in pairs], n=100)
     return {
-        "steps": len(pairs),
         "wall_p50_ms": wall[49],
         "wall_p99_ms": wall[98],
         "cpu_p50_ms": cpu[49],
         "cpu_p99_ms": cpu[98],
-        "durable_write_ms": sync_ms,
+        "write_p50_ms": write_ms[49],
+        "write_p99_ms": write_ms[98],
     }
 
 
@@ -226,8 +229,8 @@ def rss_kb() -> float:
     return float(next(line for line in status.splitlines() if line.startswith("VmRSS:")).split()[1])
 
 
-def durable_write_ms(path: Path, rounds: int = 100) -> float:
-    """Median milliseconds of one write of 1 KiB and its fdatasync."""
+def durable_writes_ms(path: Path, rounds: int = 100) -> list[float]:
+    """Milliseconds of one write of 1 KiB and its fdatasync, again and again."""
     fd, taken = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), []
     for _ in range(rounds):
         started = time.perf_counter()
@@ -235,66 +238,14 @@ def durable_write_ms(path: Path, rounds: int = 100) -> float:
         os.fdatasync(fd)
         taken.append((time.perf_counter() - started) * 1000)
     os.close(fd)
-    return statistics.median(taken)
-
-
-def section() -> str:
-    """The part of docs/performance.md that the kept results make; empty without any."""
-    if not RESULTS.exists():
-        return ""
-    data = json.loads(RESULTS.read_text())
-    steps, crowd, memory, machine = data["steps"], data["crowd"], data["memory"], data["machine"]
-    rows = [
-        ("a step without the model, p50, ms", "≤ 5", f"{steps['wall_p50_ms']:.2f}", steps["wall_p50_ms"] <= 5),
-        ("a step without the model, p99, ms", "≤ 15", f"{steps['wall_p99_ms']:.2f}", steps["wall_p99_ms"] <= 15),
-        ("CPU of a step, p50 and p99, ms", "", f"{steps['cpu_p50_ms']:.2f} and {steps['cpu_p99_ms']:.2f}", None),
-        ("one durable write of 1 KiB, ms", "", f"{steps['durable_write_ms']:.2f}", None),
-        (f"missed deadlines, {crowd['missions']} missions at once", "0", str(crowd["missed"]), crowd["missed"] == 0),
-        (
-            "end of a mission after its model's time, median and last, s",
-            "",
-            f"{crowd['late_p50_s']:.1f} and {crowd['late_max_s']:.1f}",
-            None,
-        ),
-        (f"CPU of a step, {crowd['missions']} missions at once, ms", "", f"{crowd['cpu_ms_per_step']:.2f}", None),
-        (
-            f"memory of a running mission of {memory['reads_each']} reads, MB",
-            "≤ 1.5",
-            f"{memory['mb_per_mission']:.2f}",
-            memory["mb_per_mission"] <= 1.5,
-        ),
-    ]
-    verdicts = {True: "met", False: "**not met**", None: ""}
-    table = "\n".join(f"| {name} | {must} | {shown} | {verdicts[held]} |" for name, must, shown, held in rows)
-    return f"""{HEADING}
-Measured by `bench/runtime.py` on {machine["date"]}: {machine["system"]}, {machine["cores"]} cores, Python
-{machine["python"]}, load average {machine["load_average"]} before it began: others were at work on the machine, so the
-CPU time of a step says more than its time. The model is scripted; tools, redaction, log (synced, with MAC and anchor),
-lanes and projections are the real ones. A step is a question, its answer, the verdict, the read of a file of 200 lines
-and what was shown. {crowd["missions"]} missions of {crowd["time_s_each"]} s run at once in one process on two cores,
-each with {crowd["steps_each"]} steps and a model that takes {crowd["model_s_each"]:.0f} s in all; a deadline is missed
-when a mission ends after its time or for want of it.
-
-| figure | must | measured | |
-| --- | --- | --- | --- |
-{table}
-"""
-
-
-def write_section() -> None:
-    """Put the part in its place in docs/performance.md, whoever made the rest."""
-    page = PAGE.read_text(encoding="utf-8")
-    before, _, rest = page.partition(HEADING)
-    after = rest[rest.index("\n## ") + 1 :] if "\n## " in rest else ""
-    text = f"{before.rstrip()}\n\n{section()}" + (f"\n{after}" if after else "")
-    PAGE.write_text(text, encoding="utf-8")
+    return taken
 
 
 def main() -> None:
     """Measure every part in a process of its own, show it, and keep it if asked to."""
     parser = argparse.ArgumentParser(description="What the runtime of missions costs; see bench/runtime.py.")
     parser.add_argument("--part", choices=PARTS)
-    parser.add_argument("--write", action="store_true", help="keep the results and their part of docs/performance.md")
+    parser.add_argument("--write", action="store_true", help="keep the results, for docs/performance.md")
     options = parser.parse_args()
     if options.part:
         print(json.dumps(PARTS[options.part]()))
@@ -312,11 +263,10 @@ def main() -> None:
         command = [sys.executable, str(Path(__file__).resolve()), "--part", part]
         done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300)
         data[part] = json.loads(done.stdout)
-        print(part, {name: round(value, 2) for name, value in data[part].items()}, flush=True)
+        print(part, json.dumps(data[part]), flush=True)
     if options.write:
         RESULTS.parent.mkdir(exist_ok=True)
         RESULTS.write_text(json.dumps(data, indent=1) + "\n")
-        write_section()
 
 
 if __name__ == "__main__":

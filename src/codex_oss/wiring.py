@@ -24,6 +24,7 @@ from codex_oss.lanes.oss import OssLane
 from codex_oss.lanes.with_files import WithFiles
 from codex_oss.policy.breaker import BreakerPolicy, Breakers
 from codex_oss.policy.exposure import Redactor
+from codex_oss.policy.held_values import held_in_environment
 from codex_oss.policy.key_trust import may_hold_key
 from codex_oss.policy.retry import RetryPolicy
 from codex_oss.policy.routing import Route, choose_route, known_models
@@ -148,13 +149,15 @@ class Bridge:
 def build(settings: Settings, project: Path, environ: Mapping[str, str]) -> Bridge:
     """Build all services and lanes; opens nothing yet: connections come with the first requests."""
     config, profiles = settings.config, settings.profiles
-    key_of = _key_reader(config, environ)
+    redactor = Redactor(_held_secrets(config, environ))
+    key_of = _key_reader(config, environ, redactor)
+    redactor.hold(*(key_of(profile.key_env) for profile in profiles.values() if profile.key_env))
     deadlines = Deadlines(
         config.upstream_first_byte_timeout_s, config.upstream_idle_timeout_s, config.upstream_total_timeout_s
     )
     upstream = UpstreamClient(key_of, deadlines, may_hold_key=lambda url: may_hold_key(url, settings.trusted_bases))
     gate = CapacityGate(config.max_upstream_concurrency)
-    responses, redactor = _response_store(config, project), Redactor(_held_secrets(config, profiles, key_of))
+    responses = _response_store(config, project)
     relay, sealer = RelayClient(_patient(deadlines)), Sealer(user_state_folder(environ))
     breakers = Breakers(BreakerPolicy(config.circuit_breaker_errors, config.circuit_breaker_cooldown_s))
     route, root = _router(settings), ProjectRoot(project)
@@ -312,16 +315,18 @@ def _request_log(config: Config, project: Path) -> RequestLog:
     return RequestLog(path, ours=path.parent == project / STATE_FOLDER, max_bytes=config.request_log_max_bytes)
 
 
-def _held_secrets(config: Config, profiles: Mapping[str, ModelProfile], key_of: Callable[[str], str]) -> list[str]:
-    """Every key this process holds; the public default of the local key is no secret."""
-    keys = {key_of(profile.key_env) for profile in profiles.values() if profile.key_env}
+def _held_secrets(config: Config, environ: Mapping[str, str]) -> list[str]:
+    """Every secret that this process begins with; the public default of the local key is none."""
+    keys = {config.upstream_key, *held_in_environment(environ)}
     if config.local_key != DEFAULT_LOCAL_KEY:
         keys.add(config.local_key)
-    return sorted(filter(None, keys))
+    return sorted(filter(None, keys - {DEFAULT_LOCAL_KEY}))
 
 
-def _key_reader(config: Config, environ: Mapping[str, str]) -> Callable[[str], str]:
+def _key_reader(config: Config, environ: Mapping[str, str], redactor: Redactor) -> Callable[[str], str]:
     def key_of(name: str) -> str:
-        return config.upstream_key if name in PRIMARY_KEY_NAMES else environ.get(name, "").strip()
+        key = config.upstream_key if name in PRIMARY_KEY_NAMES else environ.get(name, "").strip()
+        redactor.hold(key)  # whatever becomes a key while we run is a secret from its first use on
+        return key
 
     return key_of

@@ -124,6 +124,20 @@ def test_every_problem_of_the_configuration_is_shown(project: Path) -> None:
     assert report["by_name"]["models.parse"]["status"] == "PASS"
 
 
+def test_a_line_that_is_no_pattern_fails(project: Path) -> None:
+    """Files that hide or protect paths are read as a mission would read them."""
+    folder = project / ".codex-oss"
+    folder.mkdir(mode=0o700)
+    (found,) = look("project.patterns", project)
+    assert found.status == "PASS"
+    (folder / "critical-paths").write_text("billing/\n*.sql\n")
+    (found,) = look("project.patterns", project)
+    assert (found.status, found.message) == ("PASS", "patterns: 2 in .codex-oss/critical-paths")
+    (folder / "ignore").write_text("ok\n!\n")
+    (found,) = look("project.patterns", project)
+    assert (found.status, "line 2" in found.message) == ("FAIL", True)
+
+
 def test_a_broken_models_file_fails(project: Path) -> None:
     """A bad profile is named with file and key."""
     (project / ".codex-oss").mkdir()

@@ -17,6 +17,7 @@ from typing import Any
 import click
 
 from bench.record_section import render_section
+from bench.runtime_section import render_runtime
 from codex_oss.cli.main import cli
 from codex_oss.config import SETTINGS, Config
 from codex_oss.errors import HTTP_STATUS, RESPONSES_CODE
@@ -25,6 +26,8 @@ from codex_oss.policy.cache_monitor import CAUSES, EXPECTED
 from codex_oss.policy.deviation import REASONS
 from tests.clients.rude import CLI_CLIENTS, render_failures, render_sdk_failures
 from tests.docs.markdown import PAGES
+from tests.gallery.table import render_gallery, render_gates
+from tests.gallery.table import render_reasons as render_gate_reasons
 from tests.services.prompt_costs import render_costs
 from tests.services.record_mutations import render_table, render_unseen
 
@@ -118,8 +121,12 @@ GENERATED: dict[str, Callable[[], str]] = {
     "reasons": render_reasons,
     "admission refusals": render_admission_refusals,
     "settings": render_settings,
+    "gates": render_gates,
+    "gate reasons": render_gate_reasons,
+    "gallery": render_gallery,
     "prompt costs": render_costs,
     "record figures": render_section,
+    "runtime figures": render_runtime,
     "record mutations": render_table,
     "record unseen": render_unseen,
     "failures sdk": render_sdk_failures,

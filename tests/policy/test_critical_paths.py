@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from codex_oss.policy.critical_paths import BUILT_IN
-from codex_oss.policy.scope import Scope, check_path, names_critical_path, normalise_path, parse_critical
+from codex_oss.policy.path_patterns import parse_patterns
+from codex_oss.policy.scope import Scope, check_path, names_critical_path, normalise_path
 
 FILE = """
 # where money moves
@@ -52,12 +53,12 @@ Prüfung/
 )
 def test_what_a_projects_file_covers(path: str, critical: bool) -> None:
     """gitignore syntax; the built-in roots stay; case, Unicode form, width and invisible characters lead nowhere."""
-    assert names_critical_path(path, Scope(critical=parse_critical(FILE))) is critical
+    assert names_critical_path(path, Scope(critical=parse_patterns(FILE))) is critical
 
 
 def test_a_reader_of_a_folder_of_globs_needs_its_name() -> None:
     """With flag and reason a wholly critical folder or the very file opens it, a broad root does not."""
-    patterns = parse_critical("**/secret_sauce/**\n*.sql\n")
+    patterns = parse_patterns("**/secret_sauce/**\n*.sql\n")
     for roots, paths, path, allowed in (
         (("lib/secret_sauce",), (), "lib/secret_sauce/a.py", True),
         (("lib",), (), "lib/secret_sauce/a.py", False),
@@ -75,7 +76,7 @@ def test_a_reader_of_a_folder_of_globs_needs_its_name() -> None:
 def test_a_line_that_is_no_pattern_is_named(text: str) -> None:
     """A typo in a file that protects is an error, never a gap."""
     with pytest.raises(ValueError, match=r"line \d+ is no|at most 10000"):
-        parse_critical(text)
+        parse_patterns(text)
 
 
 @given(
@@ -85,7 +86,7 @@ def test_a_line_that_is_no_pattern_is_named(text: str) -> None:
 def test_any_file_is_read_or_refused_and_any_path_is_answered(lines: list[str], path: str) -> None:
     """No text of a file and no path breaks the check; the built-in roots are critical whatever the file says."""
     try:
-        patterns = parse_critical("\n".join(lines))
+        patterns = parse_patterns("\n".join(lines))
     except ValueError:
         return
     scope = Scope(("src",), (), critical=patterns)

@@ -255,11 +255,22 @@ def test_a_server_without_tools_is_quoted(project: Path) -> None:
     assert len(asked) == 2
 
 
-def test_a_bad_protocol_is_refused(project: Path) -> None:
-    """A value that is none of the two stops the program with the code of a bad configuration."""
-    done = run_cli(project, "mission", "run", "-", stdin=json.dumps(HANDOFF), CODEX_OSS_ACTION_PROTOCOL="xml")
-    assert done.returncode != 0
-    assert "CODEX_OSS_ACTION_PROTOCOL: expected one of json, tools, got 'xml'" in done.stderr
+@pytest.mark.parametrize(
+    ("variable", "key", "place"),
+    [
+        ("xml", "json", "environment: CODEX_OSS_ACTION_PROTOCOL"),
+        ("", "xml", ".codex-oss/models.toml: profiles.kimi.action_protocol"),
+    ],
+)
+def test_a_bad_protocol_is_refused(project: Path, variable: str, key: str, place: str) -> None:
+    """A value that is none of the two stops the program with the code of a bad configuration, and says where."""
+    (project / ".codex-oss").mkdir()
+    (project / ".codex-oss/models.toml").write_text(f'[profiles.kimi]\naction_protocol = "{key}"\n')
+    arguments = ("mission", "run", "-", "--json")
+    done = run_cli(project, *arguments, stdin=json.dumps(HANDOFF), CODEX_OSS_ACTION_PROTOCOL=variable)
+    refused = json.loads(done.stdout)
+    assert (done.returncode, refused["error"]) == (2, "config_invalid")
+    assert f"{place}: expected one of json, tools, got 'xml'" in refused["message"]
     assert not (project / ".codex-oss/runs").exists()
 
 
@@ -321,6 +332,16 @@ def tokens_of(request: Request) -> int:
     return sum(len(text.encode()) for text in said) // 3 + int(request.json["max_tokens"])
 
 
+def test_a_mission_fits_whoever_may_answer(project: Path) -> None:
+    """A fallback with a small window makes the mission small: no matter who answers, nobody is asked too much."""
+    (project / ".codex-oss").mkdir()
+    (project / ".codex-oss/models.toml").write_text(
+        TINY + '\n[profiles.wide]\nmodel = "wide"\ntiers = ["A3"]\nfallbacks = ["tiny"]\n'
+    )
+    run(project, [action(READ), action(TRUE)], "json", "mission-a3-wide")
+    assert [made["context_tokens"] for made in events(project, "MissionOpened")] == [WINDOW]
+
+
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_no_request_exceeds_a_small_window(project: Path, protocol: str) -> None:
     """A model that reads on and on in large files is ordered to report while its report still fits."""
@@ -334,7 +355,7 @@ def test_no_request_exceeds_a_small_window(project: Path, protocol: str) -> None
         if tokens_of(request) > WINDOW:
             return error(400, "too long", code="context_length_exceeded")
         if "STOP: the conversation is nearly as long as you can read" in request.text:
-            return action(report("`value_0_0` stands at app/big0.py:1", "file:app/big0.py#extract:1"))
+            return action(report("`value_0_0 = ''` stands at app/big0.py:1", "file:app/big0.py#extract:1"))
         seen = request.text.count("OBSERVATION rtk_read")
         return action(tool("rtk_read", path=f"app/big{seen}.py"))
 

@@ -9,6 +9,7 @@ Exit codes of `run`: 0 COMPLETE, 10 PARTIAL, 11 ESCALATE, 12 FAILED, 2 asked wro
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn
@@ -85,7 +86,7 @@ def run(file: str, project: Path, model: str | None, timeout_s: float | None, de
     """
     from codex_oss.cli.mission_client import run_mission
 
-    text, contract = _read_mission(file, as_json)
+    text, contract = _read_mission(file, as_json, _tier_in(model))
     alias = model or f"mission-{contract.tier.lower()}-{DEFAULT_PROFILE}"
     if detach:
         _begin(project, alias, contract.mission_id, text, as_json)
@@ -146,7 +147,13 @@ def _begin(project: Path, model: str, mission_id: str, text: str, as_json: bool)
         click.echo(f"hint: codex-oss mission watch {mission_id}", err=True)
 
 
-def _read_mission(file: str, as_json: bool) -> tuple[str, MissionV1]:
+def _tier_in(model: str | None) -> str:
+    """The tier that a model name such as `mission-a2-kimi` names; empty when it names none."""
+    found = re.match(r"mission-(a[2-6])-", model or "", re.IGNORECASE)
+    return found[1].upper() if found else ""
+
+
+def _read_mission(file: str, as_json: bool, tier: str) -> tuple[str, MissionV1]:
     """The text to hand over and what it says; ends the program when the contract is broken."""
     import secrets
 
@@ -156,13 +163,13 @@ def _read_mission(file: str, as_json: bool) -> tuple[str, MissionV1]:
     from codex_oss.contracts.handoff import parse_document
     from codex_oss.contracts.validation import check_mission
 
-    found = parse_document(read_document(file))
+    found = parse_document(read_document(file), tier)
     if found.raw is None:
         _refuse(found.problems, as_json)
     checked = check_mission(found.raw, limits=BudgetLimits(), new_id=f"mission_{secrets.token_hex(6)}")
     if checked.mission is None:
         _refuse(checked.problems, as_json)
-    for problem in checked.problems:
+    for problem in (*found.notes, *checked.problems):
         click.echo(f"warning: {problem.code} {problem.field}: {problem.message}", err=True)
     return wrap_handoff({**found.raw, "mission_id": checked.mission.mission_id}), checked.mission
 
@@ -206,12 +213,19 @@ def _refuse_answered(raw: Any, as_json: bool) -> NoReturn:
 
 def _refuse(problems: Sequence[Problem], as_json: bool) -> NoReturn:
     """Print every problem and end with 2."""
+    import msgspec
+
+    from codex_oss.contracts.codes import hint_of
+
     if as_json:
-        listed = [{"code": p.code, "field": p.field, "message": p.message, "severity": p.severity} for p in problems]
+        listed = [{**msgspec.to_builtins(problem), "hint": hint_of(problem.code)} for problem in problems]
         click.echo(_dumps({"ok": False, "status": None, "problems": listed}))
     for problem in problems:
         line = f"{problem.severity}: {problem.code} {problem.field}: {problem.message}".replace(" :", ":")
         click.echo(printable(line), err=True)
+    for code in dict.fromkeys(problem.code for problem in problems if problem.severity == "error"):
+        if hint := hint_of(code):
+            click.echo(f"hint ({code}): {hint}", err=True)
     click.echo(
         "hint: `codex-oss validate-handoff FILE` lists all of them; docs/mission-contract.md explains.", err=True
     )

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Final, Literal, get_args
+from typing import Any, Final, Literal, get_args, get_origin
 
 from msgspec import Struct, ValidationError, convert, structs
 
@@ -205,7 +205,9 @@ def _checked(
         try:
             value = convert(raw, types[key])
         except ValidationError as exc:
-            problems.append(ConfigProblem(source, place, str(exc).lower()))
+            words = get_args(types[key]) if get_origin(types[key]) is Literal else ()
+            told = f"expected one of {', '.join(words)}, got {raw!r}"[:300] if words else str(exc).lower()
+            problems.append(ConfigProblem(source, place, told))
             continue
         good, expected = checks.get(key, (lambda _: True, ""))
         if good(value):

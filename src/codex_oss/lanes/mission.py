@@ -52,18 +52,22 @@ class MissionLane:
 
     async def __call__(self, request: TurnRequest) -> AsyncIterator[Sequence[TurnEvent]]:
         """Answer one turn. Raises RequestError only before the first event."""
-        found = find_handoff(request, mission_alias=self._tier_of(request.model) is not None)
+        tier = self._tier_of(request.model)
+        found = find_handoff(request, mission_alias=tier is not None, tier=tier or "")
         admitted = self._missions.admit(found.raw, request.model) if found.raw is not None else found.problems
         if not isinstance(admitted, Admission):
             yield [TurnStarted(), *_refused(admitted)]
             return
         yield [TurnStarted(admitted.upstream_model, admitted.profile)]
-        async with aclosing(self._view(admitted)) as batches:
+        notes = [note.message for note in found.notes] if self._stream_remarks else []
+        for index, note in enumerate(notes):
+            yield message_events(index, note, "commentary")
+        async with aclosing(self._view(admitted, len(notes))) as batches:
             async for batch in batches:
                 yield batch
 
-    async def _view(self, admission: Admission) -> AsyncGenerator[Sequence[TurnEvent], None]:
-        commentator, index = Commentator(), 0
+    async def _view(self, admission: Admission, index: int) -> AsyncGenerator[Sequence[TurnEvent], None]:
+        commentator = Commentator()
         job = self._missions.jobs.start(admission)
         record = new_record(job.run_id, job.mission_id)
         try:
@@ -90,7 +94,7 @@ def carries_mission(request: TurnRequest) -> bool:
     return found.raw is not None or bool(found.problems)
 
 
-def find_handoff(request: TurnRequest, *, mission_alias: bool) -> Handoff:
+def find_handoff(request: TurnRequest, *, mission_alias: bool, tier: str = "") -> Handoff:
     """The mission that this turn hands over.
 
     Clients send the whole history each time. Only what the user said after the last answer counts, so that the turn
@@ -102,7 +106,7 @@ def find_handoff(request: TurnRequest, *, mission_alias: bool) -> Handoff:
     said = texts_of(request.items[last_answer + 1 :], ("user",))
     said = [text for text in said if not text.lstrip().startswith(AGENT_NOTICE)]
     system = [request.instructions, *texts_of(request.items, ("system", "developer"))]
-    return find_mission(said, system, mission_alias=mission_alias)
+    return find_mission(said, system, mission_alias=mission_alias, tier=tier)
 
 
 def texts_of(items: Sequence[Item], roles: tuple[Role, ...]) -> list[str]:

@@ -169,6 +169,9 @@ def _describe(record: RunRecord, event: MissionEvent) -> Iterator[_Line]:
             yield _Line(kind, f"Not done ({event.code}): {event.reason}", "runtime", "warning", event.decision)
         case ToolFinished():
             yield _describe_result(record, event.result)
+        case ReportSubmitted(proposer="runtime"):
+            told = "One look decides the objective; the runtime reports, and no model is asked."
+            yield _Line("deterministic_fast_path_used", told, "report_acceptance")
         case ReportSubmitted():
             findings = event.draft.get("findings")
             count = len(findings) if isinstance(findings, list) else 0

@@ -39,9 +39,9 @@ class Rule:
 
 def find_forms(text: str) -> Iterator[Span]:
     """Every form found in *text*, the surest first; spans may overlap."""
-    lowered = text.lower()
+    low = lowered(text)
     for rule in (*VENDOR_RULES, *CONTEXT_RULES):
-        if not any(hint in lowered for hint in rule.hints):
+        if not any(hint in low for hint in rule.hints):
             continue
         group = "secret" if "secret" in rule.pattern.groupindex else 0
         for match in rule.pattern.finditer(text):
@@ -50,6 +50,15 @@ def find_forms(text: str) -> Iterator[Span]:
                 yield start, _unescaped(text, start, end), rule.kind
     yield from _named_values(text)
     yield from _opaque_runs(text)
+
+
+def lowered(text: str) -> str:
+    """*text* in lower case at the same places; only ASCII is lowered where Unicode would change the length."""
+    low = text.lower()
+    return low if len(low) == len(text) else text.translate(_ASCII_LOWER)
+
+
+_ASCII_LOWER: Final = {upper: upper + 32 for upper in range(ord("A"), ord("Z") + 1)}
 
 
 def _unescaped(text: str, start: int, end: int) -> int:
@@ -135,11 +144,10 @@ VENDOR_RULES: Final = (
 
 # ---------------------------------------------------------------------------------------------- context
 
-_TELLING_WORD: Final = (
-    r"pass(?:word|wd|phrase)|pwd|secret|token|credentials?|authorization|"
-    r"(?:api|access|auth|secret|private|account|signing|encryption|master|service|client|admin)[_.-]?key|"
-    r"client[_.-]?secret|apikey|dsn"
-)
+_KEY_KIND: Final = r"(?:api|access|auth|secret|private|account|signing|encryption|master|service|client|admin)[_.-]?"
+_TELLING_WORD: Final = rf"pass(?:word|wd|phrase)|pwd|secret|token|credentials?|authorization|{_KEY_KIND}key|dsn"
+_STEM: Final = re.compile("passw|passphrase|pwd|secret|token|credential|authorization|key|dsn")
+_KEY_OF: Final = re.compile(_KEY_KIND + r"\Z")
 _NAME: Final = re.compile(
     rf"(?i)(?P<word>{_TELLING_WORD})(?:_?[0-9]{{1,3}})?(?![A-Za-z0-9_-])(?P<quote>[\"']?\]?)"
     r"(?P<type>\s{0,4}:\s{0,4}[A-Za-z.|\[\] ]{1,40}(?=\s{0,4}=[^=>]))?"
@@ -156,7 +164,10 @@ _PASSWORD_WORD: Final = re.compile(r"(?i)pass|pwd")
 def _named_values(text: str) -> Iterator[Span]:
     """Values that stand beside a name which says that they are secret (`password = "…"`, `API_KEY: …`)."""
     position = 0
-    while match := _NAME.search(text, position):
+    for start in _telling_words(text):
+        match = _NAME.match(text, start) if start >= position else None
+        if match is None:
+            continue
         # The value may itself begin with a name (`secret: token=…`), so go on right behind the word.
         position = match.end("word")
         which = "quoted" if match["quoted"] is not None else "bare"
@@ -166,6 +177,21 @@ def _named_values(text: str) -> Iterator[Span]:
             tail = rest.match(text, match.end(which))
             position = tail.end() if tail else match.end(which)
             yield match.start(which), _unescaped(text, match.start(which), position), "named-secret"
+
+
+def _telling_words(text: str) -> Iterator[int]:
+    """Where a telling word may begin. A search for the plain stems first is fifteen times as fast as for `_NAME`."""
+    low = lowered(text)
+    for stem in _STEM.finditer(low):
+        if stem[0] != "key":
+            yield stem.start()
+        elif before := _KEY_OF.search(low, max(0, stem.start() - 12), stem.start()):
+            yield before.start()
+
+
+def is_named_secret(name: str, value: str) -> bool:
+    """Whether *value* is a secret because of the *name* it stands under (a member of a JSON object)."""
+    return bool(_STEM.search(name.lower())) and any(_named_values(f'{name}="{value[:200]}"'))
 
 
 def _quoted_is_secret(match: re.Match[str], value: str) -> bool:

@@ -15,7 +15,7 @@ Rules that hold here:
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
@@ -31,13 +31,19 @@ from codex_oss.errors import StoreError
 from codex_oss.missions.events import MissionOpened, ModelReplaced
 from codex_oss.policy.admission import ModelAdmission, admit_model
 from codex_oss.policy.mission_lanes import choose_lane
-from codex_oss.policy.scope import parse_critical, scope_of
+from codex_oss.policy.path_patterns import parse_patterns
+from codex_oss.policy.retry import narrowest_window
+from codex_oss.policy.scope import Scope, scope_of
 from codex_oss.services.event_log import utc_now
 from codex_oss.services.mission_runner import Admission
 from codex_oss.services.state_files import read_plain
 
-IGNORE_FILE: Final = ".codex-oss/ignore"
-CRITICAL_FILE: Final = ".codex-oss/critical-paths"
+PATTERN_FILES: Final[Mapping[str, str]] = {
+    ".codex-oss/ignore": "ignore_file_invalid",
+    ".codex-oss/critical-paths": "critical_paths_invalid",
+    ".codex-oss/hard-links": "hard_links_invalid",
+}
+"""The project's files that hide, protect or excuse paths, to the code of a line in them that is no pattern."""
 MAX_FILE_BYTES: Final = 1024 * 1024
 CountEntries = Callable[[str], int]
 """Allowed root, relative to the project, to the number of its direct entries; 0 when it is no folder."""
@@ -139,10 +145,10 @@ class AdmissionDesk:
             ask_model=profile.alias,
             profile=profile.name,
             upstream_model=profile.model,
-            context_tokens=profile.context_tokens,
+            context_tokens=narrowest_window(profile, self._profiles),
             max_output_tokens=profile.max_output_tokens,
             structured_output=profile.quirks.structured_output,
-            scope=scope_of(mission, ignore=self._ignored(), critical=self._critical()),
+            scope=self._scope(mission),
             root_entries={root: self._count_entries(root) for root in mission.allowed_roots},
             reserve_ms=round(config.mission_reserve_s * 1000),
             final_call_ms=round(config.mission_final_call_s * 1000),
@@ -156,27 +162,27 @@ class AdmissionDesk:
             replay_reasoning=profile.quirks.replay_reasoning,
         )
 
-    def _ignored(self) -> Sequence[str]:
-        """Patterns of the project's ignore file; `#` begins a comment."""
-        lines = (line.strip() for line in self._project_file(IGNORE_FILE).splitlines())
-        return tuple(line for line in lines if line and not line.startswith("#"))
+    def _scope(self, mission: MissionV1) -> Scope:
+        """What the mission asks for, within what the project says."""
+        ignore, critical, linked = (read_patterns(self._project, name) for name in PATTERN_FILES)
+        return scope_of(mission, ignore=ignore, critical=critical, linked=linked)
 
-    def _critical(self) -> tuple[str, ...]:
-        """Patterns of the project's critical paths. Raises StoreError `critical_paths_invalid`."""
-        try:
-            return parse_critical(self._project_file(CRITICAL_FILE))
-        except ValueError as exc:
-            raise StoreError(f"{CRITICAL_FILE} cannot be used: {exc}.", code="critical_paths_invalid") from exc
 
-    def _project_file(self, name: str) -> str:
-        """The text of a file that hides or protects something; empty when there is none."""
-        try:
-            return read_plain(self._project / name, MAX_FILE_BYTES, follow_link=True).decode("utf-8", "replace")
-        except FileNotFoundError:
-            return ""
-        except OSError as exc:
-            # Going on without it would show what it hides.
-            raise StoreError(f"{name} cannot be read: {exc.strerror}.") from exc
+def read_patterns(project: Path, name: str) -> tuple[str, ...]:
+    """The patterns of one of `PATTERN_FILES`; empty when there is none.
+
+    Raises StoreError when it cannot be read, with the code of `PATTERN_FILES` for a line that is no pattern.
+    """
+    try:
+        text = read_plain(project / name, MAX_FILE_BYTES, follow_link=True).decode("utf-8", "replace")
+        return parse_patterns(text)
+    except FileNotFoundError:
+        return ()
+    except OSError as exc:
+        # Going on without it would show what it hides.
+        raise StoreError(f"{name} cannot be read: {exc.strerror}.") from exc
+    except ValueError as exc:
+        raise StoreError(f"{name} cannot be used: {exc}.", code=PATTERN_FILES[name]) from exc
 
 
 def _stand_in(profile: ModelProfile, model: ModelAdmission, asked_capability: int) -> tuple[ModelReplaced, ...]:

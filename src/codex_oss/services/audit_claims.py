@@ -4,7 +4,7 @@ Counterparts: `services.audit` asks, `missions.gates` judges the claims again.
 
 | check | FAIL | WARN |
 | --- | --- | --- |
-| `claims.hold` | the closing says more than the evidence in the log carries | the mission is not closed |
+| `claims.hold` | the closing says more than the evidence in the log carries | it is open, or judged by older rules |
 | `evidence.lines` | a file is the very one that was read, and does not hold the lines that the log shows of it | |
 | `evidence.changed` | | a file changed since it was read or searched, or is gone: its lines cannot be read again |
 
@@ -21,7 +21,7 @@ from msgspec import Struct
 
 from codex_oss.missions.closing import RANK, close_draft
 from codex_oss.missions.evidence import Extract
-from codex_oss.missions.gates import judge_draft
+from codex_oss.missions.gates import RULES_VERSION, judge_draft
 from codex_oss.missions.record import RunRecord
 from codex_oss.missions.report import parse_draft
 from codex_oss.policy.exposure import count_placeholders
@@ -68,7 +68,9 @@ def _check_closing(record: RunRecord) -> Iterator[Check]:
     if more or RANK[closed.confidence] > RANK[deserved.confidence]:
         told, carried = f"{closed.status} ({closed.confidence})", f"{deserved.status} ({deserved.confidence})"
         message = f"The log says {told}, the evidence in it carries {carried}."
-        yield Check("claims", "claims.hold", "FAIL", message)
+        if closed.rules < RULES_VERSION:
+            message += f" It was judged by older rules ({closed.rules}, now {RULES_VERSION})."
+        yield Check("claims", "claims.hold", "WARN" if closed.rules < RULES_VERSION else "FAIL", message)
         return
     count = len(draft.findings)
     refused = len({failure.finding for failure in failures if failure.finding >= 0})

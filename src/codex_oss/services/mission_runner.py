@@ -1,6 +1,6 @@
 """The hands of a mission: carries out what `missions.decide` chooses and appends what happened.
 
-Counterparts: `missions.decide` chooses, `services.event_log` keeps, `services.tool_host` runs tools, and
+Counterparts: `missions.decide` chooses, `services.event_log` keeps, `services.tool_call` runs tools, and
 `services.model_call` asks the model through a lane like any other client of it. `lanes.mission` is the viewer.
 
     decide(record) ─► AskModel ─► ModelAsked, lane, ModelAnswered
@@ -24,21 +24,19 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import logging
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from pathlib import Path
-from typing import Final, ParamSpec, Protocol, TypeVar, assert_never
+from typing import Final, ParamSpec, TypeVar, assert_never
 
 import msgspec
 from msgspec import Struct
 
 from codex_oss.contracts.mission import MissionV1
 from codex_oss.contracts.profiles import ActionProtocol, ModelProfile
-from codex_oss.contracts.tools import ToolCall, ToolResult, tool_error
-from codex_oss.errors import BridgeError, RequestError, StoreError, fault_of
+from codex_oss.errors import RequestError, StoreError
 from codex_oss.missions.closing import close_by_runtime
 from codex_oss.missions.decide import Append, AskModel, Finished, RunTool, decide, refuse_at_door, tool_time_ms
 from codex_oss.missions.events import (
@@ -49,9 +47,9 @@ from codex_oss.missions.events import (
     ModelAnswered,
     ModelReplaced,
     Recorded,
-    ToolFinished,
     ToolStarted,
 )
+from codex_oss.missions.observation_limit import cut_to_limit
 from codex_oss.missions.record import RunRecord, epoch_ms
 from codex_oss.policy.admission import ModelAdmission
 from codex_oss.policy.exposure import Redactor
@@ -60,30 +58,16 @@ from codex_oss.services.event_log import EventLog, Seal, read_log
 from codex_oss.services.mission_lanes import LaneRefused, MissionLanes
 from codex_oss.services.mission_store import MissionStore, rebuild
 from codex_oss.services.model_call import ModelCalls, question_of
-from codex_oss.services.tool_host import ToolLimits
+from codex_oss.services.tool_call import ToolCalls, Tools
 from codex_oss.wire.events import Lane
 
 LOG_THREADS: Final = 4
 """More would only wait for the interpreter; while one waits for the disk, others go on."""
 CANCEL_POLL_S: Final = 0.25
-MAX_TOOL_S: Final = 20.0
-MIN_TOOL_S: Final = 0.2
-HEADER_BYTES: Final = 300
-"""Of an observation: what ran, how much of it is shown, and the ref, for a path of ordinary length."""
-MIN_SHOWN_BYTES: Final = 200
-logger = logging.getLogger(__name__)
 
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-
-class Tools(Protocol):
-    """What the runner needs of a tool host."""
-
-    def run(self, call: ToolCall, scope: Scope, limits: ToolLimits) -> ToolResult:
-        """Run one tool; blocking, never raises for what the model did."""
-        ...
 
 
 class Admission(Struct, frozen=True):
@@ -145,7 +129,7 @@ class MissionRunner:
         # Their own: a search of twenty seconds must not hold up what other missions write.
         self._log_threads = ThreadPoolExecutor(LOG_THREADS, thread_name_prefix="mission-log")
         self._open_seal = open_seal
-        self._tools = tools
+        self._tool = ToolCalls(tools, monotonic_ms)
         self._model = ModelCalls(lane, redactor, monotonic_ms, profiles)
         self._redactor = redactor
         self._monotonic_ms = monotonic_ms
@@ -267,7 +251,10 @@ class MissionRunner:
                     outcome = await self._model.ask(log.record, step, admission.ask_model)
                 case RunTool():
                     left_s = tool_time_ms(log.record, now_ms) / 1000
-                    outcome = (await self._run_tool(step, admission, left_s),)
+                    finished = await self._tool.run(step, admission.scope, left_s)
+                    left_bytes = admission.mission.max_total_observation_bytes - log.record.bytes_shown
+                    result = cut_to_limit(finished.result, left_bytes)
+                    outcome = (msgspec.structs.replace(finished, result=result),)
                 case _:
                     return
 
@@ -286,39 +273,6 @@ class MissionRunner:
 
     def _project(self, log: EventLog) -> None:
         self._store.write_projections(log.mission_id, rebuild(read_log(log.path)))
-
-    async def _run_tool(self, step: RunTool, admission: Admission, left_s: float) -> ToolFinished:
-        started = self._monotonic_ms()
-        try:
-            async with asyncio.timeout(max(MIN_TOOL_S, left_s)):
-                result = await asyncio.to_thread(self._tool_result, step, admission.scope, started, left_s)
-        except TimeoutError:
-            # It waited for a thread behind other missions' tools, or does not mind its bounds.
-            result = tool_error(step.tool.tool, "tool_timeout", "The tool was not done within the mission's time.")
-        except BridgeError as exc:
-            result = tool_error(step.tool.tool, exc.code, exc.message)
-        except Exception as exc:
-            logger.error("%s: %s failed unexpectedly: %s", admission.run_id, step.tool.tool, fault_of(exc))
-            result = tool_error(
-                step.tool.tool, "tool_failed", "The tool failed; the log of the bridge has the details."
-            )
-        return ToolFinished(step.step, result, self._monotonic_ms() - started)
-
-    def _tool_result(self, step: RunTool, scope: Scope, asked_ms: int, left_s: float) -> ToolResult:
-        """Run a tool with what is left of its time when it begins."""
-        waited_s = (self._monotonic_ms() - asked_ms) / 1000
-        return self._tools.run(step.tool, scope, tool_limits(step.max_bytes, left_s - waited_s))
-
-
-def tool_limits(max_bytes: int, left_s: float = MAX_TOOL_S) -> ToolLimits:
-    """The bounds of one call. max_bytes: most that the model may be shown. left_s: to the deadline."""
-    shown = max(MIN_SHOWN_BYTES, max_bytes - HEADER_BYTES)
-    return ToolLimits(
-        max_bytes=shown,
-        max_matches=max(10, min(100, shown // 120)),
-        max_file_bytes=4 * 1024 * 1024,
-        timeout_s=min(MAX_TOOL_S, max(MIN_TOOL_S, left_s)),
-    )
 
 
 def _advance(

@@ -27,8 +27,9 @@ from typing import Any, Final
 
 from codex_oss.contracts.tools import Match, ToolCall, ToolResult, tool_error
 from codex_oss.policy.exposure import Redactor
+from codex_oss.policy.globs import glob_matches
 from codex_oss.policy.printable import INVISIBLE
-from codex_oss.policy.scope import WHOLE_PROJECT, Scope, check_path, check_tool, glob_matches, normalise_path
+from codex_oss.policy.scope import WHOLE_PROJECT, Scope, check_path, check_tool, may_be_linked, normalise_path
 from codex_oss.services.expressions import PatternInvalid
 from codex_oss.services.git import Git, GitProblem, GitText
 from codex_oss.services.project_files import Entry, EntryKind, FileRefused, ProjectRoot, Walk
@@ -107,7 +108,7 @@ class ToolHost:
 
     def _read(self, arguments: dict[str, Any], scope: Scope, limits: ToolLimits) -> ToolResult:
         path = str(normalise_path(arguments["path"]))
-        content = self._root.read_file(path, limits.max_file_bytes)
+        content = self._root.read_file(path, limits.max_file_bytes, allow_hard_links=may_be_linked(path, scope))
         if b"\0" in content.data:
             return tool_error("rtk_read", "binary_file", f"{path!r} is a binary file.", path=path)
         raw = lines_of(content.data)
@@ -146,21 +147,22 @@ class ToolHost:
             bytes_left=limits.max_bytes,
             around=arguments.get("context_lines") or 0,
         )
-        for batch in batches(self._documents(search, limits)):
+        for batch in batches(self._documents(search, scope, limits)):
             found = search.finder.find(batch, timeout_s=search.match_time())
             for document, numbers in zip(batch, found, strict=True):
                 if numbers:
                     self._take(search, document, numbers)
         return _search_result(arguments, search, accept.critical)
 
-    def _documents(self, search: _Search, limits: ToolLimits) -> Iterator[Document]:
+    def _documents(self, search: _Search, scope: Scope, limits: ToolLimits) -> Iterator[Document]:
         """The text files of the walk, until the time is over."""
         for path in search.walk:
             if search.time_left() <= 0:
                 search.cut = True
                 return
             try:
-                content = self._root.read_file(path, limits.max_file_bytes)
+                linked = may_be_linked(path, scope)
+                content = self._root.read_file(path, limits.max_file_bytes, allow_hard_links=linked)
             except FileRefused as refused:
                 search.skipped += 1
                 search.cut = search.cut or refused.code != "not_found"
