@@ -301,7 +301,8 @@ def _missions(
     store, lanes = MissionStore(project), MissionLanes(project, config.mission_lanes)
     tools = ToolHost(root, redactor)
     runner = MissionRunner(store, tools, oss, redactor, open_seal=seal, lanes=lanes, profiles=profiles)
-    return MissionControl(store, AdmissionDesk(project, config, count_entries, profiles), runner, route, lanes)
+    desk = AdmissionDesk(project, config, count_entries, profiles, redact=lambda text: redactor.redact(text).text)
+    return MissionControl(store, desk, runner, route, lanes)
 
 
 def _response_store(config: Config, project: Path) -> ResponseStore:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import msgspec
@@ -13,9 +14,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import Raw
 
-from codex_oss.missions.decide import decide
+from codex_oss.missions.decide import decide, remaining_ms
 from codex_oss.missions.envelope import Envelope, open_event, seal, unseal
-from codex_oss.missions.events import LEGACY_TYPES, ActionProposed, LegacyEvent, MissionEvent, Recorded, canonical_json
+from codex_oss.missions.events import (
+    LEGACY_TYPES,
+    ActionProposed,
+    LegacyEvent,
+    MissionEvent,
+    MissionQueued,
+    MissionResumed,
+    MissionScheduled,
+    Recorded,
+    canonical_json,
+)
 from codex_oss.missions.projections import NAMES, project_files
 from codex_oss.missions.record import evolve, fold
 from codex_oss.policy.scope import scope_of
@@ -189,3 +200,20 @@ def test_an_unknown_event_is_named() -> None:
         open_event(envelope)
     with pytest.raises(ValueError, match="payload_invalid"):
         open_event(msgspec.structs.replace(envelope, event_type="ToolStarted"))
+
+
+@given(st.lists(st.tuples(st.sampled_from(["queued", "resumed"]), st.integers(0, 40_000)), max_size=8))
+def test_waiting_for_a_slot_takes_nothing_of_the_time(waits: list[tuple[str, int]]) -> None:
+    """However often its place is told and its process dies in the queue: it begins with its whole time."""
+    run = Play(mission(), [])
+    run.append(run.opening, MissionQueued("read_pool", 1, 1, 3))
+    for what, passed_ms in waits:
+        run.now += timedelta(milliseconds=passed_ms)
+        run.append(MissionResumed(passed_ms) if what == "resumed" else MissionQueued("read_pool", 1, 1, 3))
+    assert run.record.queued is not None
+    run.now += timedelta(milliseconds=700)
+    run.append(MissionScheduled("read_pool", 700))
+    assert run.record.queued is None
+    assert remaining_ms(run.record, run.now_ms) == run.contract.budget.time_s * 1000
+    run.now += timedelta(seconds=5)
+    assert remaining_ms(run.record, run.now_ms) == run.contract.budget.time_s * 1000 - 5000

@@ -73,7 +73,8 @@ def describe_progress(record: RunRecord, now: float) -> str:
         return f"[{PHASES[record.stage]}]"
     mission = opened.mission
     begun = epoch_ms(record.opened_at) / 1000
-    ended = epoch_ms(record.closed_at) / 1000 if record.closed else now
+    stands_at = record.closed_at or (record.queued_at if record.queued else "")  # its time does not run while it waits
+    ended = epoch_ms(stands_at) / 1000 if stands_at else now
     spent_s = max(0, round(ended - begun - record.paused_ms / 1000))
     phase = PHASES[record.stage]
     if queued := record.queued:

@@ -72,11 +72,11 @@ def _unescaped(text: str, start: int, end: int) -> int:
 # ---------------------------------------------------------------------------------------------- vendor forms
 
 
-def _form(kind: str, hints: str, pattern: str, *, not_after: str = "-") -> Rule:
+def _form(kind: str, hints: str, pattern: str, *, not_after: str = "") -> Rule:
     """A vendor form: not inside a longer word, because `task-…` and `risk-…` are no keys.
 
-    An underscore before it is no part of a word (`backup_ghp_….py`), but where the form begins within its own run and
-    may then still fail: trying it at each of them would cost squares.
+    An underscore or a hyphen before it is no part of a word (`backup_ghp_….py`, the branch `fix-ghp_…`), but where the
+    form begins within its own run and may then still fail: trying it at each of them would cost squares.
     """
     return Rule(kind, tuple(hints.split()), re.compile(rf"(?<![A-Za-z0-9{not_after}]){pattern}"))
 

@@ -15,7 +15,7 @@ Rules that hold here:
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
@@ -60,6 +60,7 @@ class AdmissionDesk:
         profiles: Mapping[str, ModelProfile] | None = None,
         now: Callable[[], datetime] = utc_now,
         token: Callable[[], str] = lambda: secrets.token_hex(6),
+        redact: Callable[[str], str] = str,
     ) -> None:
         self._project = project
         self._config = config
@@ -67,6 +68,7 @@ class AdmissionDesk:
         self._profiles = profiles or {}
         self._now = now
         self._token = token
+        self._redact = redact
 
     def admit(
         self,
@@ -83,17 +85,21 @@ class AdmissionDesk:
         what the name says; a key of `policy.deviation.REASONS`.
         Returns the admission, or all problems (errors and warnings) when there is an error.
         """
-        checked = check_mission(raw, limits=self._limits(None, ""), new_id=f"mission_{self._token()}")
+        new_id = f"mission_{self._token()}"
+        if isinstance(named := raw.get("mission_id"), str) and self._redact(named) != named:
+            # An id becomes names of files and folders; one that holds a secret is as good as none.
+            raw = {**raw, "mission_id": new_id}
+        checked = check_mission(raw, limits=self._limits(None, ""), new_id=new_id)
         if checked.mission is None:
-            return checked.problems
+            return self._clean(checked.problems)
         mission = checked.mission
         mismatch = check_alias_tier(mission, tier) if tier else None
         if mismatch is not None:
-            return (*checked.problems, mismatch)
+            return self._clean((*checked.problems, mismatch))
         classes = mission.allowed_tool_classes
         admitted = admit_model(model_alias, profile, self._profiles, mission.tier, classes, reason=reason)
         if isinstance(admitted, Problem):
-            return (*checked.problems, admitted)
+            return self._clean((*checked.problems, admitted))
         fitted = self._fitted(mission, admitted.profile)
         return self._admission(fitted, model_alias, admitted.profile, admitted.admission, profile.capability)
 
@@ -108,6 +114,10 @@ class AdmissionDesk:
         gone = ModelReplaced(0, opened.profile, profile.name, profile.model, "profile_gone")
         replaced = () if own is not None or profile.name == opened.profile else (gone,)
         return msgspec.structs.replace(again, run_id=run_id, root_entries=opened.root_entries, replaced=replaced)
+
+    def _clean(self, problems: Sequence[Problem]) -> tuple[Problem, ...]:
+        """*problems* without the secrets of the values that they quote."""
+        return tuple(msgspec.structs.replace(one, message=self._redact(one.message)) for one in problems)
 
     def _fitted(self, mission: MissionV1, profile: ModelProfile) -> MissionV1:
         budget = clamp_budget(

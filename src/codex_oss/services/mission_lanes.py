@@ -259,11 +259,12 @@ class MissionLanes:
 
     def _poll_on(self) -> None:
         """Look again soon; without a running loop the process ends, and with it what it held."""
-        if self._poller is None or self._poller.done():
-            try:
-                self._poller = asyncio.get_running_loop().create_task(self._poll(), name="mission lanes")
-            except RuntimeError:
-                return
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            return
+        if self._poller is None or self._poller.done() or self._poller.get_loop() is not loop:
+            self._poller = loop.create_task(self._poll(), name="mission lanes")
 
     @contextmanager
     def _opened(self) -> Iterator[dict[str, Lane]]:
