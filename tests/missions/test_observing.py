@@ -69,7 +69,7 @@ FORMS = {"codex_exec_json": exec_lines, "codex_app_server": app_lines}
 def verdict(lines: Sequence[dict[str, Any]], *emissions: ItemsEmitted) -> Judgement:
     """Judge these lines."""
     data = b"".join(json.dumps(line).encode() + b"\n" for line in lines)
-    return judge(RUN, MISSION, emissions or (emitted(),), parse_transcript(data))
+    return judge(RUN, MISSION, emissions or (emitted(),), parse_transcript(data), [Created(*item) for item in ITEMS])
 
 
 TEXTS = [text for _, text in ITEMS]
