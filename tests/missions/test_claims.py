@@ -276,7 +276,29 @@ def test_any_claim_is_judged(claim: str, pattern: str) -> None:
 
 
 @pytest.mark.timeout(20)
-@pytest.mark.parametrize("text", ["+", "@", "a+", "a.", "`", "` ", "1,", "line 1 and ", "a_", "aA"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "+",
+        "@",
+        "a+",
+        "a.",
+        "`",
+        "` ",
+        "1,",
+        "line 1 and ",
+        "a_",
+        "aA",
+        '"',
+        "two ",
+        "tests pass ",
+        "1 1 ",
+        "a.py:1 ",
+        "no ",
+        "1e",
+        "a/",
+    ],
+)
 def test_a_hostile_claim_costs_little(text: str) -> None:
     """Repetitions that once cost cubes of their length (nine seconds a claim) are judged at once."""
     for _ in range(20):

@@ -73,6 +73,7 @@ def test_a_sentence_about_something_else_does_not(claim: str) -> None:
 SAMPLE = {
     **GALLERY,
     "app/tool.py": "#!/usr/bin/env python3\nimport os\n",
+    "app/lists.py": 'COLOURS = ["red", "green", "blue"]\n\nSIZES = [\n    "small",\n    "large",\n]\n',
     "app/svc.go": (
         "package svc\n\ntype Config struct {\n\tTimeout int\n\tRetries int\n}\n\nfunc New(c Config) *Svc {\n"
         "\tif c.Timeout == 0 {\n\t\tc.Timeout = 30\n\t}\n\treturn &Svc{c}\n}\n"
@@ -96,6 +97,9 @@ HONEST = [
     ("config.py", 'MODE is "strict"', "value", {"symbol": "MODE"}),
     ("config.py", "MODE is strict", "value", {"symbol": "MODE"}),
     ("config.py", "It defines 4 settings", "count", {}),
+    ("lists.py", "`COLOURS` has 3 entries", "count", {"symbol": "COLOURS"}),
+    ("lists.py", "SIZES lists two sizes", "count", {"symbol": "SIZES"}),
+    ("lists.py", "app/lists.py:1 and app/lists.py:3 contradict each other: COLOURS, SIZES", "contradiction", {}),
     ("svc.go", "The default Timeout is 30", "value", {"symbol": "Timeout"}),
     ("svc.go", "`Config` has 2 fields", "count", {}),
     ("svc.go", "Retries is defined at line 5", "definition", {"symbol": "Retries", "line": 5}),
@@ -115,6 +119,7 @@ DISHONEST = [
     ("retry.py", "The system is secure and well tested (app/retry.py:5)", "other", {}, "line_about_something_else"),
     ("retry.py", "The system is secure and well tested", "other", {"line": 5}, "line_about_something_else"),
     ("client.py", "there are 3 functions", "other", {}, "value_not_in_evidence"),
+    ("lists.py", "`COLOURS` has 5 entries", "count", {"symbol": "COLOURS"}, "count_not_borne_out"),
     ("client.py", "fetch is at line 8", "other", {}, "line_about_something_else"),
     ("svc.go", "Retries defaults to 30", "value", {"symbol": "Retries"}, "value_of_something_else"),
     ("web.ts", "MAX is three hundred", "value", {}, "value_not_in_evidence"),

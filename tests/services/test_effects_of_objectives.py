@@ -29,7 +29,7 @@ TESTED = [TESTS, report(finding("`retry(print)` is called", "file:tests/test_ret
 FEE = [call("rtk_grep", pattern="FEE", path="app"), report(finding("`FEE = 3`", "command:0#match:0"))]
 DEFINED = call("rtk_read", path="app/retry.py", start_line=6, end_line=6)
 NOTHING = report(finding("`NOTHING` is nowhere", "command:0#zero_match", kind="absence"))
-NOWHERE = [MISS, report({**ABSENT, "claim": "`NOWHERE` stands nowhere, only app was searched"})]
+NOWHERE = [call("rtk_grep", pattern="NOWHERE"), report({**ABSENT, "claim": "`NOWHERE` stands nowhere"})]
 
 
 @pytest.fixture

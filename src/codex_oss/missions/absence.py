@@ -102,7 +102,8 @@ def _tells(part: str, stated: str) -> bool:
         return is_word_of(part, stated)
     word, quote = re.escape(part), "[`'\"]"
     placed = rf"\b(?:in|under|within|inside|below|from|of)\s+(?:the\s+)?{quote}?{word}\b"
-    return bool(part) and re.search(rf"{placed}|(?:{quote}|\n){word}(?:{quote}|\Z)|\b{word}/", stated) is not None
+    named = rf"(?:{quote}|\n){word}(?:{quote}|\Z)|\b{word}(?:/|\s+(?:folder|directory|package)\b)"
+    return bool(part) and re.search(rf"{placed}|{named}", stated) is not None
 
 
 def _stated(finding: Finding) -> str:

@@ -11,6 +11,7 @@ from functools import cached_property
 from typing import Final
 
 from codex_oss.missions.cited import Cited
+from codex_oss.missions.numbers import Tally
 from codex_oss.missions.report import Finding, Subject
 from codex_oss.missions.stated import Place, Stated, path_lines, read_sentence
 
@@ -35,6 +36,11 @@ class Claim:
     def stated(self) -> Stated:
         """What its sentence states."""
         return read_sentence(self.finding.claim, words_are_numbers=self.finding.kind in ("value", "count"))
+
+    @cached_property
+    def tally(self) -> Tally:
+        """What can be counted in what it cites."""
+        return Tally(self.finding, self.stated, self.cited)
 
     @property
     def subject(self) -> Subject:

@@ -56,7 +56,7 @@ def check_grounded(claim: Claim) -> Iterator[Objection]:
     finding, cited, subject = claim.finding, claim.cited, claim.subject
     if finding.kind not in ("absence", "other", "count") and not cited.has_lines:
         yield "claim_without_lines", f"A claim of kind {finding.kind} must cite lines, not an empty search."
-    if claim.place or claim.stated.places or counts_right(finding, claim.stated, cited):
+    if claim.place or claim.stated.places or counts_right(finding, claim.stated, claim.tally):
         return  # what a place must hold is judged there, and a right count speaks of what it counts
     stems = claim.stated.stems | stems_of(" ".join((subject.path, subject.symbol, subject.quote)))
     if not cited.shares(stems):
@@ -100,7 +100,7 @@ def _is_about_place(claim: Claim, place: Place) -> bool:
     names = [name for name in claim.names if cited.has_word(name) or cited.has_text(name)]
     if not names:
         stems |= stems_of(" ".join(claim.names))
-    strict = claim.finding.kind in ("definition", "usage", "value")
+    strict = claim.finding.kind not in ("behaviour", "contradiction")  # what a function does, it does further down
     for passage, index in cited.lines_at(place):
         near = (index,) if strict else passage.around(index)
         if any(_stands_in(name, passage.lines[at].text) for at in near for name in names):
@@ -164,7 +164,7 @@ def check_code(claim: Claim) -> Iterator[Objection]:
 
 def check_numbers(claim: Claim) -> Iterator[Objection]:
     """Numbers as values."""
-    yield from check_values(claim.finding, claim.stated, claim.cited)
+    yield from check_values(claim.finding, claim.stated, claim.cited, claim.tally)
 
 
 def _code_stands(code: str, claim: Claim) -> bool:

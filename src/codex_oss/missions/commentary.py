@@ -191,6 +191,9 @@ def _describe(record: RunRecord, event: MissionEvent) -> Iterator[_Line]:
         case ToolFinished():
             yield _describe_result(record, event.result)
             yield _Line("coverage_update", _describe_coverage(record), "coverage", "debug")
+        case ReportSubmitted(proposer="runtime"):
+            told = "One look decides the objective; the runtime reports, and no model is asked."
+            yield _Line("deterministic_fast_path_used", told, "report_acceptance")
         case ReportSubmitted():
             findings = event.draft.get("findings")
             count = len(findings) if isinstance(findings, list) else 0

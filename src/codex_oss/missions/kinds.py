@@ -37,7 +37,7 @@ _EXECUTED: Final = re.compile(
 
 def check_count(claim: Claim) -> Iterator[Objection]:
     """Claims of kind count."""
-    yield from check_counts(claim.finding, claim.stated, claim.cited)
+    yield from check_counts(claim.finding, claim.stated, claim.cited, claim.tally)
 
 
 def check_absent(claim: Claim) -> Iterator[Objection]:
@@ -77,12 +77,17 @@ def check_contradiction(claim: Claim) -> Iterator[Objection]:
     """Claims of kind contradiction: there are two sides, in two places."""
     if claim.finding.kind != "contradiction":
         return
-    sides = {(run.path, run.first, run.last) for passage in claim.cited.passages for run in passage.runs}
+    shown = {(run.path, run.first, run.last) for passage in claim.cited.passages for run in passage.runs}
+    told = {(place.path, place.first, place.last) for place in claim.stated.places}
     apart = any(
-        one[0] != other[0] or one[2] < other[1] or other[2] < one[1] for one in sides for other in sides if one < other
+        one[0] != other[0] or one[2] < other[1] or other[2] < one[1]
+        for sides in (shown, told)
+        for one in sides
+        for other in sides
+        if one < other
     )
     if not apart:
-        yield "contradiction_one_sided", "A contradiction has two sides: cite both, from two files or two extracts."
+        yield "contradiction_one_sided", "A contradiction has two sides: cite both, or give the lines of both."
 
 
 def check_executed(claim: Claim) -> Iterator[Objection]:

@@ -19,11 +19,12 @@ from itertools import islice
 from typing import Final
 
 from codex_oss.missions.cited import Cited
-from codex_oss.missions.definitions import count_of, defines, imports
+from codex_oss.missions.definitions import UNITS, count_of, defines, imports
 from codex_oss.missions.passage import Passage
 from codex_oss.missions.report import Finding
 from codex_oss.missions.stated import STEM_CHARS, Number, Stated, stems_of, values_of
 
+_BRACKETS: Final = re.compile(r"[\[({](?P<inside>[^\[\](){}]*)[\])}]")
 _ONE: Final = re.compile(r"\b(?:one|single|only)\b", re.IGNORECASE)
 MAX_COUNTED_NAMES: Final = 8
 MAX_LINES_OF_A_NUMBER: Final = 200
@@ -34,14 +35,16 @@ LITERALS: Final = frozenset({"true", "false", "none", "null", "nil", "undefined"
 """Values that are written as words in code and in prose alike."""
 _OF_LINES: Final = frozenset({"line", "row", "rows"})
 _OF_FILES: Final = frozenset({"file", "modu", "docu"})
+_OF_COUNTS: Final = _OF_LINES | _OF_FILES | {"x", "time", "plac", "use", "uses", "usag", "occu", "matc", "hits", "refe"}
+"""Beginnings of nouns behind which a number is never a value, in a claim of kind count."""
 _ANYTHING: Final = Number("1")
 
 
-def check_values(finding: Finding, stated: Stated, cited: Cited) -> Iterator[Objection]:
+def check_values(finding: Finding, stated: Stated, cited: Cited, tally: Tally) -> Iterator[Objection]:
     """Objections to the numbers of a finding as values of something."""
     if not cited.has_lines:
         return
-    tally, topic = _Tally(finding, stated, cited), _Topic(finding, stated, cited)
+    topic = _Topic(finding, stated, cited)
     for number in stated.numbers:
         if _is_count(number, finding) and values_of(number.text) & tally.of(number):
             continue
@@ -60,16 +63,16 @@ def check_values(finding: Finding, stated: Stated, cited: Cited) -> Iterator[Obj
         yield from _check_named_value(finding, stated, cited)
 
 
-def check_counts(finding: Finding, stated: Stated, cited: Cited) -> Iterator[Objection]:
+def check_counts(finding: Finding, stated: Stated, cited: Cited, tally: Tally) -> Iterator[Objection]:
     """Objections to a finding of kind count."""
     if finding.kind != "count" or not (cited.has_lines or cited.searches):
         return
-    tally = _Tally(finding, stated, cited)
     if not stated.numbers and not (1.0 in tally.of(_ANYTHING) and _ONE.search(finding.claim)):
         yield "count_not_borne_out", "A claim of kind count must state a number that can be counted in what it cites."
     for number in stated.numbers:
         counts = tally.of(number)
-        if not values_of(number.text) & counts and not any(_lines_with(number.text, cited)):
+        strict = number.unit[:STEM_CHARS] in _OF_COUNTS
+        if not values_of(number.text) & counts and (strict or not any(_lines_with(number.text, cited))):
             known = ", ".join(f"{count:g}" for count in sorted(counts)[:8]) or "nothing"
             yield (
                 "count_not_borne_out",
@@ -77,10 +80,9 @@ def check_counts(finding: Finding, stated: Stated, cited: Cited) -> Iterator[Obj
             )
 
 
-def counts_right(finding: Finding, stated: Stated, cited: Cited) -> bool:
+def counts_right(finding: Finding, stated: Stated, tally: Tally) -> bool:
     """Whether the claim states a count, and what is cited comes to it."""
     said = [number for number in stated.numbers if number.unit and _is_count(number, finding)]
-    tally = _Tally(finding, stated, cited)
     return any(values_of(number.text) & tally.of(number) for number in said)
 
 
@@ -88,7 +90,7 @@ def _is_count(number: Number, finding: Finding) -> bool:
     return finding.kind == "count" or (bool(number.unit) and finding.kind != "value")
 
 
-class _Tally:
+class Tally:
     """Everything that can be counted in what a finding cites."""
 
     def __init__(self, finding: Finding, stated: Stated, cited: Cited) -> None:
@@ -100,8 +102,11 @@ class _Tally:
         self._met = {passage.citation.match_count for passage in cited.passages if passage.citation.match_count}
         self._met |= {0} if cited.searches else set()
         self._met |= {len(cited.passages)} if len(cited.passages) > 1 else set()
+        self._items: set[int] = set()
         for name in names:
             self._met |= _uses(name, self._whole)
+            if finding.kind == "count":
+                self._items |= _items(name, cited.passages)
 
     def of(self, number: Number) -> frozenset[float]:
         """What this number may be, by the noun behind it."""
@@ -113,7 +118,8 @@ class _Tally:
             sizes = [len(passage.lines) for passage in self._whole]
             return frozenset(map(float, counts | {*sizes, sum(sizes)}))
         declared = [passage.declared(unit) for passage in self._whole]
-        return frozenset(map(float, counts | ({*declared, sum(declared)} - {0})))
+        parts = set() if unit in UNITS or unit in _OF_COUNTS else self._items
+        return frozenset(map(float, counts | parts | ({*declared, sum(declared)} - {0})))
 
 
 def _speaks_for_all(passage: Passage, stated: Stated) -> bool:
@@ -138,6 +144,17 @@ def _uses(name: str, passages: Iterable[Passage]) -> set[int]:
         counts |= {*here}
         total = [one + other for one, other in zip(total, here, strict=True)]
     return {count for count in (*counts, *total) if count}
+
+
+def _items(name: str, passages: Iterable[Passage]) -> set[int]:
+    """What a name holds: the lines directly under it, or the parts between its brackets."""
+    counts: set[int] = set()
+    for passage in passages:
+        for index in passage.lines_with(name)[:MAX_LINES_OF_A_NUMBER]:
+            counts.add(sum(1 for _ in islice(passage.directly_under(index), MAX_LINES_OF_A_NUMBER)))
+            if (held := _BRACKETS.search(passage.lines[index].text)) and held["inside"].strip():
+                counts.add(held["inside"].rstrip(", ").count(",") + 1)
+    return counts - {0}
 
 
 def _lines_with(number: str, cited: Cited) -> Iterator[tuple[Passage, int]]:

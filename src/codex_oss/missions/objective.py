@@ -21,7 +21,7 @@ from codex_oss.missions.absence import speaks_for
 from codex_oss.missions.evidence import Citation
 from codex_oss.missions.record import RunRecord
 from codex_oss.missions.report import Draft, Finding
-from codex_oss.missions.shapes import cited_shape, names, shows
+from codex_oss.missions.shapes import cited_shape, described, names, shows
 from codex_oss.missions.sources import Objection, citations_of
 
 DEFINING: Final = ("function_definition", "class_definition", "mapping_assignment")
@@ -38,6 +38,8 @@ Evidenced = list[tuple[Finding, list[Citation]]]
 
 def check_objective(record: RunRecord, mission: MissionV1, draft: Draft) -> Iterator[Objection]:
     """What the findings of a COMPLETE do not show of the objective, and of the shapes that questions ask for."""
+    if mission.objective_spec is None and not mission.answer_obligations:
+        return
     evidenced = [(finding, citations_of(record.evidence, finding)) for finding in draft.findings]
     for obligation in mission.answer_obligations:
         if obligation.required:
@@ -50,7 +52,7 @@ def check_objective(record: RunRecord, mission: MissionV1, draft: Draft) -> Iter
     cited = [citation for _, citations in evidenced for citation in citations]
     for shape in spec.required_evidence_shapes:
         if not cited_shape(shape, cited):
-            yield "evidence_shape_missing", f"No finding cites {EVIDENCE_SHAPES[shape].help}."
+            yield "evidence_shape_missing", f"No finding cites {described(shape)}."
 
 
 def target_names(spec: ObjectiveSpec) -> tuple[str, ...]:
@@ -76,7 +78,7 @@ def _check_needed(obligation: AnswerObligation, mission: MissionV1, evidenced: E
     ]
     for shape in obligation.evidence_needed:
         if shape in EVIDENCE_SHAPES and not cited_shape(shape, answers):
-            yield "evidence_shape_missing", f"{obligation.id}: no finding cites {EVIDENCE_SHAPES[shape].help}."
+            yield "evidence_shape_missing", f"{obligation.id}: no finding cites {described(shape)}."
 
 
 def _check_type(spec: ObjectiveSpec, evidenced: Evidenced) -> Iterator[Objection]:

@@ -134,6 +134,12 @@ class Passage:
                 return
             yield below
 
+    def directly_under(self, index: int) -> Iterator[int]:
+        """The lines that are indented under this one and under none between."""
+        return (
+            below for below in self.under(index) if self.lines[below].text.strip() and self._parents[below] == index
+        )
+
     @cached_property
     def own_stems(self) -> frozenset[str]:
         """Beginnings of all words of the lines."""

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from codex_oss.contracts.evidence_shapes import EVIDENCE_SHAPES, SEARCH_SHAPES
-from codex_oss.missions.evidence import Citation, ShownLine
+from codex_oss.missions.evidence import Citation
 
 MAX_LINE_CHARS: Final = 2_000
 
@@ -18,7 +18,8 @@ MAX_LINE_CHARS: Final = 2_000
 def shows(shape: str, text: str, name: str = "") -> bool:
     """Whether one line has a shape. name: what it must define, map or set; empty for anything."""
     line = text[:MAX_LINE_CHARS]
-    return any(_fits(pattern, line, name) for pattern in EVIDENCE_SHAPES[shape].patterns)
+    known = EVIDENCE_SHAPES.get(shape)  # logs of earlier versions may ask for any word
+    return known is not None and any(_fits(pattern, line, name) for pattern in known.patterns)
 
 
 def _fits(pattern: re.Pattern[str], line: str, name: str) -> bool:
@@ -34,9 +35,10 @@ def names(text: str, name: str) -> bool:
     return re.search(rf"(?<!\w){re.escape(name)}(?!\w)", text) is not None
 
 
-def lines_with(shape: str, lines: Iterable[ShownLine], name: str = "") -> list[ShownLine]:
-    """Those of the shown lines that have a shape."""
-    return [line for line in lines if shows(shape, line.text, name)]
+def described(shape: str) -> str:
+    """What a shape looks like, for a sentence."""
+    known = EVIDENCE_SHAPES.get(shape)
+    return known.help if known else f"something of the unknown shape {shape!r}"
 
 
 def cited_shape(shape: str, citations: Iterable[Citation], name: str = "") -> bool:

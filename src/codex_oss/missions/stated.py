@@ -24,8 +24,8 @@ from msgspec import Struct
 
 STEM_CHARS: Final = 4
 
-_BACKTICKED: Final = re.compile(r"(?P<fence>`+)(?P<code>.+?)(?P=fence)", re.DOTALL)
-_UNCLOSED: Final = re.compile(r"`+(?P<code>[^`\n]+)")
+_BACKTICKED: Final = re.compile(r"(?P<fence>`{1,3})(?P<code>.+?)(?P=fence)", re.DOTALL)
+_UNCLOSED: Final = re.compile(r"`(?P<code>[^`\n]+)")
 _INFO_STRING: Final = re.compile(r"\A[\w+-]*[ \t]*\n")
 _DOUBLE_QUOTED: Final = re.compile(r'"(?P<ascii>[^"\n]{1,400})"|“(?P<curly>[^”\n]{1,400})”')
 _PATH_LINE: Final = re.compile(
@@ -39,7 +39,7 @@ _LINE_WORD: Final = re.compile(
     re.IGNORECASE,
 )
 _SPAN: Final = re.compile(r"(?P<first>\d+)(?:\s*(?:[-–—]|to\b|through\b)\s*L?(?P<last>\d+))?", re.IGNORECASE)
-_PATH: Final = re.compile(r"(?<![\w/.@:-])(?:[\w.@+-]+/)+[\w.@+-]*\w\.\w{1,12}(?![\w/])")
+_PATH: Final = re.compile(r"(?<![\w/.@:+-])(?:[\w.@+-]+/)+[\w.@+-]*\w\.\w{1,12}(?![\w/])")
 _NAME: Final = re.compile(
     r"(?<!\w)(?:(?P<call>[^\W\d]\w*)\(\)|(?P<snake>_*[^\W\d_][^\W_]*_\w+)|(?P<camel>[a-z]{2,}[A-Z]\w*))(?!\w)"
 )

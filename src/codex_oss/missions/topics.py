@@ -8,23 +8,33 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Final
 
 WITHHELD: Final = "[withheld: forbidden topic]"
 _ESCAPE: Final = re.compile(r"\\[A-Za-z]")
 
 
-def named_topic(text: str, topics: Iterable[str]) -> str:
+def named_topic(text: str, topics: tuple[str, ...]) -> str:
     """The first topic that a text names; empty when it names none."""
-    folded = " ".join(text.casefold().split())
-    for topic in topics:
-        words = re.escape(" ".join(topic.casefold().split()))
-        if re.search(rf"(?<![^\W_]){words}(?![^\W_])", folded):
-            return topic
-    return ""
+    if not topics:
+        return ""
+    found = _pattern(topics).search(_folded(text))
+    return next((topic for topic in topics if found and _folded(topic) == found[0]), "")
 
 
-def searched_topic(pattern: str, topics: Iterable[str]) -> str:
+@lru_cache(maxsize=16)
+def _pattern(topics: tuple[str, ...]) -> re.Pattern[str]:
+    """All topics at once, the longest first: a report has many sentences, a mission may leave out many topics."""
+    words = sorted((re.escape(_folded(topic)) for topic in topics), key=len, reverse=True)
+    return re.compile(rf"(?<![^\W_])(?:{'|'.join(words)})(?![^\W_])")
+
+
+def _folded(text: str) -> str:
+    return " ".join(text.casefold().split())
+
+
+def searched_topic(pattern: str, topics: tuple[str, ...]) -> str:
     """The first topic that a search would be for; escapes such as `\\b` are no letters of it."""
     return named_topic(_ESCAPE.sub(" ", pattern), topics)
 
