@@ -285,7 +285,7 @@ def _spent_by_calls_before(record: RunRecord, mission: MissionV1) -> str:
     """Reason code why a tool that may run in itself cannot: calls of one answer are judged one by one."""
     checks = (
         ("budget_exhausted", record.tool_runs >= mission.budget.tool_calls),
-        ("observation_limit_reached", record.bytes_observed >= mission.max_total_observation_bytes),
+        ("observation_limit_reached", record.bytes_shown >= mission.max_total_observation_bytes),
         ("context_full", not observation_bytes(record)),
     )
     return next((code for code, reached in checks if reached), "")
