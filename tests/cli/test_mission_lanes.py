@@ -12,7 +12,7 @@ from typing import Any
 
 from tests.cli.test_mcp import session
 from tests.cli.test_missions import HANDOFF, READ, REPORT, failed_checks, project, run_cli
-from tests.fakes.bridge_process import UPSTREAM_KEY, BridgeProcess, running_bridge
+from tests.fakes.bridge_process import LOCAL_KEY, UPSTREAM_KEY, BridgeProcess, running_bridge
 from tests.fakes.chat_upstream import Answer, ChatUpstream, Hold, Request, action
 
 __all__ = ["project"]
@@ -72,7 +72,7 @@ async def test_http_mcp_and_command_line_stand_in_one_queue(project: Path) -> No
         up.wait_for_requests(2)
         detached = run_cli(
             project, "mission", "run", "-", "--detach", "--json",
-            stdin=json.dumps(named("m_second")), PROXY_API_KEY=bridge.auth["Authorization"].split()[1],
+            stdin=json.dumps(named("m_second")), PROXY_API_KEY=LOCAL_KEY,
         )  # fmt: skip
         assert detached.returncode == 0, detached.stderr
         async with session(project, up.base_url) as client:
@@ -87,6 +87,8 @@ async def test_http_mcp_and_command_line_stand_in_one_queue(project: Path) -> No
             assert "(waits for read_pool, place 1 of 2)" in listed
             lane = bridge.request("GET", "/health", headers=bridge.auth).json["mission_lanes"]["read_pool"]
             assert (lane["running"], lane["waiting"]) == (["m_first"], ["m_second", "m_third"])
+            status = run_cli(project, "status", PROXY_API_KEY=LOCAL_KEY).stdout
+            assert "read_pool 1 of 1; waiting: m_second, m_third" in status
             answer = bridge.post({"model": "mission-a3-kimi", "input": handed(named("m_fourth"))})
             assert "read_pool queue limit reached (2)" in str(answer.json)
             refused = summary(bridge, "m_fourth")

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from tests.cli.test_missions import failed_checks, run_cli
 from tests.fakes.bridge_process import BridgeProcess, running_bridge
 from tests.fakes.chat_upstream import Answer, ChatUpstream, Request, action, error
 from tests.server.test_missions import HANDOFF, READ, REPORT, handed, messages_of, project, report_of
@@ -34,6 +35,12 @@ def events_of(project: Path, kind: str) -> list[dict[str, Any]]:
     return [event["payload"] for event in events if event["event_type"] == kind]
 
 
+def failed_audit_checks(project: Path) -> list[str]:
+    """What `audit-mission` finds wrong, with the key and the anchor that the bridge made."""
+    done = run_cli(project, "audit-mission", "m_http", "--json", HOME=str(project.parent / f"{project.name}-home"))
+    return failed_checks(json.loads(done.stdout))
+
+
 def test_a_question_that_another_model_answers_is_in_the_log(project: Path) -> None:
     """The event stands before the answer and names both models; report and commentary say it in words."""
     with (
@@ -54,6 +61,7 @@ def test_a_question_that_another_model_answers_is_in_the_log(project: Path) -> N
     assert words.startswith("deepseek stood in for kimi for question 2:")
     assert any("deepseek stood in for kimi" in remark for remark in remarks)
     assert report["model_replacements"][0]["answered"] == "deepseek"
+    assert failed_audit_checks(project) == []
 
 
 def test_a_weaker_model_answers_only_where_that_was_approved(project: Path) -> None:
@@ -106,6 +114,7 @@ def test_a_mission_is_taken_by_the_next_model_that_can(project: Path) -> None:
     assert (replaced["call"], replaced["reason"]) == (0, "model_unavailable")
     assert any("deepseek stood in for kimi for the mission" in caveat for caveat in report["caveats"])
     assert any("deepseek stood in" in remark for remark in remarks)
+    assert failed_audit_checks(project) == []
 
 
 def test_what_no_model_may_take_is_refused_before_anything_is_asked(project: Path) -> None:
