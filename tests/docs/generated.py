@@ -30,6 +30,7 @@ from tests.docs.markdown import PAGES
 from tests.gallery.table import render_gallery, render_gates
 from tests.gallery.table import render_reasons as render_gate_reasons
 from tests.services.prompt_costs import render_costs
+from tests.policy.secret_corpus import render_denied, render_missed, render_recall
 from tests.services.record_mutations import render_table, render_unseen
 
 WIDTH = 100
@@ -136,6 +137,9 @@ GENERATED: dict[str, Callable[[], str]] = {
     "gate reasons": render_gate_reasons,
     "gallery": render_gallery,
     "runtime figures": render_runtime,
+    "redaction recall": render_recall,
+    "redaction missed": render_missed,
+    "denied names": render_denied,
     "record mutations": render_table,
     "record unseen": render_unseen,
     "failures sdk": render_sdk_failures,

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from codex_oss.contracts.tools import ToolCall, ToolResult
@@ -47,13 +47,10 @@ def host(project: Path) -> Iterator[ToolHost]:
 def both(host: ToolHost, scope: Scope, **arguments: Any) -> tuple[ToolResult, ToolResult]:
     """One search done file by file, and done with the help of `rg`."""
     results = []
-    before = tool_host.NARROW_FILES
     for narrow in (1_000_000, 0):
-        tool_host.NARROW_FILES = narrow
-        try:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(tool_host, "NARROW_FILES", narrow)
             results.append(host.run(ToolCall("rtk_grep", arguments), scope, ToolLimits(timeout_s=20)))
-        finally:
-            tool_host.NARROW_FILES = before
     return results[0], results[1]
 
 
@@ -63,6 +60,9 @@ def both(host: ToolHost, scope: Scope, **arguments: Any) -> tuple[ToolResult, To
     st.sampled_from(PATTERNS),
     st.booleans(),
 )
+@example([b"bar 1\r\n"], "bar 1$", True)
+@example([b"x\xff"], "x.", True)
+@example([b"a\rx\n"], "a.x", True)
 def test_both_ways_find_the_same(project: Path, host: ToolHost, files: list[bytes], pattern: str, case: bool) -> None:
     """Undecodable bytes, carriage returns, marks and other scripts: whatever matches file by file is found wide."""
     for old in project.glob("src/**/*.txt"):

@@ -139,14 +139,26 @@ VENDOR_RULES: Final = (
     _form("telegram-token", ":aa", r"[0-9]{8,10}:AA[A-Za-z0-9_-]{33}"),
     _form("twilio-key", "sk", r"SK[0-9a-f]{32}(?![A-Za-z0-9])"),
     _form("sendgrid-key", "sg.", r"SG\.[A-Za-z0-9_-]{16,32}\.[A-Za-z0-9_-]{32,64}"),
+    _form(
+        "vendor-token",
+        "ntn_ figd_ dp. glsa_ glc_ sntrys_ sntryu_ dckr_ pplx- xai- pmak- rubygems_ nrak- sq0 hrku- lsv2_ nvapi- "
+        "tskey- pscale_ phc_ phx_",
+        r"(?:ntn_|figd_|dp\.(?:pt|st|ct|sa|scim|audit)\.|glsa_|glc_|sntry[su]_|dckr_(?:pat|oat)_|pplx-|xai-|PMAK-|rubygems_|"
+        r"NRAK-|sq0(?:atp|csp|idp)-|HRKU-|lsv2_[a-z]{2}_|nvapi-|tskey-[a-z]{2,12}-|pscale_(?:tkn|oauth|pw)_|ph[cx]_)"
+        r"[A-Za-z0-9_-]{20,}",
+    ),
+    _form("vendor-token", "r8_ atatt3 akcp", r"(?:r8_[A-Za-z0-9]{30,}|ATATT3[A-Za-z0-9_=-]{60,}|AKCp[A-Za-z0-9]{60,})"),
+    _form("vendor-token", "dapi sbp_", r"(?:dapi|sbp_)[0-9a-f]{32,}"),
     _form("jwt", "eyj", r"eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*", not_after="_-"),
 )
 
 # ---------------------------------------------------------------------------------------------- context
 
 _KEY_KIND: Final = r"(?:api|access|auth|secret|private|account|signing|encryption|master|service|client|admin)[_.-]?"
-_TELLING_WORD: Final = rf"pass(?:word|wd|phrase)|pwd|secret|token|credentials?|authorization|{_KEY_KIND}key|dsn"
-_STEM: Final = re.compile("passw|passphrase|pwd|secret|token|credential|authorization|key|dsn")
+_TELLING_WORD: Final = (
+    rf"pass(?:word|wd|phrase)|(?<=[_.])pass|pwd|secret|token|credentials?|authorization|{_KEY_KIND}key|dsn"
+)
+_STEM: Final = re.compile("passw|passphrase|(?<=[_.])pass|pwd|secret|token|credential|authorization|key|dsn")
 _KEY_OF: Final = re.compile(_KEY_KIND + r"\Z")
 _NAME: Final = re.compile(
     rf"(?i)(?P<word>{_TELLING_WORD})(?:_?[0-9]{{1,3}})?(?![A-Za-z0-9_-])(?P<quote>[\"']?\]?)"
@@ -234,6 +246,21 @@ def _mixes_case(value: str) -> bool:
 
 CONTEXT_RULES: Final = (
     Rule(
+        "database-login",
+        ("identified",),
+        re.compile(
+            r"(?i)\bidentified\s{1,4}(?:with\s{1,4}\S{1,60}\s{1,4})?by\s{1,4}(?:password\s{1,4})?"
+            r"[\"'](?P<secret>[^\"'\r\n]{4,200})[\"']"
+        ),
+        _is_no_placeholder,
+    ),
+    Rule(
+        "database-login",
+        ("mysql", "mariadb"),
+        re.compile(r"(?:mysql|mariadb)[a-z-]{0,12}\s[^\r\n]{0,200}?\s-p(?P<secret>[^\s\"'$<-][^\s\"']{3,100})"),
+        _has_digit,
+    ),
+    Rule(
         "url-password",
         ("://",),
         re.compile(r"://[^\s:/@\"'<>]{0,100}:(?P<secret>[^\s@\"'<>/]{1,200})@"),
@@ -308,6 +335,7 @@ CONTEXT_RULES: Final = (
 # ---------------------------------------------------------------------------------------------- opaque runs
 
 _OPAQUE: Final = re.compile(r"(?<=[\"'`=])[A-Za-z0-9_-]{32,128}(?=[\"'`\s]|$)", re.MULTILINE)
+_ALONE: Final = re.compile(r"(?<!\S)(?!AAAA)[A-Za-z0-9_-]{28,128}(?!\S)")
 _DIGEST_BEFORE: Final = re.compile(
     r"(?i)(?:sha-?\d{1,3}|md5|blake\w*|h1|etag|integrity|checksum|digest|hash|base64|nonce|fingerprint|key-?id|kid|uuid|guid|"
     r"public[_-]?key|rev(?:ision)?|commit|id)[\w-]{0,12}[\"']?\s{0,4}[=:,-]{0,2}\s{0,4}[\"'`]?$"
@@ -315,15 +343,29 @@ _DIGEST_BEFORE: Final = re.compile(
 
 
 def _opaque_runs(text: str) -> Iterator[Span]:
-    """Long random runs that stand in quotes or behind `=`, with no word before them that explains a digest."""
+    """Long random runs in quotes, behind `=` or between blanks, with no word before them that explains a digest.
+
+    A run that is a whole line is left alone: so look the lines of certificates and of other encoded blocks.
+    """
+    for match in _ALONE.finditer(text):
+        if not _is_line(text, match) and not _explained(text, match) and _looks_random(match[0]):
+            yield match.start(), match.end(), "opaque"
     for match in _OPAQUE.finditer(text):
         before = text[match.start() - 1]
         after = text[match.end() : match.end() + 1]
         enclosed = before in "\"'`" and after == before
         assigned = before == "=" and not after.strip("\"'`")
-        explained = _DIGEST_BEFORE.search(text[max(0, match.start() - 40) : match.start()])
-        if (enclosed or assigned) and not explained and _looks_random(match[0]):
+        if (enclosed or assigned) and not _explained(text, match) and _looks_random(match[0]):
             yield match.start(), match.end(), "opaque"
+
+
+def _explained(text: str, match: re.Match[str]) -> bool:
+    return _DIGEST_BEFORE.search(text[max(0, match.start() - 40) : match.start()]) is not None
+
+
+def _is_line(text: str, match: re.Match[str]) -> bool:
+    before, after = text[max(0, match.start() - 40) : match.start()], text[match.end() : match.end() + 40]
+    return not before.rpartition("\n")[2].strip() and not after.partition("\n")[0].strip()
 
 
 def _looks_random(run: str) -> bool:
