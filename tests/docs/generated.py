@@ -29,8 +29,8 @@ from tests.clients.rude import CLI_CLIENTS, render_failures, render_sdk_failures
 from tests.docs.markdown import PAGES
 from tests.gallery.table import render_gallery, render_gates
 from tests.gallery.table import render_reasons as render_gate_reasons
-from tests.services.prompt_costs import render_costs
 from tests.policy.secret_corpus import render_denied, render_missed, render_recall
+from tests.services.prompt_costs import render_costs
 from tests.services.record_mutations import render_table, render_unseen
 
 WIDTH = 100
