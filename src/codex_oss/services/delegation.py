@@ -55,6 +55,14 @@ MAX_FINDINGS_CHARS: Final = 24_000
 """About 6,000 tokens of the parent's context; `report.json` of the mission has the rest."""
 MAX_TEXT_CHARS: Final = 32_000
 """The same in words, with what else the summary says."""
+STILL_RUNS: Final = (
+    "still runs. Nothing is lost: it goes on by itself; ask mission_status or mission_report for it by this id, or end "
+    "it with mission_cancel."
+)
+INTERRUPTED: Final = (
+    "was interrupted: the process that ran it is gone or stopped. `codex-oss mission resume` goes on with it, "
+    "mission_cancel closes it."
+)
 MAX_OBJECTIVE_CHARS: Final = 200
 MAX_LISTED: Final = 10
 """Missions that `mission_status` lists."""
@@ -131,7 +139,7 @@ class Delegation:
         await tell(0, f"Mission {mission_id} has begun; mission_report gives its result at any time.")
         handover = self._handover(mission_id, run_id, caller)
         record = await self._watched(mission_id, run_id, tell, caller, handover)
-        return await self._handed(record, handover, waited_s=self._max_wait_s)
+        return await self._handed(record, handover)
 
     async def _start(self, asked: DelegateArguments, tell: Tell, caller: Caller) -> ToolReply:
         mission_id, run_id = await self._begin(*_contract(asked))
@@ -200,10 +208,10 @@ class Delegation:
             await handover.finish()  # also of a caller that stopped waiting in the middle of a batch
         return record
 
-    async def _handed(self, record: RunRecord, handover: Handover, waited_s: float | None = None) -> ToolReply:
+    async def _handed(self, record: RunRecord, handover: Handover) -> ToolReply:
         """The report as it goes back. It counts as emitted when it is given to the SDK, which tells nothing more."""
-        reply = _reported(record, self._artifacts(record.mission_id), waited_s)
-        if record.closed is not None:
+        reply = self._reply(record)
+        if reply.structured["status"] != "OPEN":
             handover.add(REPORT, reply.text)
             await handover.finish()
         return reply
@@ -231,8 +239,12 @@ class Delegation:
         reading = self._missions.store.read_latest(mission_id)
         return fold(reading.run_id, reading.mission_id, reading.recorded())
 
-    def _artifacts(self, mission_id: str) -> str:
-        return str(self._missions.store.mission_folder(mission_id))
+    def _reply(self, record: RunRecord) -> ToolReply:
+        store = self._missions.store
+        runs = record.closed is None and store.writer_of(record.run_id) == "lives"
+        if record.closed is None and not runs:
+            record = self._record(record.mission_id)  # it may have closed the run before it went
+        return _reported(record, str(store.mission_folder(record.mission_id)), runs=runs)
 
 
 def refusal(error: BridgeError) -> ToolReply:
@@ -293,8 +305,8 @@ def _contract(asked: DelegateArguments) -> tuple[dict[str, Any], str]:
     return raw, f"mission-{asked.tier.lower()}-{asked.profile}"
 
 
-def _reported(record: RunRecord, artifacts: str, waited_s: float | None = None) -> ToolReply:
-    """The compact report. waited_s: how long the caller has waited for a mission that is not at its end."""
+def _reported(record: RunRecord, artifacts: str, *, runs: bool) -> ToolReply:
+    """The compact report. runs: whether somebody is still at work on it."""
     report = final_report(record)
     findings, left_out = _fitting(report["findings"] if record.closed else [])
     status = record.closed.status if record.closed else "OPEN"
@@ -308,11 +320,7 @@ def _reported(record: RunRecord, artifacts: str, waited_s: float | None = None) 
     if len(text) > MAX_TEXT_CHARS:
         text = text[:MAX_TEXT_CHARS] + "\n(cut; report.json has the rest)\n"
     if record.closed is None:
-        waited = f" after {waited_s:g} s of waiting" if waited_s is not None else ""
-        summary = (
-            f"OPEN: mission {record.mission_id} still runs{waited}. Nothing is lost: it goes on by itself; ask "
-            "mission_status or mission_report for it by this id, or end it with mission_cancel."
-        )
+        summary = f"OPEN: mission {record.mission_id} {STILL_RUNS if runs else INTERRUPTED}"
         text = f"{summary}\n\n{text}"
     facts = {
         "mission_id": record.mission_id,
