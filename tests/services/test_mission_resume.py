@@ -17,13 +17,15 @@ import pytest
 
 from codex_oss.contracts.profiles import ActionProtocol
 from codex_oss.errors import BridgeError, StoreError
-from codex_oss.missions.events import ActionAllowed, ModelAnswered
-from codex_oss.missions.record import RunRecord, fold
+from codex_oss.missions.events import ActionAllowed, MissionScheduled, ModelAnswered
+from codex_oss.missions.record import RunRecord, epoch_ms, fold
 from codex_oss.missions.report import build_report
 from codex_oss.policy.exposure import Redactor
 from codex_oss.services.event_log import EventLog, read_log
+from codex_oss.services.mission_lanes import LaneLease, MissionLanes
 from codex_oss.services.mission_runner import MissionRunner
 from codex_oss.services.mission_store import MissionStore, rebuild, write_rebuilt
+from codex_oss.setting_values import LaneLimits
 from codex_oss.wire.events import TurnEvent
 from codex_oss.wire.items import TurnRequest
 from tests.fakes.mission_script import answers_in, call, finding, report, several, turn_events
@@ -295,3 +297,44 @@ def test_a_lost_lease_file_does_not_lower_the_epoch(tmp_path: Path) -> None:
             (folder / "events.lock").unlink()
         with EventLog(folder, "r", "m") as log:
             assert log.epoch == 3
+
+
+@pytest.mark.parametrize("still_full", [True, False])
+def test_a_run_killed_in_the_queue_goes_on_with_its_whole_time(tmp_path: Path, still_full: bool) -> None:
+    """Its process dies while it waits: the next one waits or not, and the record says that it waits no more."""
+    one_slot = {"read_pool": LaneLimits(1, 5, 20.0)}
+    runner = MissionRunner(MissionStore(tmp_path), Tools(), lane, Redactor(), lanes=MissionLanes(tmp_path, one_slot))
+
+    async def wait_and_die() -> None:
+        async for _ in runner.run(admission("json")):
+            pass
+
+    async def go_on(taken: LaneLease | None) -> RunRecord:
+        async def leave() -> None:
+            await asyncio.sleep(0.3)
+            if taken is not None:
+                taken.release()
+
+        leaving = asyncio.create_task(leave())
+        seen = [seen async for seen in runner.resume(admission("json"))]
+        await leaving
+        return seen[-1].record
+
+    holders = MissionLanes(tmp_path, one_slot)
+    taken = holders.lease("read_pool", "other", "m_other")
+    asyncio.run(holders.join(taken))
+    assert dies(lambda: asyncio.run(wait_and_die()), "write", 2, "after")
+    assert kinds_of(tmp_path) == ["MissionOpened", "MissionQueued"]
+    if not still_full:
+        taken.release()
+    record = asyncio.run(go_on(taken if still_full else None))
+    assert record.closed is not None
+    assert (record.closed.status, record.queued) == ("COMPLETE", None)
+    kinds = kinds_of(tmp_path)
+    assert kinds[2] == "MissionResumed"
+    assert kinds.count("MissionQueued") == 1 + still_full
+    assert kinds[: kinds.index("ModelAsked")].count("MissionScheduled") == 1
+    reading = MissionStore(tmp_path).read_run("run_1")
+    scheduled = next(one.at for one in reading.events() if isinstance(one.event, MissionScheduled))
+    begun_ms = epoch_ms(scheduled) - epoch_ms(record.opened_at)
+    assert abs(record.paused_ms - begun_ms) < 1000, "waiting took of its time"

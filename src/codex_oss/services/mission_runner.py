@@ -44,6 +44,7 @@ from codex_oss.missions.events import (
     MissionClosed,
     MissionOpened,
     MissionResumed,
+    MissionScheduled,
     ModelAnswered,
     ModelReplaced,
     Recorded,
@@ -227,6 +228,8 @@ class MissionRunner:
             if lease is not None:
                 async for event in lease.waits():
                     yield await self._commit(log, event)
+            if log.record.queued is not None:  # it waited in a process that died, and need not wait in this one
+                yield await self._commit(log, MissionScheduled(admission.lane, 0))
             async with aclosing(self._steps(log, admission)) as steps:
                 async for seen in steps:
                     yield seen
