@@ -69,7 +69,7 @@ FORMS = {"codex_exec_json": exec_lines, "codex_app_server": app_lines}
 def verdict(lines: Sequence[dict[str, Any]], *emissions: ItemsEmitted) -> Judgement:
     """Judge these lines."""
     data = b"".join(json.dumps(line).encode() + b"\n" for line in lines)
-    return judge(RUN, MISSION, emissions or (emitted(),), parse_transcript(data))
+    return judge(RUN, MISSION, emissions or (emitted(),), parse_transcript(data), [Created(*item) for item in ITEMS])
 
 
 TEXTS = [text for _, text in ITEMS]
@@ -136,6 +136,20 @@ def test_words_alone_prove_nothing(form: str) -> None:
 def test_an_inserted_remark_fails() -> None:
     """A remark that nobody emitted, between the others."""
     assert verdict(exec_lines([*TEXTS[:2], "All tests passed.", *TEXTS[2:]])).code == "text_differs"
+
+
+def test_words_whose_emission_is_not_noted_are_a_warning() -> None:
+    """The note of the last items is late or lost: no accusation, and what was not noted is not observed."""
+    created = [Created(*item) for item in ITEMS]
+    data = b"".join(json.dumps(line).encode() + b"\n" for line in exec_lines(TEXTS))
+    found = judge(RUN, MISSION, [emitted(ITEMS[:3])], parse_transcript(data), created)
+    assert (found.verdict, found.code, found.observed) == (
+        "WARN",
+        "emission_unnoted",
+        ("remark:1", "remark:2", "remark:3"),
+    )
+    altered = data.replace(b"COMPLETE: 1 tool run.", b"COMPLETE: 9 tool runs.")
+    assert judge(RUN, MISSION, [emitted(ITEMS[:3])], parse_transcript(altered), created).code == "text_differs"
 
 
 def test_a_turn_before_or_after_is_nobodys_fault() -> None:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from codex_oss.missions.delivery import Source
     from codex_oss.missions.observing import Judgement
 
+NOTE_WAIT_S: Final = 2.0
+NOTE_POLL_S: Final = 0.1
 MAX_TRANSCRIPT_BYTES: Final = 64 * 1024 * 1024
 
 
@@ -103,11 +105,28 @@ def wrap(mission_id: str, project: Path, command: tuple[str, ...]) -> None:
                     taken += chunk
     except OSError as exc:
         raise click.UsageError(f"{command[0]} cannot be run: {exc.strerror}.") from exc
+    await_report(project, mission_id)
     judgement, _ = judge_transcript(project, mission_id, bytes(taken), source="captured")
     click.echo(printable(f"{judgement.verdict} {judgement.code}: {judgement.sentence}"), err=True)
     sys.exit(
         child.returncode if child.returncode > 0 else 128 - child.returncode if child.returncode else _exit(judgement)
     )
+
+
+def await_report(project: Path, mission_id: str) -> None:
+    """Give whoever wrote to the client a moment to note it: a client may have ended before that."""
+    import time
+
+    from codex_oss.missions.delivery import REPORT
+    from codex_oss.services.delivery_log import DeliveryBook
+    from codex_oss.services.mission_store import MissionStore
+
+    book, deadline = DeliveryBook(MissionStore(project)), time.monotonic() + NOTE_WAIT_S
+    while time.monotonic() < deadline:
+        items = book.read(mission_id).delivery.items
+        if any(item.item == REPORT and item.state != "created" for item in items):
+            return
+        time.sleep(NOTE_POLL_S)
 
 
 def judge_transcript(
@@ -120,7 +139,7 @@ def judge_transcript(
     import hashlib
 
     from codex_oss import wiring
-    from codex_oss.missions.delivery import TranscriptJudged
+    from codex_oss.missions.delivery import Created, TranscriptJudged
     from codex_oss.missions.observing import judge
     from codex_oss.missions.transcript import parse_transcript
     from codex_oss.services.delivery_log import DeliveryBook
@@ -130,7 +149,8 @@ def judge_transcript(
     book = DeliveryBook(MissionStore(project), lambda: seal)
     delivery = book.read(mission_id, seal.key).delivery
     transcript = parse_transcript(data)
-    judgement = judge(delivery.run_id, delivery.mission_id, delivery.emissions, transcript)
+    created = [Created(item.item, item.text) for item in delivery.items]
+    judgement = judge(delivery.run_id, delivery.mission_id, delivery.emissions, transcript, created)
     event = TranscriptJudged(
         verdict=judgement.verdict,
         code=judgement.code,

@@ -22,18 +22,29 @@ Rules that hold here:
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Final
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
-from codex_oss.missions.delivery import REPORT, Channel, EmittedItem, ItemsEmitted, Verdict, text_digest, thread_digest
+from codex_oss.missions.delivery import (
+    REPORT,
+    Channel,
+    Created,
+    EmittedItem,
+    ItemsEmitted,
+    Verdict,
+    text_digest,
+    thread_digest,
+)
 from codex_oss.missions.transcript import Kind, SeenText, Transcript
 
 CODES: Final[dict[str, str]] = {
     "whole": "Everything that was emitted to this thread stands in it, in order, and its turn was completed.",
     "items_missing": "The turn ended, and the client wrote down only a part of what had been emitted to it.",
     "turn_not_completed": "Everything is there, and the turn did not end as completed.",
+    "emission_unnoted": "Words of this run stand there whose emission was not noted, or is not yet; they do not count.",
     "transcript_cut": "The transcript ends before its turn does; what stands in it was seen.",
     "nothing_observed": "The turn was completed, and nothing of what had been emitted to it stands there.",
     "order_differs": "What was emitted stands there in another order, or twice.",
@@ -72,8 +83,14 @@ class Judgement(Struct, frozen=True):
         return CODES[self.code]
 
 
-def judge(run_id: str, mission_id: str, emissions: Sequence[ItemsEmitted], transcript: Transcript) -> Judgement:
-    """Hold a transcript against the emissions of a run."""
+def judge(
+    run_id: str,
+    mission_id: str,
+    emissions: Sequence[ItemsEmitted],
+    transcript: Transcript,
+    created: Sequence[Created] = (),
+) -> Judgement:
+    """Hold a transcript against the emissions of a run. created: what its log says, whether it was emitted or not."""
     if transcript.form == "bridge_stream":
         return Judgement("UNKNOWN", "not_a_transcript")
     if transcript.form == "unreadable":
@@ -87,7 +104,8 @@ def judge(run_id: str, mission_id: str, emissions: Sequence[ItemsEmitted], trans
     found = [thread for thread in transcript.threads if thread_digest(run_id, thread) in own]
     if not found:
         return _of_another(sent, transcript, named=bool(own))
-    judged = [_judge_thread(run_id, mission_id, thread, sent, transcript) for thread in found]
+    own_words = Counter(text_digest(entry.text) for entry in created)
+    judged = [_judge_thread(run_id, mission_id, thread, sent, transcript, own_words) for thread in found]
     return max(judged, key=lambda each: ("UNKNOWN", "PASS", "WARN", "FAIL").index(each.verdict))
 
 
@@ -102,24 +120,35 @@ def _of_another(sent: Sequence[ItemsEmitted], transcript: Transcript, *, named: 
 
 
 def _judge_thread(
-    run_id: str, mission_id: str, thread_id: str, sent: Sequence[ItemsEmitted], transcript: Transcript
+    run_id: str,
+    mission_id: str,
+    thread_id: str,
+    sent: Sequence[ItemsEmitted],
+    transcript: Transcript,
+    own_words: Counter[str],
 ) -> Judgement:
-    thread = thread_digest(run_id, thread_id)
+    thread, unnoted = thread_digest(run_id, thread_id), False
     observed: list[str] = []
     missing: list[str] = []
     turns: set[str] = set()
     for channel, kinds in SHOWN_BY.items():
         expected = [entry for each in sent if (each.channel, each.thread) == (channel, thread) for entry in each.items]
         texts = [text for text in transcript.texts if text.thread_id == thread_id and text.kind in kinds]
-        matched, fault = _match(expected, texts)
-        if not fault and _altered(channel, mission_id, matched, expected, texts):
+        unnoted_words = own_words - Counter(entry.text_sha256 for entry in expected)
+        matched, fault = _match(expected, texts, unnoted_words)
+        strange = _strange(channel, mission_id, matched, expected, texts)
+        if not fault and any(text_digest(text.text) not in own_words for text in strange):
             fault = "text_differs"
         if fault:
             return Judgement("FAIL", fault, thread)
         observed += [expected[place].item for place in matched.values()]
         missing += [entry.item for place, entry in enumerate(expected) if place not in matched.values()]
         turns |= {texts[number].turn for number in matched}
-    return _weighed(thread, observed, missing, turns, transcript)
+        unnoted = unnoted or bool(strange)
+    found = _weighed(thread, observed, missing, turns, transcript)
+    if unnoted and found.code in ("whole", "items_missing", "turn_not_completed"):
+        return structs.replace(found, verdict="WARN", code="emission_unnoted")
+    return found
 
 
 def _weighed(
@@ -145,38 +174,48 @@ def _weighed(
     )
 
 
-def _match(expected: Sequence[EmittedItem], texts: Sequence[SeenText]) -> tuple[dict[int, int], str]:
-    """Number of a text to the place of the item that it is, in order; or why that cannot be."""
+def _match(
+    expected: Sequence[EmittedItem], texts: Sequence[SeenText], unnoted: Counter[str]
+) -> tuple[dict[int, int], str]:
+    """Number of a text to the place of the item that it is, in order; or why that cannot be.
+
+    unnoted: words that the run says more often than their emission was noted.
+    """
     matched: dict[int, int] = {}
     after = 0
     places: dict[str, list[int]] = {}
     for place, entry in enumerate(expected):
         places.setdefault(entry.text_sha256, []).append(place)
     for number, text in enumerate(texts):
-        known = places.get(text_digest(text.text))
+        known_as = text_digest(text.text)
+        known = places.get(known_as)
         if known is None:
             continue
         next_place = next((place for place in known if place >= after), None)
+        if next_place is None and unnoted[known_as] > 0:
+            unnoted[known_as] -= 1
+            continue
         if next_place is None:
             return {}, "order_differs"
         matched[number], after = next_place, next_place + 1
     return matched, ""
 
 
-def _altered(
+def _strange(
     channel: Channel,
     mission_id: str,
     matched: dict[int, int],
     expected: Sequence[EmittedItem],
     texts: Sequence[SeenText],
-) -> bool:
-    """Whether words stand where only the mission's can stand, and are not.
+) -> list[SeenText]:
+    """Words that stand where only the mission's can stand, and were not emitted.
 
     A turn on a mission model is answered by the mission alone. Over MCP the parent speaks as well; there only a result
-    that names the mission must be one that was emitted.
+    that names the mission, to which a report of it was emitted, must be that.
     """
-    strange = [text for number, text in enumerate(texts) if number not in matched]
+    rest = [text for number, text in enumerate(texts) if number not in matched]
     if channel == "mcp":
-        return any(text.mission_id == mission_id for text in strange) and bool(expected)
+        reported = any(entry.item == REPORT for entry in expected)
+        return [text for text in rest if reported and text.mission_id == mission_id]
     turns = {texts[number].turn for number in matched}
-    return any(text.turn in turns for text in strange)
+    return [text for text in rest if text.turn in turns]

@@ -210,9 +210,8 @@ class Delegation:
 
     async def _handed(self, record: RunRecord, handover: Handover) -> ToolReply:
         """The report as it goes back. It counts as emitted when it is given to the SDK, which tells nothing more."""
-        record, runs = await asyncio.to_thread(self._current, record)
-        reply = _reported(record, str(self._missions.store.mission_folder(record.mission_id)), runs=runs)
-        if record.closed is not None:
+        reply = self._reply(record)
+        if reply.structured["status"] != "OPEN":
             handover.add(REPORT, reply.text)
             await handover.finish()
         return reply
@@ -240,12 +239,12 @@ class Delegation:
         reading = self._missions.store.read_latest(mission_id)
         return fold(reading.run_id, reading.mission_id, reading.recorded())
 
-    def _current(self, record: RunRecord) -> tuple[RunRecord, bool]:
-        """The record as it stands, and whether somebody is still at work on it."""
-        runs = record.closed is None and self._missions.store.writer_of(record.run_id) == "lives"
+    def _reply(self, record: RunRecord) -> ToolReply:
+        store = self._missions.store
+        runs = record.closed is None and store.writer_of(record.run_id) == "lives"
         if record.closed is None and not runs:
             record = self._record(record.mission_id)  # it may have closed the run before it went
-        return record, runs
+        return _reported(record, str(store.mission_folder(record.mission_id)), runs=runs)
 
 
 def refusal(error: BridgeError) -> ToolReply:
