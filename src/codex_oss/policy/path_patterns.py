@@ -7,8 +7,8 @@ Rules that hold here:
 1. Patterns and paths are compared in folded form (`policy.denied_names.fold`): case, Unicode spelling and invisible
    characters do not lead around a pattern.
 2. A line that is no pattern is an error with its number, never passed over: these files are there to protect.
-3. A pattern that ends in `/` covers a folder and what is in it, and a file of that name as well: too much is the safe
-   side for what hides.
+3. A pattern that ends in `/` or `/**` covers a folder and what is in it, and a file of that name as well: too much is
+   the safe side for what hides.
 4. As in git, what lies in a hidden folder is hidden, whatever a later `!` says about it.
 """
 
