@@ -274,7 +274,7 @@ class _Answer:
             text=text.text,
             outcome=self.outcome,  # type: ignore[arg-type]
             error_code=self.error_code,
-            error_message=redactor.redact(self.error_message[:500]).text,
+            error_message=redactor.redact(self.error_message).text[:500],
             input_tokens=self.usage.input_tokens,
             output_tokens=self.usage.output_tokens,
             cached_tokens=self.usage.cached_tokens,
@@ -293,5 +293,5 @@ class _Answer:
         arguments = redactor.redact(clean_text("".join(pieces)))
         name = redactor.redact(clean_text(start.name[:200]))
         # Without an id the call could not be answered.
-        call_id = start.call_id or f"call_{question}_{at}"
+        call_id = redactor.redact(start.call_id).text or f"call_{question}_{at}"
         return NativeCall(call_id, name.text, arguments.text), arguments.count + name.count
