@@ -110,7 +110,7 @@ async def _watch(project: Path, mission_id: str, *, quiet: bool, as_json: bool) 
     from codex_oss.services.mission_store import MissionStore
 
     store = MissionStore(project)
-    run_id = store.read_latest(mission_id).run_id
+    run_id = store.latest_run(mission_id)
     handover, display = cli_handover(project, store, run_id, mission_id), ProgressDisplay(quiet=quiet or as_json)
     on_line = (lambda line: click.echo(printable_json(line.decode()))) if as_json else None
     return await show_run(store, run_id, mission_id, display, handover, on_line=on_line)

@@ -143,8 +143,8 @@ class MissionStore:
                 latest[header.mission_id] = max(header.created_at, latest.get(header.mission_id, ""))
         return sorted(latest, key=latest.__getitem__, reverse=True)
 
-    def read_latest(self, mission_id: str, key: bytes = b"") -> LogReading:
-        """The log of the latest run, with a key its MACs verified. Raises RequestError `mission_not_found`."""
+    def latest_run(self, mission_id: str) -> str:
+        """The run that began last. Raises RequestError `mission_not_found`."""
         runs = self.runs_of(mission_id)
         if not runs:
             known = ", ".join(self.mission_ids()[:5])
@@ -153,7 +153,11 @@ class MissionStore:
                 hint=f"Known missions: {known}." if known else "No mission was run here yet.",
                 code="mission_not_found",
             )
-        return self.read_run(runs[-1], key)
+        return runs[-1]
+
+    def read_latest(self, mission_id: str, key: bytes = b"") -> LogReading:
+        """The log of the latest run, with a key its MACs verified. Raises RequestError `mission_not_found`."""
+        return self.read_run(self.latest_run(mission_id), key)
 
     def read_run(self, run_id: str, key: bytes = b"") -> LogReading:
         """The log of one run, with a key its MACs verified. Errors: StoreError."""
