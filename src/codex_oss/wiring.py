@@ -32,6 +32,7 @@ from codex_oss.services.admission import AdmissionDesk
 from codex_oss.services.anchors import AnchorBook
 from codex_oss.services.audit_claims import ReadSource, Source
 from codex_oss.services.capacity import CapacityGate
+from codex_oss.services.delivery_log import DeliveryBook
 from codex_oss.services.event_log import Seal
 from codex_oss.services.local_key import open_key, read_key, user_state_folder
 from codex_oss.services.mission_control import MissionControl
@@ -184,7 +185,7 @@ def build(settings: Settings, project: Path, environ: Mapping[str, str]) -> Brid
     mission = MissionLane(
         missions,
         tier_of=lambda model: route(model).tier,
-        stream_remarks=config.visible_trace_stream and config.visible_trace != "off",
+        stream_remarks=config.visible_trace_stream,
         cancel_on_leave=config.mission_on_disconnect == "cancel",
     )
     compaction = CompactionLane(with_files, lambda text, model: sealer.seal(Sealed(text, model, int(time.time()))))
@@ -301,8 +302,12 @@ def _missions(
     store, lanes = MissionStore(project), MissionLanes(project, config.mission_lanes)
     tools = ToolHost(root, redactor)
     runner = MissionRunner(store, tools, oss, redactor, open_seal=seal, lanes=lanes, profiles=profiles)
-    desk = AdmissionDesk(project, config, count_entries, profiles, redact=lambda text: redactor.redact(text).text)
-    return MissionControl(store, desk, runner, route, lanes)
+
+    def redacted(text: str) -> str:
+        return redactor.redact(text).text
+
+    desk = AdmissionDesk(project, config, count_entries, profiles, redact=redacted)
+    return MissionControl(store, desk, runner, route, lanes, DeliveryBook(store, seal, redacted=redacted))
 
 
 def _response_store(config: Config, project: Path) -> ResponseStore:

@@ -84,3 +84,16 @@ def test_what_somebody_did_is_told_by_its_verdict(done: Path) -> None:
     shutil.rmtree(log.parent)
     status, answer = audit(done)
     assert (status, answer["verdicts"]["completeness"]) == (1, "FAIL")
+
+
+def test_a_log_whose_begin_is_damaged_is_said_by_every_verb(done: Path) -> None:
+    """The mission is known by what its log claims; nothing of it is shown, and nobody goes on with it."""
+    (log,) = (done / ".codex-oss/runs").glob("*/events.jsonl")
+    log.write_bytes(log.read_bytes().splitlines(keepends=True)[0].replace(b"{", b"{ ", 1))
+    for verb in (("show-summary",), ("mission", "watch"), ("mission", "resume"), ("audit-mission",)):
+        told = run_cli(done, *verb, "m_cli")
+        assert told.returncode in (1, 2), (verb, told.stdout)
+        assert "does not verify" in told.stderr + told.stdout, (verb, told.stderr)
+        assert "Traceback" not in told.stderr
+    rows = json.loads(run_cli(done, "mission", "list", "--json").stdout)["missions"]
+    assert [row["status"] for row in rows] == ["UNREADABLE"]

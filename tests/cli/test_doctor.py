@@ -16,6 +16,7 @@ import pytest
 
 from codex_oss.cli.doctor_checks import BRIDGE_CHECKS, CHECKS, Check, Finding, look_around, passed
 from codex_oss.cli.doctor_clients import CLIENT_CHECKS
+from codex_oss.cli.doctor_mcp import MCP_CHECKS
 from tests.fakes.bridge_process import running_bridge
 
 KEY = "synthetic-upstream-key"
@@ -67,7 +68,7 @@ def doctor(project: Path, *arguments: str, **environ: str) -> tuple[int, dict[st
 
 def look(check_name: str, project: Path, **environ: str) -> list[Finding]:
     """The findings of one check, without a process of its own."""
-    tables = (*CHECKS, *BRIDGE_CHECKS, *CLIENT_CHECKS)
+    tables = (*CHECKS, *BRIDGE_CHECKS, *CLIENT_CHECKS, *MCP_CHECKS)
     check = next(check for check in tables if check.name == check_name)
     return check.run(look_around(project, environment(project, **environ), offline=True))
 

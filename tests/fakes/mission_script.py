@@ -30,6 +30,7 @@ from codex_oss.missions.events import (
     ToolFinished,
     ToolStarted,
 )
+from codex_oss.missions.observation_limit import cut_to_limit
 from codex_oss.missions.record import RunRecord, evolve, new_record
 from codex_oss.policy.scope import scope_of
 from codex_oss.services.model_call import question_of
@@ -220,7 +221,9 @@ class Play:
                 case RunTool():
                     if not step.again:
                         self.append(ToolStarted(step.step, step.call, step.tool.tool, step.tool.arguments))
-                    self.append(ToolFinished(step.step, self._tool(step.tool, step.max_bytes)))
+                    left = self.contract.max_total_observation_bytes - self.record.bytes_shown
+                    result = cut_to_limit(self._tool(step.tool, step.max_bytes), left)
+                    self.append(ToolFinished(step.step, result))
         raise AssertionError("the mission did not end")
 
     @property

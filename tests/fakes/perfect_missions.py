@@ -131,6 +131,7 @@ MISSIONS: Final[dict[str, PerfectMission]] = {
         {
             "objective": "How are retries configured and done?",
             "objective_style": "open_investigation",
+            "evidence_collection_mode": "prefetch_floor",
             "must_inspect": ["app/retry.py", "app/config.py"],
             "answer_obligations": [
                 {"id": "q1", "question": "Which value bounds the retries?"},

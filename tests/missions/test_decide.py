@@ -179,8 +179,9 @@ def test_implementation_tiers_are_not_available_yet() -> None:
 
 
 def test_open_style_reads_required_sources_first() -> None:
-    """In an open investigation the runtime itself reads what must be inspected before the first question."""
+    """With prefetch_floor the runtime itself reads what must be inspected before the first question."""
     contract = mission(
+        evidence_collection_mode="prefetch_floor",
         objective_style="open_investigation",
         must_inspect=["app/config.py"],
         answer_obligations=[{"id": "q1", "question": "What is the limit?"}],

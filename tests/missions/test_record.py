@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 from msgspec import Raw
 
 from codex_oss.missions.decide import decide, remaining_ms
-from codex_oss.missions.envelope import Envelope, open_event, unseal
+from codex_oss.missions.envelope import Envelope, open_event, seal, unseal
 from codex_oss.missions.events import (
     LEGACY_TYPES,
+    ActionProposed,
     LegacyEvent,
     MissionEvent,
     MissionQueued,
@@ -133,6 +134,25 @@ def test_canonical_json_is_what_other_programs_write(value: Any) -> None:
     """The hashed bytes are reproducible with the standard library's writer: sorted, no spaces, UTF-8."""
     expected = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
     assert canonical_json(value) == expected
+
+
+@given(
+    st.recursive(
+        st.none()
+        | st.booleans()
+        | st.integers(-(2**63), 2**64 - 1)
+        | st.floats(allow_nan=False, allow_infinity=False)
+        | st.text(st.characters(codec="utf-8")),
+        lambda v: st.lists(v) | st.dictionaries(st.text(st.characters(codec="utf-8")), v),
+    )
+)
+@settings(max_examples=200, deadline=None)
+def test_what_a_model_wrote_verifies_again(value: Any) -> None:
+    """Any number, text or nesting that an event may carry: its line is the one spelling of itself."""
+    event = ActionProposed(1, "tool_call", arguments={"x": value})
+    _, line = seal(event, run_id="r", mission_id="m", seq=1, prev_hash="", created_at="2026-01-01T00:00:00Z", key=b"k")
+    for key in (b"", b"k"):
+        assert open_event(unseal(line, key)) == event
 
 
 @pytest.mark.parametrize(

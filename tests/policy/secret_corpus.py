@@ -14,7 +14,6 @@ import json
 import random
 import string
 from collections import defaultdict
-from itertools import chain
 
 from codex_oss.policy.denied_names import DENIED_NAMES
 from codex_oss.policy.exposure import Redactor
@@ -287,7 +286,8 @@ def render_recall() -> str:
     parts = [_tally((kind, found(text, secret)) for kind, text, secret in rows) for rows in (rows_tuned(), HELD_OUT)]
     for kind in dict.fromkeys(kind for kind, _, _ in HELD_OUT):
         lines.append(f"| {kind} | {_of(parts[0][kind])} | {_of(parts[1][kind])} |")
-    lines.append(f"| together | {_of([*chain(*parts[0].values())])} | {_of([*chain(*parts[1].values())])} |")
+    together = [[found for kind in part.values() for found in kind] for part in parts]
+    lines.append(f"| together | {_of(together[0])} | {_of(together[1])} |")
     honest = _tally((kind, Redactor().redact(text).text != text) for kind, text in HONEST_HELD_OUT)
     tuned = [Redactor().redact(text).text != text for text in SURVIVES]
     lines += ["", "| honest lines | changed without need |", "| --- | --- |", f"| tuned, all kinds | {_of(tuned)} |"]

@@ -355,7 +355,7 @@ def test_no_request_exceeds_a_small_window(project: Path, protocol: str) -> None
         if tokens_of(request) > WINDOW:
             return error(400, "too long", code="context_length_exceeded")
         if "STOP: the conversation is nearly as long as you can read" in request.text:
-            return action(report("`value_0_0` stands at app/big0.py:1", "file:app/big0.py#extract:1"))
+            return action(report("`value_0_0 = ''` stands at app/big0.py:1", "file:app/big0.py#extract:1"))
         seen = request.text.count("OBSERVATION rtk_read")
         return action(tool("rtk_read", path=f"app/big{seen}.py"))
 

@@ -117,7 +117,7 @@ def test_no_secret_leaves_and_no_escape_reaches_a_terminal(poisoned: Path, proto
     with (
         ChatUpstream(script) as up,
         running_bridge(
-            poisoned, upstream=up.base_url, VISIBLE_TRACE="detailed", CODEX_OSS_ACTION_PROTOCOL=protocol
+            poisoned, upstream=up.base_url, OSS_VISIBLE_TRACE="detailed", CODEX_OSS_ACTION_PROTOCOL=protocol
         ) as bridge,
     ):
         answer = bridge.post({"model": "mission-a3-kimi", "input": handed(mission), "stream": True})

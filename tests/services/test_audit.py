@@ -150,9 +150,24 @@ def test_a_missing_run_is_found_by_the_anchor(scene: Scene) -> None:
     shutil.rmtree(scene.log.parent)
     audit = scene.audit()
     assert not audit.ok
-    assert [check.name for check in audit.checks] == ["log.missing"]
+    assert {check.name for check in audit.checks} == {"log.missing"}
+    assert any("had" in check.message for check in audit.checks)
+    shutil.rmtree(scene.store.mission_folder("m_test"))
     with pytest.raises(RequestError):
         scene.audit(Seal())
+
+
+def test_a_missing_run_is_found_by_the_files_that_were_made_of_it(scene: Scene) -> None:
+    """Without any anchor: the mission's files name a run whose log is not there."""
+    shutil.rmtree(scene.log.parent)
+    audit = scene.audit(Seal())
+    assert [(check.name, check.status) for check in audit.checks] == [("log.missing", "FAIL")]
+    assert "run_1" in audit.checks[0].message
+    summary = scene.store.mission_folder("m_test") / "mission_summary.json"
+    for odd in (b'{"source_run_id": "../../elsewhere"}', b"[]", b"\xff", b'{"source_run_id": 7}'):
+        summary.write_bytes(odd)
+        with pytest.raises(RequestError):
+            scene.audit(Seal())
 
 
 def test_a_copied_folder_is_audited_elsewhere(scene: Scene, tmp_path: Path) -> None:

@@ -66,6 +66,20 @@ def test_a_line_that_the_very_file_does_not_hold_is_a_fault() -> None:
     assert "app/retry.py:3" in checks["evidence.lines"].message
 
 
+def test_a_file_that_a_search_found_something_in_is_read_again() -> None:
+    """A cited match: the line still stands there, stands elsewhere by now, or its file is gone."""
+    played = Play(
+        mission(),
+        [call("rtk_grep", pattern="MAX_RETRIES =", path="app"), report(finding("`MAX_RETRIES`", "command:0#match:0"))],
+    )
+    record, text = played.run(), FILES["app/retry.py"]
+    for there, status in ((source(text), "PASS"), (source("\n" + text), "WARN"), (source(""), "WARN"), (None, "WARN")):
+        check = outcomes(record, there)["evidence.changed"]
+        assert check.status == status
+        assert ("app/retry.py" in check.message) == (status == "WARN")
+    assert outcomes(record, source("\n" + text))["claims.hold"].status == "PASS"
+
+
 @pytest.mark.parametrize(
     ("change", "word"),
     [({"status": "COMPLETE"}, "COMPLETE"), ({"confidence": "HIGH"}, "HIGH")],

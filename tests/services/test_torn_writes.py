@@ -24,7 +24,7 @@ from codex_oss.services.audit_claims import Source
 from codex_oss.services.event_log import EventLog, Seal, read_log
 from codex_oss.services.mission_store import MissionStore, write_rebuilt
 from tests.fakes.mission_script import FILES
-from tests.services.record_mutations import HONEST, KEY, story
+from tests.services.sealed_run import HONEST, KEY, story
 
 CUT_OFF = MissionClosed("PARTIAL", "LOW", ("cancelled",), "runtime_evidence", detail="cut off")
 
@@ -110,7 +110,7 @@ def test_before_it_is_mended_a_torn_end_is_a_warning(desk: Desk) -> None:
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from tests.services.record_mutations import HONEST, story
+from tests.services.sealed_run import HONEST, story
 from tests.services.test_torn_writes import Desk
 at, group, write = int(sys.argv[2]), int(sys.argv[3]), os.write
 desk, events = Desk(Path(sys.argv[1])), story(HONEST, 4)
@@ -231,7 +231,7 @@ def test_a_run_that_cannot_be_opened_says_why(desk: Desk, monkeypatch: pytest.Mo
 HELD = """
 import os, signal, sys
 from pathlib import Path
-from tests.services.record_mutations import HONEST, story
+from tests.services.sealed_run import HONEST, story
 from tests.services.test_torn_writes import Desk
 write = os.write
 log, events = Desk(Path(sys.argv[1])).open(), story(HONEST, 4)
@@ -277,7 +277,7 @@ RACING = """
 import sys
 from pathlib import Path
 from codex_oss.errors import LocalProtocolError, StoreError
-from tests.services.record_mutations import HONEST, story
+from tests.services.sealed_run import HONEST, story
 from tests.services.test_torn_writes import Desk
 events = story(HONEST, 4)
 sys.stdin.readline()

@@ -24,6 +24,7 @@ from msgspec import Struct
 from codex_oss.contracts.mission import RUNNABLE_TIERS, MissionV1
 from codex_oss.contracts.tools import ToolCall
 from codex_oss.missions.actions import parse_action
+from codex_oss.missions.agenda import runtime_read
 from codex_oss.missions.closing import close_by_runtime, close_draft
 from codex_oss.missions.events import (
     ActionAllowed,
@@ -35,7 +36,9 @@ from codex_oss.missions.events import (
     ReportRefused,
     ReportSubmitted,
 )
-from codex_oss.missions.gates import judge_draft, missing_sources
+from codex_oss.missions.exploration import exploration_stop
+from codex_oss.missions.fast_path import fast_step
+from codex_oss.missions.gates import judge_draft
 from codex_oss.missions.native_calls import parse_call
 from codex_oss.missions.observation import render_refusal
 from codex_oss.missions.record import RunRecord, epoch_ms
@@ -69,6 +72,8 @@ WHY_FINAL: Final[dict[str, str]] = {
     "low_information": "the last actions brought nothing new",
     "context_full": "the conversation is nearly as long as you can read",
     "observation_limit_reached": "no more content may be shown in this mission",
+    "required_floor_reached": "everything that must be read was read, and the mission asks for no more",
+    "exploration_limit_reached": "the mission allows no more looking around",
 }
 
 
@@ -146,12 +151,11 @@ def _from_ready(record: RunRecord, opened: MissionOpened, now_ms: int) -> Step:
         refusal = refuse_at_door(opened)
         if refusal is not None:
             return refusal
-    prefetch = _prefetch(record, opened.mission)
-    if prefetch is not None:
-        return prefetch
     left = remaining_ms(record, now_ms)
     if left <= _reserve_ms(opened):
         return _close(record, "deadline_reached")
+    if (own := _own_action(record, opened.mission, left)) is not None:
+        return Append((own,))
     if spent := _spent_repair(record):
         return _close(record, spent)
     if record.counted_calls >= opened.mission.max_model_calls:
@@ -178,18 +182,12 @@ def refuse_at_door(opened: MissionOpened) -> Append | None:
     return None
 
 
-def _prefetch(record: RunRecord, mission: MissionV1) -> Append | None:
-    """Open investigations begin with the required sources, read by the runtime before the first question."""
-    open_style = mission.objective_style == "open_investigation"
-    if record.calls or not open_style or mission.evidence_collection_mode == "model_led":
-        return None
-    tried = {judged.proposal.arguments.get("path") for judged in record.judged}
-    for path in missing_sources(record, mission):
-        if path not in tried and record.tool_runs < mission.budget.tool_calls and not is_full(record):
-            return Append(
-                (ActionProposed(0, "tool_call", "runtime", "rtk_read", {"path": path}, reason="required source"),)
-            )
-    return None
+def _own_action(record: RunRecord, mission: MissionV1, left_ms: int) -> ActionProposed | None:
+    """What the runtime does before the next question, without being asked."""
+    if (fast := fast_step(record, mission)) is not None or is_full(record):
+        return fast
+    due = bool(force_final(record, left_ms)) or record.final_asked
+    return runtime_read(record, mission, report_is_due=due)
 
 
 def _ask(record: RunRecord, opened: MissionOpened, left_ms: int) -> Step:
@@ -214,7 +212,7 @@ def force_final(record: RunRecord, left_ms: int) -> str:
         ("budget_exhausted", record.tool_runs >= mission.budget.tool_calls),
         ("model_call_limit_reached", record.counted_calls >= mission.max_model_calls - 1),
         ("deadline_reached", left_ms <= _final_window_ms(opened)),
-        ("observation_limit_reached", record.bytes_observed >= mission.max_total_observation_bytes),
+        ("observation_limit_reached", record.bytes_shown >= mission.max_total_observation_bytes),
         (
             "duplicate_actions",
             mission.progress_policy_enabled and record.duplicates >= max(1, mission.max_duplicate_actions),
@@ -223,6 +221,7 @@ def force_final(record: RunRecord, left_ms: int) -> str:
             "low_information",
             mission.progress_policy_enabled and record.low_information >= max(1, mission.max_low_information_actions),
         ),
+        (stop := exploration_stop(record, mission), bool(stop)),
         ("context_full", is_full(record)),
     )
     return next((code for code, reached in checks if reached), "")
@@ -267,7 +266,7 @@ def _after_proposal(record: RunRecord, mission: MissionV1, scope: Scope) -> Step
         case "invalid":
             return Append((ActionDenied(proposal.call, proposal.problem_code, proposal.problem, "repaired"),))
         case "final_report":
-            return Append((ReportSubmitted(proposal.call, proposal.raw_arguments),))
+            return Append((ReportSubmitted(proposal.call, proposal.raw_arguments, proposal.proposer),))
         case "tool_call":
             if record.final_asked and proposal.proposer == "model":
                 reason = "Only a final_report is accepted now."
@@ -286,7 +285,7 @@ def _spent_by_calls_before(record: RunRecord, mission: MissionV1) -> str:
     """Reason code why a tool that may run in itself cannot: calls of one answer are judged one by one."""
     checks = (
         ("budget_exhausted", record.tool_runs >= mission.budget.tool_calls),
-        ("observation_limit_reached", record.bytes_observed >= mission.max_total_observation_bytes),
+        ("observation_limit_reached", record.bytes_shown >= mission.max_total_observation_bytes),
         ("context_full", not observation_bytes(record)),
     )
     return next((code for code, reached in checks if reached), "")

@@ -31,6 +31,8 @@ from codex_oss.missions.events import LEGACY_TYPES, Known, LegacyEvent, MissionE
 SCHEMA_VERSION: Final = "mission_event.v1"
 MODEL_AUTHORED: Final = frozenset({"ModelAnswered", "ActionProposed", "ReportSubmitted"})
 """Types whose content is a model's word; their envelope says `model_narrative`."""
+OBSERVED: Final = frozenset({"TranscriptJudged"})
+"""Types of a delivery log (`missions.delivery`) whose content a client wrote down."""
 
 
 class Envelope(Struct, frozen=True, gc=False):
@@ -64,15 +66,17 @@ _BEFORE_HASH: Final = b',"event_id":'
 _BEFORE_MAC: Final = b',"mission_id":'
 
 
-def provenance_of(event: MissionEvent) -> tuple[str, str]:
+def provenance_of(event: Struct) -> tuple[str, str]:
     """`source_kind` and `authority` of an event: whose word it is."""
     if type(event).__name__ in MODEL_AUTHORED and getattr(event, "proposer", "model") == "model":
         return "model", "model_narrative"
+    if type(event).__name__ in OBSERVED:
+        return "desktop_app", "desktop_observed"
     return "runtime", "runtime_authoritative"
 
 
 def seal(
-    event: Known,
+    event: Struct,
     *,
     run_id: str,
     mission_id: str,
@@ -82,7 +86,7 @@ def seal(
     epoch: int = 1,
     key: bytes = b"",
 ) -> tuple[str, bytes]:
-    """Wrap an event for the log. key: of the MAC; without it the line has none.
+    """Wrap an event for its log: one of `Known`, or of `missions.delivery`. key: of the MAC; without it there is none.
 
     Returns the event's hash and the JSON line (without the line end) to append.
     """

@@ -32,6 +32,7 @@ from codex_oss.policy.admission import ModelAdmission
 
 Purpose = Literal["action", "repair", "final_report"]
 Proposer = Literal["model", "runtime"]
+ReportSource = Literal["model_report", "model_report_downgraded", "runtime_evidence", "deterministic_fast_path"]
 
 
 class MissionOpened(Struct, frozen=True, tag="MissionOpened", tag_field="event_type"):
@@ -192,6 +193,8 @@ class ReportSubmitted(Struct, frozen=True, tag="ReportSubmitted", tag_field="eve
 
     call: int
     draft: dict[str, Any]
+    proposer: Proposer = "model"
+    """runtime on the deterministic fast path."""
 
 
 class GateFailure(Struct, frozen=True):
@@ -221,7 +224,7 @@ class MissionClosed(Struct, frozen=True, tag="MissionClosed", tag_field="event_t
     confidence: Confidence
     reason_codes: tuple[str, ...]
     """Why the status is below COMPLETE, most important first; empty only for COMPLETE."""
-    report_source: Literal["model_report", "model_report_downgraded", "runtime_evidence"]
+    report_source: ReportSource
     requested_status: str = ""
     """What the model asked for; empty when it submitted nothing."""
     synthesis: Literal["", "SOURCE_PACK_RECOVERY"] = ""
@@ -230,6 +233,8 @@ class MissionClosed(Struct, frozen=True, tag="MissionClosed", tag_field="event_t
     """Gates that the last draft did not pass; its findings concerned were left out."""
     detail: str = ""
     """One sentence for a person about what ended the mission, e.g. the upstream's failure."""
+    rules: int = 1
+    """Version of the gates that judged it (`missions.gates.RULES_VERSION`); 1 in logs that do not say."""
 
 
 class MissionResumed(Struct, frozen=True, tag="MissionResumed", tag_field="event_type"):

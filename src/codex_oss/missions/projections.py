@@ -17,12 +17,13 @@ from typing import Any, Final
 
 import msgspec
 
+from codex_oss.contracts.codes import hint_of
 from codex_oss.contracts.mission import Problem
 from codex_oss.missions.commentary import Commentator, Remark
 from codex_oss.missions.events import Recorded, canonical_json
-from codex_oss.missions.gates import required_sources
 from codex_oss.missions.record import Judged, RunRecord, epoch_ms, evolve, new_record
 from codex_oss.missions.report import build_report, commands_run
+from codex_oss.missions.sources import required_sources
 from codex_oss.policy.printable import printable, printable_json
 
 NAMES: Final = (
@@ -294,12 +295,14 @@ def render_summary(report: Mapping[str, Any]) -> str:
 def refusal_report(problems: Iterable[Problem]) -> dict[str, Any]:
     """The report of a mission that was never opened: FAILED, with every problem as a caveat and no log behind it."""
     listed = list(problems)
+    errors = dict.fromkeys(problem.code for problem in listed if problem.severity == "error")
+    hints = [f"What to do about {code}: {hint_of(code)}" for code in errors if hint_of(code)]
     return {
         **build_report(new_record("", "")),
         "status": "FAILED",
-        "reason_codes": list(dict.fromkeys(problem.code for problem in listed if problem.severity == "error")),
-        "caveats": [f"{problem.code} {problem.field}: {problem.message}".replace(" :", ":") for problem in listed],
-        "problems": [msgspec.to_builtins(problem) for problem in listed],
+        "reason_codes": list(errors),
+        "caveats": [f"{one.code} {one.field}: {one.message}".replace(" :", ":") for one in listed] + hints,
+        "problems": [{**msgspec.to_builtins(problem), "hint": hint_of(problem.code)} for problem in listed],
     }
 
 

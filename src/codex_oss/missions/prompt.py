@@ -22,9 +22,9 @@ from msgspec import Struct
 
 from codex_oss.contracts.mission import MissionV1
 from codex_oss.missions.events import MissionOpened
-from codex_oss.missions.gates import required_sources
 from codex_oss.missions.native_calls import offered_functions, offered_tools
 from codex_oss.missions.record import RunRecord, Said
+from codex_oss.missions.task_words import contract_lines
 from codex_oss.wire.items import FunctionCall, FunctionTool, Item, Message, ReasoningItem, TextPart, ToolOutput
 
 _DUTY: Final = """You investigate source code through a runtime. You propose one action at a time; the runtime runs it \
@@ -137,21 +137,10 @@ def _items_of(said: Said) -> Iterator[Item]:
 def render_task(mission: MissionV1, protocol: str = "json") -> str:
     """The contract in the words that the model reads first. protocol: tools are described by their functions."""
     lines = [f"OBJECTIVE: {mission.objective}"]
-    if mission.objective_spec is not None:
-        target = ", ".join(f"{key}={value}" for key, value in sorted(mission.objective_spec.target.items()))
-        lines.append(f"KIND OF ANSWER: {mission.objective_spec.objective_type} {target}".rstrip())
-    for obligation in mission.answer_obligations:
-        need = "required" if obligation.required else "optional"
-        lines.append(
-            f"QUESTION {obligation.id} ({need}; answer it in a finding with this obligation_id): {obligation.question}"
-        )
+    lines.extend(contract_lines(mission))
     lines.append(
         "YOU MAY LOOK AT: " + ", ".join((*(f"{root}/" for root in mission.allowed_roots), *mission.allowed_paths))
     )
-    if sources := required_sources(mission):
-        lines.append("MUST BE READ BEFORE COMPLETE: " + ", ".join(sources))
-    if mission.forbidden_topics:
-        lines.append("DO NOT REPORT ON: " + ", ".join(mission.forbidden_topics))
     lines.append(f"BUDGET: {mission.budget.tool_calls} tool calls")
     if protocol == "json":
         lines.append("TOOLS:")

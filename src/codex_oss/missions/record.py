@@ -52,6 +52,7 @@ from codex_oss.missions.events import (
 )
 from codex_oss.missions.evidence import Evidence
 from codex_oss.missions.observation import render_denial, render_observation, render_refusal
+from codex_oss.missions.observation_limit import shown_bytes
 
 Stage = Literal["unopened", "ready", "asked", "answered", "proposed", "allowed", "running", "submitted", "closed"]
 
@@ -142,6 +143,8 @@ class RunRecord(Struct):
     tool_runs: int = 0
     """Runs that count against the budget (the runtime's own prefetch counts too)."""
     bytes_observed: int = 0
+    bytes_shown: int = 0
+    """Content shown to the model; what `max_total_observation_bytes` limits."""
     redactions: int = 0
     duplicates: int = 0
     low_information: int = 0
@@ -316,6 +319,7 @@ def _finished(record: RunRecord, event: ToolFinished) -> None:
     entry = record.evidence.add(event.step, arguments, event.result)
     record.running, record.stage = None, "answered" if record.calls_waiting else "ready"
     record.bytes_observed += event.result.bytes_read
+    record.bytes_shown += shown_bytes(event.result)
     record.redactions += event.result.redactions
     record.critical_left_out = max(record.critical_left_out, event.result.critical_left_out)
     record.failures_in_a_row.clear()

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from codex_oss.contracts.mission import MissionV1
+from codex_oss.missions.outputs import custom_outputs
 from codex_oss.missions.report import CLAIM_KINDS
 
 STATUSES: Final = ["COMPLETE", "PARTIAL", "ESCALATE", "FAILED"]
@@ -44,7 +45,9 @@ def report_parameters(mission: MissionV1) -> dict[str, Any]:
         "caveats": _TEXTS,
         "escalation_recommendation": _TEXT,
     }
-    return _open(properties, "status", "confidence", "findings", "uncertainties", "caveats")
+    outputs = custom_outputs(mission)
+    properties |= dict.fromkeys(outputs, _TEXT)
+    return _open(properties, "status", "confidence", "findings", "uncertainties", "caveats", *outputs)
 
 
 def report_schema(mission: MissionV1, refs: list[str], *, small: bool) -> dict[str, Any]:
@@ -79,6 +82,7 @@ def report_schema(mission: MissionV1, refs: list[str], *, small: bool) -> dict[s
             },
             "uncertainties": notes,
             **({} if small else more),
+            **{name: {"type": "string", "minLength": 1, "maxLength": 400} for name in custom_outputs(mission)},
         }
     )
 

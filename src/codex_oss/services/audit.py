@@ -67,7 +67,7 @@ def audit_mission(store: MissionStore, mission_id: str, read_source: ReadSource,
 
     read_source: a file of the project as it is now.
 
-    Raises RequestError `mission_not_found` when neither a log nor an anchor knows the mission.
+    Raises RequestError `mission_not_found` when neither a log nor an anchor nor a file knows the mission.
     """
     with _without_collections():
         return _audit(store, mission_id, read_source, seal)
@@ -135,8 +135,12 @@ def _replay(reading: LogReading) -> _Replay:
 
 
 def _missing_runs(store: MissionStore, mission_id: str, seal: Seal) -> list[Check]:
-    """A run of the mission that an anchor knows, and whose place holds no log or another one's."""
+    """A run of the mission that its files or an anchor name, and whose place holds no log or another one's."""
     found = []
+    shown = store.projected_run(mission_id)
+    if shown and not store.has_log(shown):
+        message = f"The files of the mission are those of run {shown}; its log is gone."
+        found.append(Check("completeness", "log.missing", "FAIL", message))
     for anchor in seal.anchors.of_mission(mission_id) if seal.anchors else []:
         if not store.has_log(anchor.run_id):
             message = f"Run {anchor.run_id} had {anchor.seq} events; its log is gone."

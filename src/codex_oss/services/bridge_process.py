@@ -231,8 +231,8 @@ def stop_bridge(project: Path, *, grace_s: float = STOP_GRACE_S) -> StopOutcome:
 
 
 def server_command() -> list[str]:
-    """The command that is the server: this interpreter and its module."""
-    return [sys.executable, "-m", SERVER_MODULE]
+    """The command that is the server: this interpreter and its module, and never a file of the current folder."""
+    return [sys.executable, "-P", "-m", SERVER_MODULE]
 
 
 def remove_record(project: Path, *, pid: int | None = None) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from pathlib import Path
 from typing import Final
 
@@ -63,6 +64,29 @@ async def follow_log(folder: Path, after_seq: int = 0) -> AsyncGenerator[list[Ta
                 return
             if not lines:
                 await asyncio.sleep(POLL_S)
+
+
+async def with_heartbeats(
+    batches: AsyncGenerator[list[Tailed], None], every_s: float
+) -> AsyncGenerator[list[Tailed], None]:
+    """The same batches, and an empty one whenever nothing came for *every_s*."""
+    async with aclosing(batches):
+        step: asyncio.Future[list[Tailed] | None] | None = None
+        try:
+            while True:
+                step = step or asyncio.ensure_future(anext(batches, None))
+                done, _ = await asyncio.wait((step,), timeout=every_s)
+                if not done:
+                    yield []
+                elif (batch := step.result()) is None:
+                    return
+                else:
+                    step = None
+                    yield batch
+        finally:
+            if step is not None:
+                step.cancel()
+                await asyncio.gather(step, return_exceptions=True)
 
 
 def _writer_of(folder: Path) -> HolderState:

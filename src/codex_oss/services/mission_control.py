@@ -23,6 +23,7 @@ from codex_oss.missions.record import RunRecord, fold
 from codex_oss.policy.admission import REFUSALS
 from codex_oss.policy.routing import Route
 from codex_oss.services.admission import AdmissionDesk
+from codex_oss.services.delivery_log import DeliveryBook
 from codex_oss.services.event_log import LogReading
 from codex_oss.services.mission_jobs import MissionJob, MissionJobs
 from codex_oss.services.mission_lanes import MissionLanes
@@ -44,9 +45,11 @@ class MissionControl:
         runner: MissionRunner,
         route: Callable[[str], Route],
         lanes: MissionLanes,
+        delivery: DeliveryBook,
     ) -> None:
         self.store = store
         self.lanes = lanes
+        self.delivery = delivery
         self.jobs = MissionJobs(runner)
         self._desk = desk
         self._runner = runner

@@ -50,6 +50,7 @@ from codex_oss.missions.events import (
     Recorded,
     ToolStarted,
 )
+from codex_oss.missions.observation_limit import cut_to_limit
 from codex_oss.missions.record import RunRecord, epoch_ms
 from codex_oss.policy.admission import ModelAdmission
 from codex_oss.policy.exposure import Redactor
@@ -253,7 +254,10 @@ class MissionRunner:
                     outcome = await self._model.ask(log.record, step, admission.ask_model)
                 case RunTool():
                     left_s = tool_time_ms(log.record, now_ms) / 1000
-                    outcome = (await self._tool.run(step, admission.scope, left_s),)
+                    finished = await self._tool.run(step, admission.scope, left_s)
+                    left_bytes = admission.mission.max_total_observation_bytes - log.record.bytes_shown
+                    result = cut_to_limit(finished.result, left_bytes)
+                    outcome = (msgspec.structs.replace(finished, result=result),)
                 case _:
                     return
 

@@ -15,11 +15,15 @@ Rules that hold here:
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Final
 
+import msgspec
 from filelock import FileLock, Timeout
+from msgspec import Struct
 
 from codex_oss.errors import LogCorrupt, RequestError, StoreError
 from codex_oss.missions.envelope import Envelope
@@ -37,8 +41,16 @@ from codex_oss.services.state_files import ensure_private_dir, read_plain, write
 from codex_oss.services.state_folder import STATE_DIR, open_state_folder
 from codex_oss.services.writer_lease import HolderState, read_holder, state_of
 
+PLAIN_ID: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,199}")
+"""What may name a run's folder; a file that somebody else wrote may name anything."""
 CANCEL_NAME = "cancel"
 """A file of this name beside a log asks its writer to cancel the run."""
+
+
+class _Projected(Struct):
+    """What is wanted of a projected file."""
+
+    source_run_id: str = ""
 
 
 class MissionStore:
@@ -131,8 +143,8 @@ class MissionStore:
                 latest[header.mission_id] = max(header.created_at, latest.get(header.mission_id, ""))
         return sorted(latest, key=latest.__getitem__, reverse=True)
 
-    def read_latest(self, mission_id: str, key: bytes = b"") -> LogReading:
-        """The log of the latest run, with a key its MACs verified. Raises RequestError `mission_not_found`."""
+    def latest_run(self, mission_id: str) -> str:
+        """The run that began last. Raises RequestError `mission_not_found`."""
         runs = self.runs_of(mission_id)
         if not runs:
             known = ", ".join(self.mission_ids()[:5])
@@ -141,7 +153,11 @@ class MissionStore:
                 hint=f"Known missions: {known}." if known else "No mission was run here yet.",
                 code="mission_not_found",
             )
-        return self.read_run(runs[-1], key)
+        return runs[-1]
+
+    def read_latest(self, mission_id: str, key: bytes = b"") -> LogReading:
+        """The log of the latest run, with a key its MACs verified. Raises RequestError `mission_not_found`."""
+        return self.read_run(self.latest_run(mission_id), key)
 
     def read_run(self, run_id: str, key: bytes = b"") -> LogReading:
         """The log of one run, with a key its MACs verified. Errors: StoreError."""
@@ -155,6 +171,17 @@ class MissionStore:
         for name, data in files.items():
             write_atomic(folder / name, data, durable=False)
         return folder
+
+    def projected_run(self, mission_id: str) -> str:
+        """The run that the mission's files say they were made from; empty when they say none that could be one."""
+        if not PLAIN_ID.fullmatch(mission_id):
+            return ""
+        try:
+            data = self.read_projection(mission_id, "mission_summary.json")
+            run_id = msgspec.json.decode(data, type=_Projected).source_run_id if data else ""
+        except (StoreError, msgspec.MsgspecError, UnicodeDecodeError):
+            return ""
+        return run_id if PLAIN_ID.fullmatch(run_id) else ""
 
     def is_projected(self, reading: LogReading) -> bool:
         """Whether every projected file lies there as the log gives it. Raises LogCorrupt."""
