@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tests.clients.programs import UPSTREAM_KEY, find_client, make_project, run_bridge
+from tests.clients.programs import UPSTREAM_KEY, clean_environ, find_client, make_project, run_bridge
 from tests.clients.test_delegation import ASKED, check_refs, delegate
 from tests.clients.test_installed import environment, events, install, run
 from tests.fakes.chat_upstream import Answer, ChatUpstream, Hold, Request, error
@@ -88,10 +88,11 @@ def codex_exec(project: Path, backend: GptBackend, prompt: str, *environ: str) -
 
 
 def audits(project: Path) -> list[dict[str, Any]]:
-    """`audit-mission` of every mission of the project."""
+    """`audit-mission` of every mission of the project, with the key of the bridge, whose user is another one here."""
     ids = [path.name for path in (project / ".codex-oss" / "missions").iterdir()]
-    done = [run(project, sys.executable, "-m", "codex_oss", "audit-mission", one, "--json") for one in ids]
-    return [json.loads(stdout) for _, stdout, _ in done]
+    key = clean_environ(project.parent / "bridge-home")["XDG_STATE_HOME"] + "/codex-oss/record.key"
+    audit = (sys.executable, "-m", "codex_oss", "audit-mission", "--json", "--key", key)
+    return [json.loads(run(project, *audit, one)[1]) for one in ids]
 
 
 def test_a_gpt_parent_in_codex_delegates(tmp_path: Path) -> None:

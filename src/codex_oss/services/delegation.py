@@ -153,6 +153,8 @@ class Delegation:
         summary = project_summary(record)
         facts = {**summary, "stage": record.stage, "run_id": record.run_id}
         text = f"{asked.mission_id}: {summary['status']}, {record.tool_runs} tool runs, {len(record.calls)} questions."
+        if queued := record.queued:
+            text += f" It waits for a slot of {queued.lane}: place {queued.place} of {queued.waiting}."
         return ToolReply(text, facts)
 
     async def _report(self, asked: MissionArguments, tell: Tell, caller: Caller) -> ToolReply:
