@@ -7,10 +7,13 @@ which quote what they choked on.
 from __future__ import annotations
 
 import logging
+from typing import Final
 
 from codex_oss.policy.exposure import Redactor
 
-LINE_FORMAT = "%(asctime)s %(levelname)s %(name)s %(message)s"
+CLEAN: Final = {"clean": True}
+"""`extra` of a message that holds nothing but our own words and what was redacted already: for lines of every turn."""
+LINE_FORMAT: Final = "%(asctime)s %(levelname)s %(name)s %(message)s"
 
 
 class RedactedLines(logging.Formatter):
@@ -22,7 +25,8 @@ class RedactedLines(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """The text of *record* without secrets; lines stay lines."""
-        return self._redactor.redact(super().format(record)).text
+        line = super().format(record)
+        return line if getattr(record, "clean", False) else self._redactor.redact(line).text
 
 
 def redact_log(redactor: Redactor) -> None:
