@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import BinaryIO, Final
@@ -50,6 +51,7 @@ class Lines:
 @contextmanager
 def claim_stdio() -> Iterator[Lines]:
     """The pipes of this process for as long as the block lasts."""
+    _flush_printed()
     reader_fd, writer_fd = os.dup(0), os.dup(1)
     try:
         with open(os.devnull, "rb") as nothing:
@@ -59,6 +61,13 @@ def claim_stdio() -> Iterator[Lines]:
         reader = os.fdopen(reader_fd, "rb", closefd=False)
         yield Lines(reader, os.fdopen(writer_fd, "wb", closefd=False))
     finally:
+        # What waits in Python's own buffer would come out behind the protocol.
+        _flush_printed()
         with contextlib.suppress(OSError):
             os.dup2(reader_fd, 0)
             os.dup2(writer_fd, 1)
+
+
+def _flush_printed() -> None:
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        sys.stdout.flush()
