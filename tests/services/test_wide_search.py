@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from codex_oss.contracts.tools import ToolCall, ToolResult
+from codex_oss.policy.denied_names import DENIED_NAMES
 from codex_oss.policy.exposure import Redactor
 from codex_oss.policy.folder_view import ScopeFilter
 from codex_oss.policy.path_patterns import parse_patterns
@@ -161,3 +162,9 @@ def test_a_folder_at_once_is_each_file_alone(folder: str, names: list[str], scop
     alone = [name for name in names if ScopeFilter(scope, glob)(prefix + name, "file")]
     assert ScopeFilter(scope, glob).files(folder, names) == alone
     assert all(check_path(prefix + name, scope).allowed for name in alone)
+
+
+def test_denied_names_fit_into_one_glob() -> None:
+    """None of them holds what a brace list or an anchored glob would read as something else."""
+    globs = [glob for group in DENIED_NAMES.values() for glob in group]
+    assert not [glob for glob in globs if set(glob) & set("/{},!\\")]

@@ -51,6 +51,8 @@ _OPTIONS: Final = (
     "--encoding=none",
     "--no-mmap",
 )
+_DENIED: Final = "{" + ",".join([glob for globs in DENIED_NAMES.values() for glob in globs]) + "}"
+"""All denied names as one glob: as many globs they cost a third of the search."""
 _INVALID: Final = (
     r"(?-u:[\xC0\xC1\xF5-\xFF]|(?:^|[\x00-\x7F])[\x80-\xBF]|[\xC2-\xDF](?:[^\x80-\xBF]|$)"
     r"|[\xE0-\xEF](?:[^\x80-\xBF]|$|[\x80-\xBF](?:[^\x80-\xBF]|$))|\xE0[\x80-\x9F]|\xED[\xA0-\xBF]"
@@ -125,8 +127,7 @@ class WideSearch:
         return True
 
     def _start(self, program: str, fd: int) -> subprocess.Popen[bytes]:
-        hidden = [f"--iglob=!{glob}" for globs in DENIED_NAMES.values() for glob in globs]
-        argv = [program, *_OPTIONS, *hidden, *_patterns(self._query), "--", "."]
+        argv = [program, *_OPTIONS, f"--iglob=!{_DENIED}", *_patterns(self._query), "--", "."]
         # The folder itself, whatever its name leads to by now.
         return subprocess.Popen(  # noqa: S603 - a fixed program; the pattern is an argument behind -e
             argv,
@@ -164,6 +165,7 @@ class WideSearch:
                 with os.scandir(fd) as found:
                     entries = list(found)
                     names = [entry.name for entry in entries if entry.is_file(follow_symlinks=False)]
+                    others = [] if len(names) == len(entries) else entries
                     seen += len(entries)
                     if _unusable(entries):
                         survey.complete = False
@@ -180,19 +182,15 @@ class WideSearch:
             prefix = f"{folder}/" if folder else ""
             stack += [
                 (prefix + entry.name, depth + 1)
-                for entry in entries
+                for entry in others
                 if entry.is_dir(follow_symlinks=False) and enters(prefix + entry.name, "folder")
             ]
 
     def _refused(self, folder: str, entries: list[os.DirEntry[str]], kept: list[str], linked: bool) -> int:
         """How many of the *kept* files are refused for their size or their links, looked at without opening them."""
-        wanted = set(kept)
-        count, bound = 0, self._max_file_bytes
-        for entry in entries:
-            if entry.name in wanted:
-                status = entry.stat(follow_symlinks=False)
-                count += status.st_size > bound or (status.st_nlink > 1 and not linked)
-        return count
+        wanted, bound = set(kept), self._max_file_bytes
+        looks = [entry.stat(follow_symlinks=False) for entry in entries if entry.name in wanted]
+        return sum([1 for look in looks if look.st_size > bound or (look.st_nlink > 1 and not linked)])
 
 
 def _patterns(query: Query) -> list[str]:
@@ -217,7 +215,9 @@ _HIGH: Final = re.compile(r"\\x\{([0-9a-fA-F]+)\}")
 
 def _unusable(entries: list[os.DirEntry[str]]) -> bool:
     """Whether a name is among them that no tool could ask for."""
-    names = "\0".join(entry.name for entry in entries)
+    names = "/".join([entry.name for entry in entries])
+    if names.isascii() and names.isprintable():
+        return "\\" in names
     return _UNUSABLE.search(names) is not None
 
 
