@@ -22,6 +22,8 @@ their own history, except in the rows that say so. Every stream was checked: who
 | figure | must | aim | measured | |
 | --- | --- | --- | --- | --- |
 """
+KEPT = "<!-- from here on: python -m tests.docs.generated -->"
+"""What stands after this line is other people's."""
 TAIL = """
 At full speed many deltas arrive in one read, and those of one item become one event
 ([0020](decisions/0020-joined-deltas.md)): that is part of the first figure, and the second one says what it is without.
@@ -159,7 +161,9 @@ def write_page(data: Data, docs: Path | None) -> None:
     if docs is None:
         return
     facts = dict(data["machine"])
-    (docs / "performance.md").write_text(HEAD.format(**facts) + table(data) + TAIL + _soak())
+    page = docs / "performance.md"
+    _, mark, kept = page.read_text().partition(KEPT)
+    page.write_text(HEAD.format(**facts) + table(data) + TAIL + _soak() + ("\n" + mark + kept if mark else ""))
     plot(
         data,
         "growth_streams_",

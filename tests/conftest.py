@@ -12,9 +12,14 @@ from collections.abc import Generator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests.official import tap
 from tests.official.ledger import Ledger
+
+# How long an example takes is the machine's affair: times are measured in `bench`, never in tests.
+settings.register_profile("house", deadline=None)
+settings.load_profile("house")
 
 LEDGER = pytest.StashKey[Ledger]()
 

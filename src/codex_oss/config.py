@@ -14,16 +14,28 @@ Rules that hold here:
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from typing import Any, Final, Literal
+
+from codex_oss.setting_values import (
+    LANE_DEFAULTS,
+    LaneLimits,
+    one_of,
+    parse_flag,
+    parse_lanes,
+    parse_loopback_url,
+    parse_secret,
+    parse_text,
+    parse_texts,
+    parse_url,
+    seconds,
+    table,
+    whole,
+)
 
 DEFAULT_LOCAL_KEY: Final = "sk-local-codex-bridge"
 DEFAULT_UPSTREAM_BASE: Final = "https://opencode.ai/zen/go/v1"
-LOOPBACK_URL: Final = re.compile(r"https?://(?:127\.0\.0\.1|localhost|\[::1\])(?::[0-9]{1,5})?(?:/[A-Za-z0-9._~-]+)*/?")
-"""A pattern and no parser: what two parsers read differently does not fit at all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +85,14 @@ class Config:
     visible_trace_stream: bool = True
     visible_trace_max_events: int = 40
     visible_trace_max_chars: int = 500
+    action_protocol: Literal["json", "tools"] | None = None
+    """How missions are spoken: json or tools; None leaves it to each model's profile."""
     mission_max_time_s: int = 180
     mission_reserve_s: float = 5.0
     mission_turn_estimate_s: float = 8.0
     mission_final_call_s: float = 20.0
+    mission_lanes: Mapping[str, LaneLimits] = field(default_factory=lambda: LANE_DEFAULTS)
+    """How many missions of a kind run at once, how many wait and for how long."""
     mission_on_disconnect: str = "continue"
     """What becomes of a mission whose client leaves: continue or cancel."""
     request_deadline_s: float = 90.0
@@ -131,8 +147,8 @@ def parse_config(
     values: dict[str, Any] = {}
     problems: list[ConfigProblem] = []
     by_field = {setting.field: setting for setting in SETTINGS}
-    for path, table in reversed(files):
-        for key, raw in table.items():
+    for path, keys in reversed(files):
+        for key, raw in keys.items():
             setting = by_field.get(key)
             if setting is None:
                 problems.append(ConfigProblem(path, key, f"unknown key; known keys: {', '.join(sorted(by_field))}"))
@@ -174,252 +190,162 @@ def _take(
         problems.append(ConfigProblem(source, key, str(exc)))
 
 
-def _text(raw: Any) -> str:
-    if not isinstance(raw, str) or not raw.strip():
-        raise ValueError(f"expected a non-empty string, got {_shown(raw)}")
-    return raw.strip()
-
-
-def _secret(raw: Any) -> str:
-    if not isinstance(raw, str) or not raw.strip():
-        raise ValueError("expected a non-empty string")
-    if not raw.isascii() or any(c.isspace() for c in raw.strip()):
-        raise ValueError("expected printable ASCII without blanks (it travels in a header)")
-    return raw.strip()
-
-
-def _url(raw: Any) -> str:
-    text = _text(raw).rstrip("/")
-    if not text.startswith(("http://", "https://")):
-        raise ValueError(f"expected a URL that starts with http:// or https://, got {_shown(raw)}")
-    return text
-
-
-def _loopback_url(raw: Any) -> str:
-    text = _text(raw)
-    if not LOOPBACK_URL.fullmatch(text):
-        raise ValueError(f"expected a plain URL of this machine, http://127.0.0.1:PORT/PATH, got {_shown(raw)}")
-    return text.rstrip("/")
-
-
-def _flag(raw: Any) -> bool:
-    if isinstance(raw, bool):
-        return raw
-    word = str(raw).strip().lower()
-    if word in ("1", "true", "yes", "on"):
-        return True
-    if word in ("0", "false", "no", "off"):
-        return False
-    raise ValueError(f"expected true or false (or 1 or 0), got {_shown(raw)}")
-
-
-def _whole(low: int, high: int) -> Callable[[Any], int]:
-    def parse(raw: Any) -> int:
-        try:
-            if isinstance(raw, bool | float):
-                raise ValueError
-            number = int(raw)
-        except (TypeError, ValueError):
-            raise ValueError(f"expected a whole number from {low} to {high}, got {_shown(raw)}") from None
-        if not low <= number <= high:
-            raise ValueError(f"expected a whole number from {low} to {high}, got {number}")
-        return number
-
-    return parse
-
-
-def _seconds(low: float, high: float) -> Callable[[Any], float]:
-    def parse(raw: Any) -> float:
-        try:
-            if isinstance(raw, bool):
-                raise ValueError
-            number = float(raw)
-        except (TypeError, ValueError):
-            raise ValueError(f"expected seconds from {low:g} to {high:g}, got {_shown(raw)}") from None
-        if not low <= number <= high:  # also refuses nan
-            raise ValueError(f"expected seconds from {low:g} to {high:g}, got {number:g}")
-        return number
-
-    return parse
-
-
-def _one_of(*words: str) -> Callable[[Any], str]:
-    def parse(raw: Any) -> str:
-        word = str(raw).strip().lower()
-        if word not in words:
-            raise ValueError(f"expected one of {', '.join(words)}, got {_shown(raw)}")
-        return word
-
-    return parse
-
-
-def _texts(raw: Any) -> tuple[str, ...]:
-    parts = raw.split(",") if isinstance(raw, str) else raw
-    if not isinstance(parts, list) or not all(isinstance(part, str) for part in parts):
-        raise ValueError(f"expected a list of strings, got {_shown(raw)}")
-    return tuple(part.strip() for part in parts if part.strip())
-
-
-def _table(item: Callable[[Any], Any], what: str) -> Callable[[Any], dict[str, Any]]:
-    def parse(raw: Any) -> dict[str, Any]:
-        try:
-            table = json.loads(raw) if isinstance(raw, str) else raw
-        except json.JSONDecodeError as exc:
-            raise ValueError(f"expected a JSON object ({what}); it does not parse: {exc.msg}") from None
-        if not isinstance(table, Mapping):
-            raise ValueError(f"expected an object ({what}), got {_shown(raw)}")
-        return {str(key): item(value) for key, value in table.items()}
-
-    return parse
-
-
-def _shown(raw: Any) -> str:
-    text = repr(raw)
-    return text if len(text) <= 60 else text[:57] + "..."
-
-
 SETTINGS: Final[tuple[Setting, ...]] = (
-    Setting("host", ("PROXY_HOST",), _text, "address to listen on"),
-    Setting("port", ("PROXY_PORT",), _whole(0, 65535), "port to listen on; 0 picks a free one"),
-    Setting("local_key", ("PROXY_API_KEY", "LITELLM_MASTER_KEY"), _secret, "bearer token that clients present"),
-    Setting("allow_remote", (), _flag, "allow an address that is not loopback"),
-    Setting("allowed_origins", (), _texts, "web origins that may call the bridge"),
-    Setting("max_body_bytes", (), _whole(1024, 1 << 30), "largest request body"),
-    Setting("body_idle_timeout_s", (), _seconds(0.1, 3600), "longest silence inside a request body"),
-    Setting("websockets", (), _flag, "answer WebSocket connections, too"),
-    Setting("upstream_base", ("UPSTREAM_BASE",), _url, "base URL for profiles the project does not place itself"),
-    Setting("upstream_key", ("OPENCODE_GO_API_KEY", "UPSTREAM_API_KEY"), _secret, "key of the default upstream"),
+    Setting("host", ("PROXY_HOST",), parse_text, "address to listen on"),
+    Setting("port", ("PROXY_PORT",), whole(0, 65535), "port to listen on; 0 picks a free one"),
+    Setting("local_key", ("PROXY_API_KEY", "LITELLM_MASTER_KEY"), parse_secret, "bearer token that clients present"),
+    Setting("allow_remote", (), parse_flag, "allow an address that is not loopback"),
+    Setting("allowed_origins", (), parse_texts, "web origins that may call the bridge"),
+    Setting("max_body_bytes", (), whole(1024, 1 << 30), "largest request body"),
+    Setting("body_idle_timeout_s", (), seconds(0.1, 3600), "longest silence inside a request body"),
+    Setting("websockets", (), parse_flag, "answer WebSocket connections, too"),
+    Setting("upstream_base", ("UPSTREAM_BASE",), parse_url, "base URL for profiles the project does not place itself"),
+    Setting("upstream_key", ("OPENCODE_GO_API_KEY", "UPSTREAM_API_KEY"), parse_secret, "key of the default upstream"),
     Setting(
         "upstream_total_timeout_s",
         ("UPSTREAM_TIMEOUT_SECONDS",),
-        _seconds(1, 86400),
+        seconds(1, 86400),
         "longest upstream answer",
     ),
     Setting(
         "upstream_first_byte_timeout_s",
         ("UPSTREAM_FIRST_BYTE_TIMEOUT_SECONDS",),
-        _seconds(0.1, 3600),
+        seconds(0.1, 3600),
         "longest wait for the upstream's first byte",
     ),
     Setting(
         "upstream_idle_timeout_s",
         ("UPSTREAM_IDLE_TIMEOUT_SECONDS",),
-        _seconds(0.1, 3600),
+        seconds(0.1, 3600),
         "longest silence inside an upstream stream",
     ),
-    Setting("upstream_retries", ("UPSTREAM_RETRIES",), _whole(0, 10), "retries before the first event"),
+    Setting("upstream_retries", ("UPSTREAM_RETRIES",), whole(0, 10), "retries before the first event"),
     Setting(
         "turn_deadline_s",
         ("OSS_TURN_DEADLINE_SECONDS",),
-        _seconds(0.1, 86400),
+        seconds(0.1, 86400),
         "longest raw turn, waiting and retries included (never above upstream_total_timeout_s)",
     ),
     Setting(
         "circuit_breaker_errors",
         ("CIRCUIT_BREAKER_ERRORS",),
-        _whole(0, 1000),
+        whole(0, 1000),
         "turns in a row that a model's server must fail to be left alone; 0 is never",
     ),
     Setting(
         "circuit_breaker_cooldown_s",
         ("CIRCUIT_BREAKER_COOLDOWN",),
-        _seconds(0, 86400),
+        seconds(0, 86400),
         "how long it is left alone",
     ),
-    Setting("upstream_stream", ("UPSTREAM_STREAM",), _flag, "ask the upstream to stream"),
+    Setting("upstream_stream", ("UPSTREAM_STREAM",), parse_flag, "ask the upstream to stream"),
     Setting(
         "max_upstream_concurrency",
         ("MAX_GLOBAL_UPSTREAM_CONCURRENCY",),
-        _whole(1, 4096),
+        whole(1, 4096),
         "upstream requests under way at once",
     ),
-    Setting("model_map", ("MODEL_MAP_JSON",), _table(_text, "alias to upstream id"), "further ocg-* names"),
+    Setting("model_map", ("MODEL_MAP_JSON",), table(parse_text, "alias to upstream id"), "further ocg-* names"),
     Setting(
         "fallback_map",
         ("FALLBACK_MODEL_MAP_JSON",),
-        _table(_texts, "model to list of models"),
+        table(parse_texts, "model to list of models"),
         "fallback chains",
     ),
     Setting(
         "model_concurrency",
         ("MODEL_CONCURRENCY_JSON",),
-        _table(_whole(1, 4096), "model to number"),
+        table(whole(1, 4096), "model to number"),
         "requests under way at once per model",
     ),
     Setting(
         "gpt_strategy",
         ("GPT_MODEL_STRATEGY",),
-        _one_of("error", "passthrough", "oss"),
+        one_of("error", "passthrough", "oss"),
         "what a gpt-* model gets: a refusal, its own backend, or an open model",
     ),
-    Setting("gpt_oss_fallback", ("GPT_MODEL_OSS_FALLBACK",), _text, "the open model of gpt_strategy oss"),
-    Setting("openai_base_url", ("CODEX_OSS_OPENAI_BASE_URL",), _loopback_url, "stand-in for the OpenAI API, for tests"),
+    Setting("gpt_oss_fallback", ("GPT_MODEL_OSS_FALLBACK",), parse_text, "the open model of gpt_strategy oss"),
+    Setting(
+        "openai_base_url", ("CODEX_OSS_OPENAI_BASE_URL",), parse_loopback_url, "stand-in for the OpenAI API, for tests"
+    ),
     Setting(
         "chatgpt_base_url",
         ("CODEX_OSS_CHATGPT_BASE_URL",),
-        _loopback_url,
+        parse_loopback_url,
         "stand-in for the ChatGPT backend, for tests",
     ),
-    Setting("visible_trace", ("OSS_VISIBLE_TRACE",), _one_of("off", "summary", "detailed"), "mission commentary"),
-    Setting("visible_trace_stream", ("OSS_VISIBLE_TRACE_STREAM",), _flag, "stream the commentary to the client"),
+    Setting("visible_trace", ("OSS_VISIBLE_TRACE",), one_of("off", "summary", "detailed"), "mission commentary"),
+    Setting("visible_trace_stream", ("OSS_VISIBLE_TRACE_STREAM",), parse_flag, "stream the commentary to the client"),
     Setting(
         "visible_trace_max_events",
         ("OSS_VISIBLE_TRACE_MAX_EVENTS",),
-        _whole(2, 1000),
+        whole(2, 1000),
         "most commentary messages",
     ),
     Setting(
         "visible_trace_max_chars",
         ("OSS_VISIBLE_TRACE_MAX_EVENT_CHARS",),
-        _whole(40, 10_000),
+        whole(40, 10_000),
         "longest commentary",
     ),
-    Setting("mission_max_time_s", ("RUNTIME_MISSION_MAX_DEADLINE_SECONDS",), _whole(1, 3600), "longest mission"),
+    Setting("mission_max_time_s", ("RUNTIME_MISSION_MAX_DEADLINE_SECONDS",), whole(1, 3600), "longest mission"),
+    Setting(
+        "action_protocol",
+        ("CODEX_OSS_ACTION_PROTOCOL",),
+        one_of("json", "tools"),
+        "how missions are spoken, whatever a model's profile says: one JSON object a turn, or native tool calls",
+    ),
     Setting(
         "mission_reserve_s",
         ("DETERMINISTIC_PARTIAL_RESERVE_SECONDS",),
-        _seconds(0, 60),
+        seconds(0, 60),
         "time kept back for an honest closing",
     ),
     Setting(
         "mission_turn_estimate_s",
         ("ESTIMATED_A3_TURN_SECONDS",),
-        _seconds(0.1, 600),
+        seconds(0.1, 600),
         "expected time of one turn",
     ),
     Setting(
         "mission_final_call_s",
         ("RUNTIME_FINAL_REPORT_MODEL_TIMEOUT_SECONDS",),
-        _seconds(1, 600),
+        seconds(1, 600),
         "time for the forced final report",
+    ),
+    Setting(
+        "mission_lanes",
+        ("MISSION_LANES_JSON",),
+        parse_lanes,
+        "missions of a kind that run at once, that may wait, and for how many seconds",
     ),
     Setting(
         "mission_on_disconnect",
         (),
-        _one_of("continue", "cancel"),
+        one_of("continue", "cancel"),
         "what becomes of a mission whose client leaves",
     ),
-    Setting("request_deadline_s", ("REQUEST_DEADLINE_SECONDS",), _seconds(1, 3600), "deadline that budgets assume"),
-    Setting("state_db", ("PROXY_STATE_DB",), _text, "file of the stored responses, from the project's folder on"),
+    Setting("request_deadline_s", ("REQUEST_DEADLINE_SECONDS",), seconds(1, 3600), "deadline that budgets assume"),
+    Setting("state_db", ("PROXY_STATE_DB",), parse_text, "file of the stored responses, from the project's folder on"),
     Setting(
         "state_ttl_s",
         ("PROXY_STATE_TTL_SECONDS",),
-        _seconds(1, 31_536_000),
+        seconds(1, 31_536_000),
         "how long a stored response can be retrieved or continued",
     ),
-    Setting("state_max_responses", ("PROXY_STATE_MAX_RESPONSES",), _whole(1, 1_000_000), "most stored responses"),
+    Setting("state_max_responses", ("PROXY_STATE_MAX_RESPONSES",), whole(1, 1_000_000), "most stored responses"),
     Setting(
         "state_max_bytes",
         ("PROXY_STATE_MAX_BYTES",),
-        _whole(65_536, 1 << 40),
+        whole(65_536, 1 << 40),
         "most bytes of stored responses",
     ),
-    Setting("request_log", ("PROXY_LOG_PATH",), _text, "file of the request log, from the project's folder on"),
-    Setting("request_log_max_bytes", (), _whole(4096, 1 << 40), "size at which the request log is put aside"),
+    Setting("request_log", ("PROXY_LOG_PATH",), parse_text, "file of the request log, from the project's folder on"),
+    Setting("request_log_max_bytes", (), whole(4096, 1 << 40), "size at which the request log is put aside"),
     Setting(
         "shutdown_drain_s",
         ("BRIDGE_SHUTDOWN_DRAIN_SECONDS",),
-        _seconds(0, 3600),
+        seconds(0, 3600),
         "drain time after SIGTERM (never above 4 s)",
     ),
 )

@@ -24,16 +24,19 @@ from codex_oss.lanes.oss import OssLane
 from codex_oss.lanes.with_files import WithFiles
 from codex_oss.policy.breaker import BreakerPolicy, Breakers
 from codex_oss.policy.exposure import Redactor
+from codex_oss.policy.held_values import held_in_environment
 from codex_oss.policy.key_trust import may_hold_key
 from codex_oss.policy.retry import RetryPolicy
 from codex_oss.policy.routing import Route, choose_route, known_models
 from codex_oss.services.admission import AdmissionDesk
 from codex_oss.services.anchors import AnchorBook
-from codex_oss.services.audit import ReadDigest
+from codex_oss.services.audit_claims import ReadSource, Source
 from codex_oss.services.capacity import CapacityGate
+from codex_oss.services.delivery_log import DeliveryBook
 from codex_oss.services.event_log import Seal
 from codex_oss.services.local_key import open_key, read_key, user_state_folder
 from codex_oss.services.mission_control import MissionControl
+from codex_oss.services.mission_lanes import MissionLanes
 from codex_oss.services.mission_runner import MissionRunner
 from codex_oss.services.mission_store import MissionStore
 from codex_oss.services.pdf_text import PdfTexts
@@ -147,13 +150,15 @@ class Bridge:
 def build(settings: Settings, project: Path, environ: Mapping[str, str]) -> Bridge:
     """Build all services and lanes; opens nothing yet: connections come with the first requests."""
     config, profiles = settings.config, settings.profiles
-    key_of = _key_reader(config, environ)
+    redactor = Redactor(_held_secrets(config, environ))
+    key_of = _key_reader(config, environ, redactor)
+    redactor.hold(*(key_of(profile.key_env) for profile in profiles.values() if profile.key_env))
     deadlines = Deadlines(
         config.upstream_first_byte_timeout_s, config.upstream_idle_timeout_s, config.upstream_total_timeout_s
     )
     upstream = UpstreamClient(key_of, deadlines, may_hold_key=lambda url: may_hold_key(url, settings.trusted_bases))
     gate = CapacityGate(config.max_upstream_concurrency)
-    responses, redactor = _response_store(config, project), Redactor(_held_secrets(config, profiles, key_of))
+    responses = _response_store(config, project)
     relay, sealer = RelayClient(_patient(deadlines)), Sealer(user_state_folder(environ))
     breakers = Breakers(BreakerPolicy(config.circuit_breaker_errors, config.circuit_breaker_cooldown_s))
     route, root = _router(settings), ProjectRoot(project)
@@ -176,11 +181,11 @@ def build(settings: Settings, project: Path, environ: Mapping[str, str]) -> Brid
         return (raw if route(request.model).profile.api == "responses" else checked)(request)
 
     # A mission judges the answers of its model by itself.
-    missions = _missions(config, project, environ, root, redactor, raw, route)
+    missions = _missions(settings, project, environ, root, redactor, raw, route)
     mission = MissionLane(
         missions,
         tier_of=lambda model: route(model).tier,
-        stream_remarks=config.visible_trace_stream and config.visible_trace != "off",
+        stream_remarks=config.visible_trace_stream,
         cancel_on_leave=config.mission_on_disconnect == "cancel",
     )
     compaction = CompactionLane(with_files, lambda text, model: sealer.seal(Sealed(text, model, int(time.time()))))
@@ -226,16 +231,17 @@ def open_project(project: Path) -> ProjectRoot:
     return ProjectRoot(project)
 
 
-def digest_reader(root: ProjectRoot) -> ReadDigest:
+def source_reader(root: ProjectRoot) -> ReadSource:
     """Reads what a file of the project is now, for the audit."""
 
-    def read_digest(path: str) -> str | None:
+    def read_source(path: str) -> Source | None:
         try:
-            return root.read_file(path, MAX_AUDITED_BYTES).sha256
+            content = root.read_file(path, MAX_AUDITED_BYTES)
         except StoreError:
             return None
+        return Source(content.sha256, content.data)
 
-    return read_digest
+    return read_source
 
 
 def _patient(deadlines: Deadlines) -> Deadlines:
@@ -273,7 +279,7 @@ def seal_for_audit(project: Path, environ: Mapping[str, str], key_file: Path | N
 
 
 def _missions(
-    config: Config,
+    settings: Settings,
     project: Path,
     environ: Mapping[str, str],
     root: ProjectRoot,
@@ -281,6 +287,8 @@ def _missions(
     oss: Lane,
     route: Callable[[str], Route],
 ) -> MissionControl:
+    config, profiles = settings.config, settings.profiles
+
     def count_entries(allowed_root: str) -> int:
         try:
             return len(root.list_directory(allowed_root).entries)
@@ -291,9 +299,15 @@ def _missions(
     def seal() -> Seal:  # a key is made with the first mission, not with the bridge
         return open_seal(project, environ)
 
-    store = MissionStore(project)
-    runner = MissionRunner(store, ToolHost(root, redactor), oss, redactor, open_seal=seal)
-    return MissionControl(store, AdmissionDesk(project, config, count_entries), runner, route)
+    store, lanes = MissionStore(project), MissionLanes(project, config.mission_lanes)
+    tools = ToolHost(root, redactor)
+    runner = MissionRunner(store, tools, oss, redactor, open_seal=seal, lanes=lanes, profiles=profiles)
+
+    def redacted(text: str) -> str:
+        return redactor.redact(text).text
+
+    desk = AdmissionDesk(project, config, count_entries, profiles, redact=redacted)
+    return MissionControl(store, desk, runner, route, lanes, DeliveryBook(store, seal, redacted=redacted))
 
 
 def _response_store(config: Config, project: Path) -> ResponseStore:
@@ -307,16 +321,18 @@ def _request_log(config: Config, project: Path) -> RequestLog:
     return RequestLog(path, ours=path.parent == project / STATE_FOLDER, max_bytes=config.request_log_max_bytes)
 
 
-def _held_secrets(config: Config, profiles: Mapping[str, ModelProfile], key_of: Callable[[str], str]) -> list[str]:
-    """Every key this process holds; the public default of the local key is no secret."""
-    keys = {key_of(profile.key_env) for profile in profiles.values() if profile.key_env}
+def _held_secrets(config: Config, environ: Mapping[str, str]) -> list[str]:
+    """Every secret that this process begins with; the public default of the local key is none."""
+    keys = {config.upstream_key, *held_in_environment(environ)}
     if config.local_key != DEFAULT_LOCAL_KEY:
         keys.add(config.local_key)
-    return sorted(filter(None, keys))
+    return sorted(filter(None, keys - {DEFAULT_LOCAL_KEY}))
 
 
-def _key_reader(config: Config, environ: Mapping[str, str]) -> Callable[[str], str]:
+def _key_reader(config: Config, environ: Mapping[str, str], redactor: Redactor) -> Callable[[str], str]:
     def key_of(name: str) -> str:
-        return config.upstream_key if name in PRIMARY_KEY_NAMES else environ.get(name, "").strip()
+        key = config.upstream_key if name in PRIMARY_KEY_NAMES else environ.get(name, "").strip()
+        redactor.hold(key)  # whatever becomes a key while we run is a secret from its first use on
+        return key
 
     return key_of

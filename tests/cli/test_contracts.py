@@ -15,8 +15,9 @@ from click.testing import CliRunner, Result
 from codex_oss.cli.contracts import MAX_DOCUMENT_BYTES, compile_, template, validate_handoff
 from codex_oss.cli.main import main
 from codex_oss.cli.mission_flags import SUFFICIENCY_NAMES, WORKSPACE_NAMES
+from codex_oss.contracts.blocks import OPEN_TAG
 from codex_oss.contracts.compiler import CompileOptions
-from codex_oss.contracts.handoff import OPEN_TAG, parse_document
+from codex_oss.contracts.handoff import parse_document
 from codex_oss.contracts.policy_fields import SUFFICIENCY_FIELDS, WORKSPACE_FIELDS
 
 MISSION: dict[str, Any] = {
@@ -97,7 +98,7 @@ def test_the_answer_for_programs() -> None:
     result = run(validate_handoff, "-", "--json", stdin=json.dumps(EIGHT))
     bad = json.loads(result.stdout)
     assert (result.exit_code, bad["ok"], bad["mission"], len(bad["problems"])) == (2, False, None, 8)
-    assert set(bad["problems"][0]) == {"code", "field", "message", "severity"}
+    assert set(bad["problems"][0]) == {"code", "field", "message", "severity", "hint"}
 
 
 def test_the_budget_follows_the_project(tmp_path: Path) -> None:
@@ -230,12 +231,10 @@ def test_compile_refuses_with_every_problem(tmp_path: Path) -> None:
     """What the contract refuses is listed on stderr, or in the JSON; stdout stays clean without it."""
     result = run(compile_, "--tier", "A5", "--risk-tier", "high")
     assert (result.exit_code, result.stdout) == (2, "")
-    assert {line.split()[0] for line in result.stderr.splitlines()} == {
-        "objective_missing",
-        "owned_paths_missing",
-        "risk_tier_invalid",
-        "scope_missing",
-    }
+    codes = {"objective_missing", "owned_paths_missing", "risk_tier_invalid", "scope_missing"}
+    lines = result.stderr.splitlines()
+    assert {line.split()[0] for line in lines if not line.startswith("hint")} == codes
+    assert {line.partition(")")[0] for line in lines if line.startswith("hint")} == {f"hint ({code}" for code in codes}
     answer = json.loads(run(compile_, "--tier", "A5", "--json").stdout)
     assert (answer["ok"], answer["mission"]) == (False, None)
     broken = tmp_path / "broken"

@@ -16,6 +16,7 @@ import pytest
 
 from codex_oss.cli.doctor_checks import BRIDGE_CHECKS, CHECKS, Check, Finding, look_around, passed
 from codex_oss.cli.doctor_clients import CLIENT_CHECKS
+from codex_oss.cli.doctor_mcp import MCP_CHECKS
 from tests.fakes.bridge_process import running_bridge
 
 KEY = "synthetic-upstream-key"
@@ -67,7 +68,7 @@ def doctor(project: Path, *arguments: str, **environ: str) -> tuple[int, dict[st
 
 def look(check_name: str, project: Path, **environ: str) -> list[Finding]:
     """The findings of one check, without a process of its own."""
-    tables = (*CHECKS, *BRIDGE_CHECKS, *CLIENT_CHECKS)
+    tables = (*CHECKS, *BRIDGE_CHECKS, *CLIENT_CHECKS, *MCP_CHECKS)
     check = next(check for check in tables if check.name == check_name)
     return check.run(look_around(project, environment(project, **environ), offline=True))
 
@@ -122,6 +123,20 @@ def test_every_problem_of_the_configuration_is_shown(project: Path) -> None:
     message = report["by_name"]["config.parses"]["message"]
     assert all(key in message for key in ("port", "host", "surprise"))
     assert report["by_name"]["models.parse"]["status"] == "PASS"
+
+
+def test_a_line_that_is_no_pattern_fails(project: Path) -> None:
+    """Files that hide or protect paths are read as a mission would read them."""
+    folder = project / ".codex-oss"
+    folder.mkdir(mode=0o700)
+    (found,) = look("project.patterns", project)
+    assert found.status == "PASS"
+    (folder / "critical-paths").write_text("billing/\n*.sql\n")
+    (found,) = look("project.patterns", project)
+    assert (found.status, found.message) == ("PASS", "patterns: 2 in .codex-oss/critical-paths")
+    (folder / "ignore").write_text("ok\n!\n")
+    (found,) = look("project.patterns", project)
+    assert (found.status, "line 2" in found.message) == ("FAIL", True)
 
 
 def test_a_broken_models_file_fails(project: Path) -> None:

@@ -14,8 +14,8 @@ from tests.docs.generated import commands, render_help
 ALL = dict(commands())
 SAID = {" ".join(path): command for path, command in ALL.items()}
 LEAVES = {name: command for name, command in SAID.items() if not isinstance(command, click.Group)}
-NO_JSON = {"up", "mcp"}
-"""Verbs whose stdout is something else: the server's own lines."""
+NO_JSON = {"up", "mcp", "desktop-observation wrap", "desktop-pre-final-text-probe server"}
+"""Verbs whose stdout is something else: a server's own lines, or those of the command that they run."""
 
 
 def options(command: click.Command) -> set[str]:

@@ -66,6 +66,8 @@ def test_install_connects_and_uninstall_gives_back(project: Path) -> None:
     provider = json.loads((project / "opencode.json").read_text().replace("// mine", ""))["provider"]["codex-oss"]
     assert provider["npm"] == "@ai-sdk/openai"
     assert {"ocg-kimi-k2.6", "mission-a3-kimi"} <= provider["models"].keys()
+    servers = json.loads((project / "opencode.json").read_text().replace("// mine", ""))["mcp"]
+    assert servers["codex-oss"]["command"][-1] == config["mcp_servers"]["codex-oss"]["args"][-1] == "mcp"
     assert ".codex-oss/*" in (project / ".gitignore").read_text()
     assert run(project, "install", "--port", "4321").stdout == "nothing to do: everything is in place\n"
     code, told = run_json(project, "uninstall")
@@ -92,6 +94,43 @@ def test_user_scope_leaves_the_project_alone(project: Path) -> None:
     assert (project.parent / ".config/codex-oss/install/user/manifest.json").is_file()
     assert run(project, "uninstall", "--scope", "user").returncode == 0
     assert not (project.parent / ".config").exists()
+
+
+def test_the_server_can_be_left_out(project: Path) -> None:
+    """`--no-mcp` connects both clients without it."""
+    code, told = run_json(project, "install", "--no-mcp")
+    assert code == 0
+    assert "mcp_servers" not in told["diff"]
+    assert '"mcp"' not in (project / "opencode.json").read_text()
+    assert "opencode_bridge" in (project.parent / ".codex/config.toml").read_text()
+
+
+def test_a_server_of_that_name_is_reported_and_left(project: Path) -> None:
+    """The user's own entry stays through install and uninstall; everything else is done, and the exit status is 1."""
+    own = CONFIG + '\n[mcp_servers.codex-oss]\ncommand = "mine" # keep\n'
+    (project.parent / ".codex/config.toml").write_text(own)
+    done = run(project, "install")
+    assert done.returncode == 1
+    assert "did not write" in done.stderr
+    assert "--no-mcp" in done.stderr
+    edited = (project.parent / ".codex/config.toml").read_text()
+    assert edited.startswith(own)
+    assert "opencode_bridge" in edited
+    (project.parent / ".codex/config.toml").write_text(edited + "# later\n")
+    assert run(project, "install", "--no-mcp").returncode == 0
+    assert run(project, "uninstall").returncode == 0
+    assert (project.parent / ".codex/config.toml").read_text() == own + "# later\n"
+
+
+def test_a_committed_file_names_no_key_and_a_new_key_is_followed(project: Path) -> None:
+    """OpenCode's file refers to the private file; Codex' own file holds the key, in the server too."""
+    for key in ("sk-synthetic-own-key", "sk-synthetic-next-key"):
+        assert run(project, "install", PROXY_API_KEY=key).returncode == 0
+        server = tomllib.loads((project.parent / ".codex/config.toml").read_text())["mcp_servers"]["codex-oss"]
+        assert server["env"] == {"PROXY_API_KEY": key}
+        text = (project / "opencode.json").read_text()
+        assert key not in text
+        assert '"PROXY_API_KEY": "{file:./.codex-oss/install/local_key}"' in text
 
 
 @pytest.mark.parametrize(("flag", "present"), [("--no-codex", "opencode.json"), ("--no-opencode", "config.toml")])

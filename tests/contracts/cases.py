@@ -42,10 +42,21 @@ REQUIRED = [
     if name in minimal(tier)
 ]
 
+CONTRACT = "completion_contract"
+SOURCE = "answer_obligations[0].source_requirements[0]"
 ARGVS = "verification_policy.allowed_commands"
-NESTED: dict[str, Any] = {}
-for _ in range(70):
-    NESTED = {"a": NESTED}
+
+
+def asking(tools: list[str] | None = None, **source: Any) -> dict[str, Any]:
+    """An open mission whose one question needs one source."""
+    question = {"question": "a", "source_requirements": [{"path": "config.py", **source}]}
+    return minimal(**OPEN, answer_obligations=[question], allowed_tool_classes=tools or ["read", "search"])
+
+
+def looking(kind: str, **spec: Any) -> dict[str, Any]:
+    """A mission with a machine-readable objective."""
+    return minimal(objective_spec={"objective_type": kind, **spec})
+
 
 BREACHES: list[tuple[dict[str, Any], str, str]] = [
     (minimal(schema_version="oss_agent_mission.v2"), "schema_version_invalid", "schema_version"),
@@ -104,6 +115,66 @@ BREACHES: list[tuple[dict[str, Any], str, str]] = [
         "must_inspect_outside_scope",
         "must_inspect[0]",
     ),
+    (minimal(report_schema="implementation_report.v1"), "report_schema_invalid", "report_schema"),
+    (minimal(required_outputs=["findings", "patch"]), "required_output_invalid", "required_outputs"),
+    (minimal(stop_conditions=["tired"]), "stop_condition_invalid", "stop_conditions[0]"),
+    (minimal(fallback_policy="fallback_policy.v2"), "policy_unknown", "fallback_policy"),
+    (minimal(deadline_policy="mine"), "policy_unknown", "deadline_policy"),
+    (minimal(closer_model="ocg-kimi-k2.6"), "closer_not_available", "closer_model"),
+    (minimal(fallback_closer_model="x"), "closer_not_available", "fallback_closer_model"),
+    (minimal(owned_paths=["config.py"]), "field_without_effect", "owned_paths"),
+    (minimal(read_only_paths=["config.py"]), "field_without_effect", "read_only_paths"),
+    (minimal(critical_path_write_allowed=True), "field_without_effect", "critical_path_write_allowed"),
+    (minimal(max_files_changed=2), "field_without_effect", "max_files_changed"),
+    (minimal(max_patch_bytes=9), "field_without_effect", "max_patch_bytes"),
+    (minimal(verification_policy={"timeout_seconds": 9}), "field_without_effect", "verification_policy"),
+    (minimal(workspace_apply_policy={"require_gpt_review": False}), "field_without_effect", "workspace_apply_policy"),
+    (minimal(must_inspect=["config.py"], allowed_tool_classes=["list"]), "tool_class_needed", "must_inspect"),
+    (asking(["search"]), "tool_class_needed", SOURCE),
+    (asking(["read"], pattern="port"), "tool_class_needed", SOURCE),
+    (asking(["read"], command_requirement={"pattern": "port"}), "tool_class_needed", SOURCE),
+    (asking(["read"], evidence_kind="negative_proof"), "tool_class_needed", SOURCE),
+    (looking("zero_match_evidence", target={"pattern": "x"}), "tool_class_needed", "objective_spec.objective_type"),
+    (minimal(**OPEN, exploration_policy={}), "tool_class_needed", "exploration_policy"),
+    (
+        asking(command_requirement={"command": "ls"}),
+        "source_requirement_invalid",
+        f"{SOURCE}.command_requirement.pattern",
+    ),
+    (asking(required_shapes=["looks_good"]), "evidence_shape_unknown", f"{SOURCE}.required_shapes"),
+    (
+        looking("usage_location", required_evidence_shapes=["function_definitions"]),
+        "evidence_shape_unknown",
+        "objective_spec.required_evidence_shapes",
+    ),
+    (looking("implementation_patch"), "objective_spec_invalid", "objective_spec.objective_type"),
+    (looking("usage_location", required_values=[1]), "objective_spec_invalid", "objective_spec.required_values"),
+    (
+        looking("usage_location", confidence_policy={"max_confidence": "SURE"}),
+        "objective_spec_invalid",
+        "objective_spec.confidence_policy.max_confidence",
+    ),
+    (
+        minimal(allowed_roots=["src"], must_inspect=["src/a", "src/b"], max_files_to_inspect=1),
+        "limit_out_of_range",
+        "max_files_to_inspect",
+    ),
+    (
+        minimal(
+            **OPEN,
+            exploration_policy={"after_required_floor": "close_immediately", "require_contradiction_search": True},
+        ),
+        "exploration_policy_invalid",
+        "exploration_policy",
+    ),
+    (
+        minimal(
+            **OPEN,
+            exploration_policy={"min_optional_actions_after_floor": 0, "max_optional_actions_after_floor": 0},
+        ),
+        "exploration_policy_invalid",
+        "exploration_policy",
+    ),
     (minimal(report_schema="x.v9"), "report_schema_invalid", "report_schema"),
     (minimal(objective_style="guess"), "objective_style_invalid", "objective_style"),
     (minimal(objective_style="implementation"), "objective_style_invalid", "objective_style"),
@@ -133,7 +204,7 @@ BREACHES: list[tuple[dict[str, Any], str, str]] = [
         "objective_spec.target",
     ),
     (
-        minimal(objective_spec={"objective_type": "usage_location", "confidence_policy": {"x": float("nan")}}),
+        minimal(objective_spec={"objective_type": "usage_location", "confidence_policy": [1]}),
         "objective_spec_invalid",
         "objective_spec.confidence_policy",
     ),
@@ -252,12 +323,19 @@ BREACHES: list[tuple[dict[str, Any], str, str]] = [
     (minimal("A5", apply_mode="workspace", risk_tier="medium"), "apply_mode_invalid", "apply_mode"),
     (minimal("A6", apply_mode="workspace"), "apply_mode_invalid", "apply_mode"),
     (minimal("A6", apply_mode="critical_workspace_certified"), "apply_mode_invalid", "apply_mode"),
-    (minimal(completion_contract=[]), "field_type_invalid", "completion_contract"),
-    (minimal(completion_contract=[1]), "field_type_invalid", "completion_contract"),
-    (minimal(completion_contract={"a": 2**64}), "field_type_invalid", "completion_contract"),
-    (minimal(completion_contract={"a": {1: 2}}), "field_type_invalid", "completion_contract"),
-    (minimal(completion_contract={"a": {1}}), "field_type_invalid", "completion_contract"),
-    (minimal(completion_contract=NESTED), "field_type_invalid", "completion_contract"),
+    (minimal(completion_contract=[]), "completion_contract_invalid", "completion_contract"),
+    (minimal(completion_contract=[1]), "completion_contract_invalid", "completion_contract"),
+    (minimal(completion_contract={"primary_goal": {1}}), "completion_contract_invalid", f"{CONTRACT}.primary_goal"),
+    (
+        minimal(completion_contract={"required_axes": {"evidence": False}}),
+        "completion_contract_invalid",
+        f"{CONTRACT}.required_axes.evidence",
+    ),
+    (
+        minimal(completion_contract={"status_policy": "raise"}),
+        "completion_contract_invalid",
+        f"{CONTRACT}.status_policy",
+    ),
     (minimal(forbidden_topics=["x"] * 1001), "field_type_invalid", "forbidden_topics"),
     (minimal(forbidden_topics=["a\0b"]), "field_type_invalid", "forbidden_topics[0]"),
     (minimal("A5", verification_policy={"allowed_commands": "pytest"}), "verification_policy_invalid", ARGVS),
@@ -306,9 +384,14 @@ VALID: list[dict[str, Any]] = [
         **OPEN,
         answer_obligations=[
             {"question": "a", "source_requirements": [{"path": "x.py", "required": False}]},
-            {"question": "b", "source_requirements": [{"path": "x", "evidence_plane": "command_result"}]},
+            {"question": "b", "source_requirements": [{"path": "config.py", "evidence_plane": "command_result"}]},
         ],
-        completion_contract={"required_axes": {"answer": True, "n": [1, None, "x"]}},
+        allowed_tool_classes=["read", "search"],
+        exploration_policy={"after_required_floor": "close_immediately"},
+        completion_contract={"required_axes": {"answer": True, "verification": True}, "status_policy": "never_raised"},
     ),
+    asking(completeness_policy="negative_proof_required", command_requirement={"pattern": "x"}),
+    looking("usage_location", target={"symbol": "x"}, confidence_policy={"max_confidence": "LOW"}),
+    minimal(stop_conditions=["valid_report", "critical_path_detected"]),
     {field.name: None for field in MISSION_FIELDS} | minimal(),
 ]

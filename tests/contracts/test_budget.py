@@ -63,6 +63,38 @@ def test_never_more_than_asked_and_a_reason_for_less(tier: str, calls: int, seco
     assert bool(budget.reduction_reason) == ((budget.tool_calls, budget.time_s) != (calls, seconds))
 
 
+ASKED = st.tuples(st.integers(1, 1000), st.integers(1, 3600))
+
+
+@given(st.sampled_from(sorted(TIER_CAPS)), ASKED, ASKED, LIMITS, LIMITS)
+def test_clamping_is_monotone(
+    tier: str, one: tuple[int, int], other: tuple[int, int], limits: BudgetLimits, more: BudgetLimits
+) -> None:
+    """Who asks for no less is granted no less, and no wider limit grants less; clamping again changes nothing."""
+    low, high = (min(one[0], other[0]), min(one[1], other[1])), (max(one[0], other[0]), max(one[1], other[1]))
+    small = clamp_budget(tier, tool_calls=low[0], time_s=low[1], limits=limits)
+    large = clamp_budget(tier, tool_calls=high[0], time_s=high[1], limits=limits)
+    assert small.tool_calls <= large.tool_calls
+    assert small.time_s <= large.time_s
+    wide = BudgetLimits(
+        max(limits.request_deadline_s, more.request_deadline_s),
+        min(limits.reserve_s, more.reserve_s),
+        min(limits.turn_estimate_s, more.turn_estimate_s),
+        max(limits.max_time_s, more.max_time_s),
+        _wider(limits.profile_max_tool_calls, more.profile_max_tool_calls),
+        _wider(limits.profile_max_seconds, more.profile_max_seconds),
+    )
+    wider = clamp_budget(tier, tool_calls=low[0], time_s=low[1], limits=wide)
+    assert small.tool_calls <= wider.tool_calls
+    assert small.time_s <= wider.time_s
+    again = clamp_budget(tier, tool_calls=small.tool_calls, time_s=small.time_s, limits=limits)
+    assert (again.tool_calls, again.time_s) == (small.tool_calls, small.time_s)
+
+
+def _wider(one: int | None, other: int | None) -> int | None:
+    return None if one is None or other is None else max(one, other)
+
+
 @given(st.sampled_from(sorted(TIER_CAPS)), st.integers(1, 1000), st.integers(1, 3600), LIMITS)
 def test_a_profile_only_lowers(tier: str, calls: int, seconds: int, limits: BudgetLimits) -> None:
     """Admission with a profile never grants more than validation without one."""

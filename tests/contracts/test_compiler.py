@@ -9,10 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from codex_oss.contracts.blocks import CLOSE_TAG, OPEN_TAG
 from codex_oss.contracts.budget import BudgetLimits
+from codex_oss.contracts.codes import hint_of
 from codex_oss.contracts.compiler import CompileOptions, compile_mission, render_mission, template_mission, wrap_handoff
-from codex_oss.contracts.fields import APPLY_MODES_OF_TIER
-from codex_oss.contracts.handoff import CLOSE_TAG, OPEN_TAG, parse_document
+from codex_oss.contracts.fields import APPLY_MODES_OF_TIER, MISSION_FIELDS
+from codex_oss.contracts.handoff import parse_document
 from codex_oss.contracts.mission import REPORT_OUTPUTS, MissionV1
 from codex_oss.contracts.objective_fields import OBJECTIVE_TYPES, TARGET_FIELDS
 from codex_oss.contracts.validation import Validation, check_mission
@@ -81,6 +83,34 @@ def test_what_is_compiled_is_valid(given_options: CompileOptions) -> None:
     assert checked.mission.tier == given_options.tier.upper()
     assert parse_document(wrap_handoff(raw)).raw == raw
     assert compile_mission(CompileOptions(), raw) == raw
+
+
+JSON_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(), max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=6,
+)
+FIELD_NAMES = st.sampled_from([field.name for field in MISSION_FIELDS]) | st.text(max_size=5)
+
+
+@given(options(), st.dictionaries(FIELD_NAMES, JSON_VALUES, max_size=5))
+def test_any_json_beneath_the_options_is_compiled_and_judged(
+    given_options: CompileOptions, base: dict[str, Any]
+) -> None:
+    """Total: whatever FILE holds, compiling and judging end in a mission or in problems with codes."""
+    raw = compile_mission(given_options, base)
+    checked = check(raw)
+    assert (checked.mission is None) == bool(checked.errors)
+    assert all(hint_of(problem.code) for problem in checked.problems)
+    if checked.mission is not None:
+        assert compile_mission(CompileOptions(), raw) == raw
+
+
+def test_a_template_of_many_files_must_read_what_it_can() -> None:
+    """More files than calls: those beyond may be read and need not be."""
+    raw = template_mission(CompileOptions(objective="x", allowed_paths=tuple(f"{n}.py" for n in range(40))))
+    assert check(raw).problems == ()
+    assert (len(raw["allowed_paths"]), len(raw["must_inspect"])) == (40, 10)
 
 
 @given(st.sampled_from([None, "A2", "A3", "a3"]), st.lists(PATHS, min_size=1, max_size=3).map(tuple))

@@ -9,16 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from codex_oss.contracts.blocks import CLOSE_TAG, MAX_BLOCK_CHARS, MAX_BLOCKS, OPEN_TAG
 from codex_oss.contracts.compiler import wrap_handoff
-from codex_oss.contracts.handoff import (
-    CLOSE_TAG,
-    MAX_BLOCK_CHARS,
-    MAX_BLOCKS,
-    OPEN_TAG,
-    Handoff,
-    find_mission,
-    parse_document,
-)
+from codex_oss.contracts.handoff import Handoff, find_mission, parse_document
 
 MISSION = {"schema_version": "oss_agent_mission.v1", "objective": "Find the port."}
 

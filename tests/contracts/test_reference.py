@@ -57,4 +57,4 @@ def test_a_table_has_a_row_per_field() -> None:
     """Head, rule and one line for each row, none of which breaks the table."""
     lines = render_fields(MISSION_FIELDS).splitlines()
     assert len(lines) == len(MISSION_FIELDS) + 2
-    assert {line.count("|") for line in lines} == {6}
+    assert {line.count("|") for line in lines} == {7}

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from codex_oss.contracts.budget import BudgetLimits
-from codex_oss.contracts.codes import ERROR_CODES, WARNING_CODES
+from codex_oss.contracts.codes import ERROR_CODES, HINTS, WARNING_CODES, hint_of
 from codex_oss.contracts.fields import MISSION_FIELDS
 from codex_oss.contracts.mission import MODE_OF_TIER, MissionV1
 from codex_oss.contracts.validation import Validation, check_alias_tier, check_mission, to_handoff
@@ -78,9 +78,16 @@ def test_open_style_has_its_own_defaults() -> None:
     policy = mission.sufficiency_policy
     assert (policy.min_main_claims, policy.must_list_uninspected_areas) == (1, True)
     assert policy.confidence_cap_if_partial_extracts == "MEDIUM"
-    assert mission.exploration_policy is not None
-    assert mission.exploration_policy.min_optional_actions_after_floor == 1
-    assert mission.exploration_policy.require_contradiction_search is True
+    assert mission.exploration_policy is None
+
+
+def test_an_exploration_policy_has_its_own_defaults() -> None:
+    """Absent, it asks for nothing; given, even empty, for one further action and a search for the opposite."""
+    mission = mission_of(minimal(**OPEN, exploration_policy={}, allowed_tool_classes=["read", "search"]))
+    policy = mission.exploration_policy
+    assert policy is not None
+    assert (policy.min_optional_actions_after_floor, policy.max_optional_actions_after_floor) == (1, 4)
+    assert policy.require_contradiction_search is True
 
 
 def test_close_immediately_asks_for_nothing_more() -> None:
@@ -106,7 +113,8 @@ def test_close_immediately_asks_for_nothing_more() -> None:
 def test_completeness_follows_the_evidence_kind(evidence_kind: str, policy: str) -> None:
     """The default completeness policy depends on the kind of evidence."""
     source = {"path": "config.py", "evidence_kind": evidence_kind}
-    raw = minimal(**OPEN, answer_obligations=[{"question": "?", "source_requirements": [source, "config.py"]}])
+    questions = [{"question": "?", "source_requirements": [source, "config.py"]}]
+    raw = minimal(**OPEN, answer_obligations=questions, allowed_tool_classes=["read", "search"])
     first, second = mission_of(raw).answer_obligations[0].source_requirements
     assert first.completeness_policy == policy
     assert (second.evidence_kind, second.completeness_policy) == ("source_read", "shape_sufficient")
@@ -133,7 +141,8 @@ def test_each_breach_has_one_problem(raw: dict[str, Any], code: str, field: str)
 def test_the_table_of_breaches_covers_every_code_of_validation() -> None:
     """Each error code that validation can give is shown by a case above."""
     shown = {code for _, code, _ in BREACHES} | {code for _, _, code, _ in REQUIRED}
-    elsewhere = {code for code in ERROR_CODES if code.startswith("handoff_")} | {"tier_alias_mismatch"}
+    elsewhere = {code for code in ERROR_CODES if code.startswith(("handoff_", "prose_", "legacy_"))}
+    elsewhere.add("tier_alias_mismatch")
     assert shown == set(ERROR_CODES) - elsewhere
 
 
@@ -182,13 +191,21 @@ def test_unknown_fields_are_warnings_with_a_near_name() -> None:
     assert "'allowed_paths'" in checked.problems[0].message
 
 
-def test_fields_without_effect_are_warned_about() -> None:
-    """A tier that reads only says that owned paths mean nothing to it; a foreign report schema is told."""
-    checked = check(minimal(owned_paths=["config.py"], report_schema="implementation_report.v1"))
+def test_a_scope_that_would_be_turned_away_is_warned_about() -> None:
+    """The whole project without the flag, and half of what opens critical paths: valid, and told."""
+    checked = check(minimal(allowed_roots=["."], critical_path_read_allowed=True))
     assert checked.mission is not None
-    assert checked.mission.report_schema == "managed_investigation_report.v1"
-    assert [problem.code for problem in checked.problems] == ["report_schema_invalid", "field_without_effect"]
-    assert {"unknown_field", "field_without_effect"} == set(WARNING_CODES)
+    assert [problem.code for problem in checked.problems] == ["scope_is_broad", "critical_read_stays_closed"]
+    assert {"unknown_field", "scope_is_broad", "critical_read_stays_closed"} == set(WARNING_CODES) - {
+        "compiled_from_prose",
+        "compiled_from_legacy",
+    }
+
+
+def test_every_code_has_a_hint() -> None:
+    """No refusal leaves its reader alone; no hint is left over."""
+    assert set(HINTS) == set(ERROR_CODES) | set(WARNING_CODES)
+    assert all(hint.endswith((".", "]")) and len(hint) > 15 for hint in HINTS.values())
 
 
 def test_a_flood_of_faults_gives_a_bounded_answer() -> None:
@@ -237,9 +254,8 @@ def test_any_json_gives_a_mission_or_an_error(raw: dict[str, Any]) -> None:
     checked = check(raw)
     assert (checked.mission is None) == bool(checked.errors)
     for problem in checked.problems:
-        assert problem.code in (WARNING_CODES if problem.severity == "warning" else ERROR_CODES) or (
-            problem.code == "report_schema_invalid"
-        )
+        assert problem.code in (WARNING_CODES if problem.severity == "warning" else ERROR_CODES)
+        assert hint_of(problem.code)
         assert problem.message.endswith((".", "?"))
     if checked.mission is not None:
         again = check(json.loads(json.dumps(to_handoff(checked.mission))))

@@ -16,13 +16,22 @@ from typing import Any
 
 import click
 
+from bench.record_section import render_section
+from bench.runtime_section import render_runtime
 from codex_oss.cli.main import cli
 from codex_oss.config import SETTINGS, Config
 from codex_oss.errors import HTTP_STATUS, RESPONSES_CODE
+from codex_oss.missions.observing import CODES
+from codex_oss.policy.admission import REFUSALS
 from codex_oss.policy.cache_monitor import CAUSES, EXPECTED
 from codex_oss.policy.deviation import REASONS
 from tests.clients.rude import CLI_CLIENTS, render_failures, render_sdk_failures
 from tests.docs.markdown import PAGES
+from tests.gallery.table import render_gallery, render_gates
+from tests.gallery.table import render_reasons as render_gate_reasons
+from tests.policy.secret_corpus import render_denied, render_missed, render_recall
+from tests.services.prompt_costs import render_costs
+from tests.services.record_mutations import render_table, render_unseen
 
 WIDTH = 100
 PART = re.compile(r"^<!-- generated: (?P<name>[^>]+) -->\n(?P<body>.*?)^<!-- /generated -->$", re.DOTALL | re.MULTILINE)
@@ -100,13 +109,39 @@ def render_cache_causes() -> str:
     return _table("| cause | step | what it means |\n| --- | --- | --- |", rows)
 
 
+def render_observation_codes() -> str:
+    """The table of `missions.observing.CODES`."""
+    return _table(
+        "| code | what it means |\n| --- | --- |", [f"| `{code}` | {words} |" for code, words in CODES.items()]
+    )
+
+
+def render_admission_refusals() -> str:
+    """The table of `policy.admission.REFUSALS`."""
+    rows = [f"| `{code}` | {meaning} |" for code, meaning in REFUSALS.items()]
+    return _table("| code | why |\n| --- | --- |", rows)
+
+
 GENERATED: dict[str, Callable[[], str]] = {
     "cache causes": render_cache_causes,
+    "observation codes": render_observation_codes,
     "verbs": render_verbs,
     "http status": render_http_status,
     "responses code": render_responses_code,
     "reasons": render_reasons,
+    "admission refusals": render_admission_refusals,
     "settings": render_settings,
+    "prompt costs": render_costs,
+    "record figures": render_section,
+    "gates": render_gates,
+    "gate reasons": render_gate_reasons,
+    "gallery": render_gallery,
+    "runtime figures": render_runtime,
+    "redaction recall": render_recall,
+    "redaction missed": render_missed,
+    "denied names": render_denied,
+    "record mutations": render_table,
+    "record unseen": render_unseen,
     "failures sdk": render_sdk_failures,
     **{f"failures {client}": partial(render_failures, client) for client in CLI_CLIENTS},
 }
@@ -130,8 +165,8 @@ def _shown(value: Any) -> str:
             return f"`{str(value).lower()}`"
         case float():
             return f"`{value:g}`"
-        case dict() if not value:
-            return "-"
+        case dict():
+            return "see below" if value else "-"
         case _:
             return f"`{value}`"
 

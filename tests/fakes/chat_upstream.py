@@ -10,7 +10,8 @@ Use it from any test, sync or async (it runs in a thread of its own), or from an
     python tests/fakes/chat_upstream.py --script answers.json --record seen.jsonl    # first line: listening on …/v1
 
 A script is a list of answers (one each, in the order of arrival), or a function `Request -> Answer`, which lets
-missions be scripted by what they ask. `action({...})` answers with one mission action object.
+missions be scripted by what they ask. `action({...})` answers with one mission action, in the protocol of the request:
+as a native call where the request offers the functions of a mission, otherwise as one JSON object.
 
 Rules that hold here:
 
@@ -92,6 +93,8 @@ class Answer:
     """The body for a request that did not ask to stream; None sends `steps` whatever was asked."""
     before_head: tuple[Step, ...] = ()
     """Steps before the status line: a slow or dead upstream."""
+    native: Answer | None = None
+    """What is said instead to a mission that is spoken in native calls."""
 
 
 @dataclass(slots=True)
@@ -112,6 +115,12 @@ class Request:
     def messages(self) -> list[dict[str, Any]]:
         """The chat messages of the body."""
         return list(self.json["messages"])
+
+    @property
+    def speaks_tools(self) -> bool:
+        """Whether a mission asks in the protocol `tools`."""
+        tools = self.json.get("tools") if isinstance(self.json, dict) else None
+        return any(tool.get("function", {}).get("name") == "final_report" for tool in tools or ())
 
     @property
     def text(self) -> str:
@@ -188,8 +197,16 @@ def text(
 
 
 def action(value: Mapping[str, Any], **options: Any) -> Answer:
-    """One mission action object as the whole text of the answer."""
-    return text(json.dumps(value, ensure_ascii=False), **options)
+    """One mission action: an object as the whole text of the answer, or the native call that says the same."""
+    name, arguments = call_of(value)
+    return replace(text(json.dumps(value, ensure_ascii=False), **options), native=tool_call(name, arguments, **options))
+
+
+def call_of(value: Mapping[str, Any]) -> tuple[str, Any]:
+    """Name and arguments of the native call that says the same as an action object."""
+    if "report" in value:
+        return "final_report", value["report"]
+    return str(value.get("tool_name", value.get("action_type"))), value.get("arguments", {})
 
 
 def tool_call(name: str, arguments: Mapping[str, Any] | str, *, call_id: str = "call_1", **options: Any) -> Answer:
@@ -261,17 +278,20 @@ def recut(answer: Answer, borders: Iterable[int]) -> Answer:
     data = payload_of(answer)
     marks = sorted({0, len(data), *(mark for mark in borders if 0 < mark < len(data))})
     pieces = (data[start:end] for start, end in itertools.pairwise(marks))
-    return replace(answer, steps=tuple(Send(piece) for piece in pieces))
+    native = answer.native and recut(answer.native, borders)
+    return replace(answer, steps=tuple(Send(piece) for piece in pieces), native=native)
 
 
 def cut(answer: Answer, at: int, how: Step = Reset()) -> Answer:
     """The first *at* body bytes, then a reset (or Hangup, or Stall)."""
-    return replace(answer, steps=(Send(payload_of(answer)[:at]), how))
+    native = answer.native and cut(answer.native, at, how)
+    return replace(answer, steps=(Send(payload_of(answer)[:at]), how), native=native)
 
 
 def held(answer: Answer, name: str, *, after: int = 1) -> Answer:
     """Stop after the first *after* steps until the test releases *name*."""
-    return replace(answer, steps=(*answer.steps[:after], Hold(name), *answer.steps[after:]))
+    steps = (*answer.steps[:after], Hold(name), *answer.steps[after:])
+    return replace(answer, steps=steps, native=answer.native and held(answer.native, name, after=after))
 
 
 def mute(*steps: Step) -> Answer:
@@ -413,6 +433,8 @@ class ChatUpstream:
     ) -> None:
         for step in answer.before_head:
             await self._perform(step, writer, gone)
+        if answer.native is not None and request.speaks_tools:
+            answer = answer.native
         steps, content_type = answer.steps, answer.content_type
         streaming = isinstance(request.json, dict) and request.json.get("stream") is True
         if answer.plain is not None and not streaming:

@@ -6,34 +6,53 @@ conversations: answers in, record out.
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from codex_oss.contracts.budget import BudgetLimits
 from codex_oss.contracts.mission import MissionV1
+from codex_oss.contracts.profiles import ActionProtocol
 from codex_oss.contracts.tools import Match, ToolCall, ToolResult, tool_error
 from codex_oss.contracts.validation import check_mission
 from codex_oss.missions.decide import Append, AskModel, Finished, RunTool, decide
+from codex_oss.missions.envelope import record_of, seal, unseal
 from codex_oss.missions.events import (
     Known,
     MissionOpened,
     ModelAnswered,
-    ModelAsked,
+    NativeCall,
     Recorded,
     ToolFinished,
     ToolStarted,
-    record_of,
-    seal,
-    unseal,
 )
+from codex_oss.missions.observation_limit import cut_to_limit
 from codex_oss.missions.record import RunRecord, evolve, new_record
 from codex_oss.policy.scope import scope_of
+from codex_oss.services.model_call import question_of
+from codex_oss.services.shown_lines import bounded
+from codex_oss.wire.events import (
+    ArgumentsDelta,
+    FunctionCallStart,
+    ItemDone,
+    ItemStarted,
+    MessageStart,
+    TextDelta,
+    TurnCompleted,
+    TurnEvent,
+    TurnStarted,
+)
+from codex_oss.wire.items import FunctionCall, TurnRequest
+from tests.fakes.chat_upstream import call_of
 
 START = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
+SPOKEN: ActionProtocol = "json"
+"""What a play is spoken in that does not say; a test module that runs all its plays twice replaces it."""
 FILES: dict[str, str] = {
     "app/retry.py": (
         "import time\n\nMAX_RETRIES = 5\n\ndef retry(call):\n    for _ in range(MAX_RETRIES):\n        call()\n"
@@ -85,8 +104,70 @@ def report(*findings: dict[str, Any], status: str = "COMPLETE", **more: Any) -> 
     return json.dumps({"action_type": "final_report", "report": body})
 
 
+def several(*answers: str) -> list[str]:
+    """One answer with several actions: several native calls, or several JSON objects."""
+    return list(answers)
+
+
+@dataclass(frozen=True)
+class RawCalls:
+    """One answer of native calls as a rude model makes them: (name, arguments as text). In JSON only *text* is said."""
+
+    calls: tuple[tuple[str, str], ...]
+    text: str = ""
+
+
+def spoken(answer: str | Sequence[str] | RawCalls, protocol: str, number: int) -> tuple[str, tuple[NativeCall, ...]]:
+    """What a model says in *protocol* for a scripted answer: text, and native calls.
+
+    A script is written in JSON action objects, whichever protocol it is spoken in; what is no action object is said as
+    text. number: of the answer, for call ids.
+    """
+    if isinstance(answer, RawCalls):
+        made, said = list(answer.calls), [answer.text]
+    else:
+        texts = [answer] if isinstance(answer, str) else list(answer)
+        actions = [action_in(text) if protocol == "tools" else None for text in texts]
+        said = [text for text, action in zip(texts, actions, strict=True) if action is None]
+        named = [call_of(action) for action in actions if action is not None]
+        made = [(name, json.dumps(arguments)) for name, arguments in named]
+    calls = tuple(NativeCall(f"call_{number}_{at}", name, given) for at, (name, given) in enumerate(made))
+    return "\n".join(said), calls if protocol == "tools" else ()
+
+
+def action_in(text: str) -> dict[str, Any] | None:
+    """The action object that a text is; None for any other text."""
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return None
+    return value if isinstance(value, dict) and "action_type" in value else None
+
+
+def answers_in(request: TurnRequest) -> int:
+    """How often the model has answered in the conversation of a request."""
+    said = [isinstance(item, FunctionCall) or getattr(item, "role", "") == "assistant" for item in request.items]
+    return sum(now and not before for before, now in itertools.pairwise([False, *said]))
+
+
+def turn_events(answer: str | Sequence[str], request: TurnRequest) -> list[TurnEvent]:
+    """A whole turn in which a model says *answer*, in the protocol that *request* asks for."""
+    number = answers_in(request)
+    text, calls = spoken(answer, "tools" if request.tools else "json", number)
+    events: list[TurnEvent] = [TurnStarted("m")]
+    if text or not calls:
+        events += [ItemStarted(0, MessageStart("final_answer")), TextDelta(0, text), ItemDone(0)]
+    for index, made in enumerate(calls, 1):
+        start = FunctionCallStart(made.call_id, made.name)
+        events += [ItemStarted(index, start), ArgumentsDelta(index, made.arguments), ItemDone(index)]
+    return [*events, TurnCompleted()]
+
+
 class Play:
-    """One mission being played. `answers` are texts, or exceptions' stand-ins `("failed", code)`."""
+    """One mission being played, in either protocol.
+
+    `answers` are texts (several at once as `several(...)`), or exceptions' stand-ins `("failed", code)`.
+    """
 
     def __init__(
         self,
@@ -98,6 +179,7 @@ class Play:
         context_tokens: int = 32_768,
         root_entries: dict[str, int] | None = None,
         max_events: int = 400,
+        protocol: ActionProtocol | None = None,
     ) -> None:
         self.contract = contract
         self.answers = answers
@@ -109,6 +191,10 @@ class Play:
         self.lines: list[bytes] = []
         self.asked = 0
         self.max_events = max_events
+        self.count_tokens = 10
+        """What the upstream says that each prompt had."""
+        self.thought = ""
+        """What the model says that it thought before each answer with calls."""
         self.opening = MissionOpened(
             mission=contract,
             model_alias="mission-a3-test",
@@ -116,6 +202,7 @@ class Play:
             upstream_model="test-model",
             context_tokens=context_tokens,
             root_entries=root_entries or {},
+            action_protocol=protocol or SPOKEN,
         )
 
     def run(self) -> RunRecord:
@@ -129,12 +216,14 @@ class Play:
                 case Append(events):
                     self.append(*events)
                 case AskModel():
-                    self.append(ModelAsked(step.call, step.purpose, step.instruction, 0, "", max(1, step.timeout_ms)))
+                    self.append(question_of(self.record, step))
                     self.append(self._answer(step))
                 case RunTool():
                     if not step.again:
                         self.append(ToolStarted(step.step, step.call, step.tool.tool, step.tool.arguments))
-                    self.append(ToolFinished(step.step, self._tool(step.tool)))
+                    left = self.contract.max_total_observation_bytes - self.record.bytes_shown
+                    result = cut_to_limit(self._tool(step.tool, step.max_bytes), left)
+                    self.append(ToolFinished(step.step, result))
         raise AssertionError("the mission did not end")
 
     @property
@@ -166,12 +255,22 @@ class Play:
         self.asked += 1
         if isinstance(answer, tuple):
             return ModelAnswered(step.call, "", "failed", error_code=answer[1], error_message="it broke")
-        return ModelAnswered(step.call, answer, "completed", input_tokens=10, output_tokens=5)
+        text, calls = spoken(answer, self.opening.action_protocol, step.call)
+        return ModelAnswered(
+            step.call,
+            text,
+            "completed",
+            input_tokens=self.count_tokens,
+            output_tokens=5,
+            calls=calls,
+            reasoning=self.thought if calls else "",
+        )
 
-    def _tool(self, tool: ToolCall) -> ToolResult:
+    def _tool(self, tool: ToolCall, max_bytes: int) -> ToolResult:
         arguments = tool.arguments
         if tool.tool == "rtk_read":
-            return self._read(str(arguments["path"]), arguments.get("start_line", 1), arguments.get("end_line"))
+            start, end = arguments.get("start_line", 1), arguments.get("end_line")
+            return self._read(str(arguments["path"]), start, end, max_bytes)
         if tool.tool == "rtk_grep":
             return self._grep(str(arguments["pattern"]), str(arguments.get("path", "")))
         if tool.tool == "rtk_ls":
@@ -179,11 +278,11 @@ class Play:
             return ToolResult("rtk_ls", "entries", 0, path="app", lines=names)
         return ToolResult(tool.tool, "text", 0, lines=("nothing to see",))
 
-    def _read(self, path: str, start: int, end: int | None) -> ToolResult:
+    def _read(self, path: str, start: int, end: int | None, max_bytes: int) -> ToolResult:
         if path not in self.files:
             return tool_error("rtk_read", "not_found", f"{path} does not exist.", exit_code=1, path=path)
         lines = self.files[path].splitlines()
-        shown = tuple(lines[start - 1 : end])
+        shown, _ = bounded(lines[start - 1 : end], len(lines), max_bytes - 300, 2_000)
         return ToolResult(
             "rtk_read",
             "extract",
@@ -194,7 +293,7 @@ class Play:
             total_lines=len(lines),
             file_sha256="ab" * 32,
             complete=len(shown) == len(lines),
-            bytes_read=len(self.files[path]),
+            bytes_read=sum(len(line) + 1 for line in shown),
         )
 
     def _grep(self, pattern: str, path: str) -> ToolResult:

@@ -286,4 +286,7 @@ def test_confidence_is_capped_by_partial_extracts() -> None:
 
 def test_gates_have_names() -> None:
     """The gates in the order in which they are asked; docs name the same."""
-    assert GATES == ("shape", "files", "commands", "sources", "substance", "obligations", "findings")
+    names = [gate.name for gate in GATES]
+    assert len(set(names)) == len(names)
+    assert names[:2] == ["shape", "identity"]
+    assert all(gate.asks.endswith(".") for gate in GATES)

@@ -5,28 +5,32 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import Raw
 
-from codex_oss.missions.decide import decide
+from codex_oss.missions.decide import decide, remaining_ms
+from codex_oss.missions.envelope import Envelope, open_event, seal, unseal
 from codex_oss.missions.events import (
     LEGACY_TYPES,
-    Envelope,
+    ActionProposed,
     LegacyEvent,
     MissionEvent,
+    MissionQueued,
+    MissionResumed,
+    MissionScheduled,
     Recorded,
     canonical_json,
-    open_event,
-    unseal,
 )
 from codex_oss.missions.projections import NAMES, project_files
 from codex_oss.missions.record import evolve, fold
 from codex_oss.policy.scope import scope_of
-from tests.fakes.mission_script import Play, call, finding, mission, report
+from tests.fakes.mission_script import Play, RawCalls, call, finding, mission, report, several
 
 ANSWERS = [
     call("rtk_read", path="app/retry.py"),
@@ -44,6 +48,13 @@ ANSWERS = [
     report(status="PARTIAL"),
     ("failed", "stream_interrupted"),
     ("failed", "upstream_refused"),
+    several(call("rtk_read", path="app/retry.py"), call("rtk_grep", pattern="RETR"), call("rtk_read", path="../x")),
+    several(call("rtk_ls", path="app"), report(finding("`MAX_RETRIES` is 5", "file:app/retry.py#extract:1"))),
+    RawCalls((("rtk_read", '{"path": "app/retry.py"'), ("rtk_ls", "")), "beside"),
+    RawCalls((("", "[]"), ("final_report", "3"), ("final_report", "{}"))),
+    RawCalls((("final_report", '{"status": {}, "findings": [[]]}'),)),
+    RawCalls((("\x1b[31m" * 40, '{"path": 1, "path": 2}'),)),
+    RawCalls((("rtk_grep", '{"pattern": "RETR", "max_results": "9"}'),) * 16),
 ]
 
 
@@ -54,6 +65,7 @@ def random_play(seed: int) -> Play:
         mission(tool_budget=chance.randint(1, 8), max_model_calls=chance.randint(1, 20)),
         lambda record: chance.choice(ANSWERS),
         seconds_per_call=chance.choice([0.1, 5, 40]),
+        protocol=chance.choice(["json", "tools"]),
     )
     played.run()
     return played
@@ -124,6 +136,25 @@ def test_canonical_json_is_what_other_programs_write(value: Any) -> None:
     assert canonical_json(value) == expected
 
 
+@given(
+    st.recursive(
+        st.none()
+        | st.booleans()
+        | st.integers(-(2**63), 2**64 - 1)
+        | st.floats(allow_nan=False, allow_infinity=False)
+        | st.text(st.characters(codec="utf-8")),
+        lambda v: st.lists(v) | st.dictionaries(st.text(st.characters(codec="utf-8")), v),
+    )
+)
+@settings(max_examples=200, deadline=None)
+def test_what_a_model_wrote_verifies_again(value: Any) -> None:
+    """Any number, text or nesting that an event may carry: its line is the one spelling of itself."""
+    event = ActionProposed(1, "tool_call", arguments={"x": value})
+    _, line = seal(event, run_id="r", mission_id="m", seq=1, prev_hash="", created_at="2026-01-01T00:00:00Z", key=b"k")
+    for key in (b"", b"k"):
+        assert open_event(unseal(line, key)) == event
+
+
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
@@ -146,7 +177,16 @@ def test_a_changed_line_is_refused(change: Callable[[Any], Any], reason: str) ->
 def test_older_events_stay_readable(event_type: str) -> None:
     """The fifteen older types open as they are and fold to nothing but their place."""
     envelope = Envelope(
-        "r", "m", "evt_000001", 1, "", event_type, "runtime", "runtime_authoritative", "2026-01-01T00:00:00Z", {"a": 1}
+        "r",
+        "m",
+        "evt_000001",
+        1,
+        "",
+        event_type,
+        "runtime",
+        "runtime_authoritative",
+        "2026-01-01T00:00:00Z",
+        Raw(b'{"a":1}'),
     )
     event: MissionEvent = open_event(envelope)
     assert event == LegacyEvent(event_type, {"a": 1})
@@ -155,8 +195,25 @@ def test_older_events_stay_readable(event_type: str) -> None:
 
 def test_an_unknown_event_is_named() -> None:
     """A type that nobody knows and a payload that does not fit are told apart."""
-    envelope = Envelope("r", "m", "evt_000001", 1, "", "Invented", "runtime", "x", "2026-01-01T00:00:00Z", {})
+    envelope = Envelope("r", "m", "evt_000001", 1, "", "Invented", "runtime", "x", "2026-01-01T00:00:00Z", Raw(b"{}"))
     with pytest.raises(ValueError, match="unsupported_event_type"):
         open_event(envelope)
     with pytest.raises(ValueError, match="payload_invalid"):
         open_event(msgspec.structs.replace(envelope, event_type="ToolStarted"))
+
+
+@given(st.lists(st.tuples(st.sampled_from(["queued", "resumed"]), st.integers(0, 40_000)), max_size=8))
+def test_waiting_for_a_slot_takes_nothing_of_the_time(waits: list[tuple[str, int]]) -> None:
+    """However often its place is told and its process dies in the queue: it begins with its whole time."""
+    run = Play(mission(), [])
+    run.append(run.opening, MissionQueued("read_pool", 1, 1, 3))
+    for what, passed_ms in waits:
+        run.now += timedelta(milliseconds=passed_ms)
+        run.append(MissionResumed(passed_ms) if what == "resumed" else MissionQueued("read_pool", 1, 1, 3))
+    assert run.record.queued is not None
+    run.now += timedelta(milliseconds=700)
+    run.append(MissionScheduled("read_pool", 700))
+    assert run.record.queued is None
+    assert remaining_ms(run.record, run.now_ms) == run.contract.budget.time_s * 1000
+    run.now += timedelta(seconds=5)
+    assert remaining_ms(run.record, run.now_ms) == run.contract.budget.time_s * 1000 - 5000

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import html
 import json
 import random
 import string
@@ -14,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from codex_oss.policy.exposure import KINDS, PLACEHOLDER, Redactor, count_placeholders
+from codex_oss.policy.held_values import held_in_environment
 
 RANDOM = random.Random(7)
 B62 = string.ascii_letters + string.digits
@@ -135,7 +137,10 @@ def test_held_values_are_found_in_every_spelling(held: str) -> None:
     """Values that this process holds are found plain, encoded, escaped, and inside a longer base64 text."""
     redactor = Redactor([held])
     data = held.encode()
+    escapes = "".join(f"\\u{ord(char):04x}" for char in held)
     forms = [
+        escapes, "".join(f"%{byte:02x}" for byte in data), data.hex(":").upper(), html.escape(held),
+        json.dumps(json.dumps({"k": held})), data.hex().title(), "ü " + data.hex().upper(),
         held, json.dumps(held)[1:-1], json.dumps(held, ensure_ascii=False)[1:-1], quote(held, safe=""), quote(held),
         data.hex(), data.hex().upper(), base64.b64encode(data).decode(), base64.urlsafe_b64encode(data).decode(),
         base64.b64encode(b"user:" + data).decode(), base64.b64encode(b"us:" + data + b"tail").decode(),
@@ -146,6 +151,58 @@ def test_held_values_are_found_in_every_spelling(held: str) -> None:
             redacted = redactor.redact(text)
             assert "held" in redacted.kinds, form
             assert held not in redacted.text
+
+
+@given(st.text(max_size=20), st.text(max_size=20), st.integers(0, 2))
+def test_a_held_value_within_any_base64_text_is_found(before: str, after: str, alphabet: int) -> None:
+    """Wherever the value stands in what was encoded, and in whichever alphabet, no run of it can be decoded again."""
+    held = "s3cr3t-Value/with+every?kind~of=char"
+    data = (before + held + after).encode("utf-8", "surrogatepass")
+    encoded = (base64.b64encode, base64.urlsafe_b64encode, lambda data: base64.b64encode(data).rstrip(b"="))[alphabet](
+        data
+    )
+    shown = Redactor([held]).redact(f"x {encoded.decode()} y").text
+    assert "[REDACTED:held]" in shown
+    assert len(encoded) - len(shown.replace("[REDACTED:held]", "")) + 4 >= len(held) * 4 // 3 - 6
+
+
+@given(st.integers(0, 39), st.integers(0, 39))
+def test_a_held_value_that_was_cut_is_found(start: int, end: int) -> None:
+    """What is left of a value at either edge of a text goes too, as long as it is more than a word's length."""
+    held = "kJ8s0-dkEw92lqZpTx71-mNbVcXyU34-aSdFgH56"
+    redactor = Redactor([held])
+    if len(held) - start >= 10:
+        assert redactor.redact(held[start:] + " said the server").text == "[REDACTED:held] said the server"
+    if end >= 10:
+        assert redactor.redact("the key is " + held[:end]).text == "the key is [REDACTED:held]"
+
+
+def test_a_rotated_key_stays_redacted() -> None:
+    """A value that is held later is replaced from then on, and the one before it still is."""
+    old, new = "first-key-of-the-month", "second-key-of-the-month"
+    redactor = Redactor([old])
+    assert redactor.redact(new).text == new
+    redactor.hold(new)
+    assert redactor.redact(f"{old} {new} {new.encode().hex()}").text == " ".join(["[REDACTED:held]"] * 3)
+
+
+def test_secret_variables_of_the_environment_are_held() -> None:
+    """Named like a secret and shaped like one: held. Paths, switches and plain words are not."""
+    environ = {
+        "DEPLOY_TOKEN": "a1b2c3d4e5f6g7", "DB_PASSWORD": "correct-horse-9", "SSH_AUTH_SOCK": "/run/user/1000/agent.1",
+        "TOKENIZERS_PARALLELISM": "false-but-long-1", "KEYBOARD_KEY": "us", "MONKEY": "banana-republic",
+        "PATH": "/bin:/usr/bin1",
+        "GOOGLE_APPLICATION_CREDENTIALS": "~/key-file-number-1.json", "PWD": "/home/user1/projects",
+    }  # fmt: skip
+    assert held_in_environment(environ) == ["a1b2c3d4e5f6g7", "correct-horse-9"]
+
+
+@pytest.mark.parametrize("name", ["password", "api_key", "X-Auth-Token", "client_secret"])
+def test_the_name_of_a_member_is_context(name: str) -> None:
+    """A JSON object loses its secret values as its text would; other members stay."""
+    value = {"outer": [{name: "kT93-mmq2-xx81", "token_budget": 12, "note": "kT93 was fine", "token": "<token>"}]}
+    shown = Redactor().redact_value(value)["outer"][0]
+    assert shown == {name: "[REDACTED:named-secret]", "token_budget": 12, "note": "kT93 was fine", "token": "<token>"}
 
 
 def test_short_or_empty_held_values_are_ignored() -> None:

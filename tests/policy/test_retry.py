@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from codex_oss.contracts.profiles import ModelProfile
 from codex_oss.errors import RateLimited, Unavailable, UpstreamError, UpstreamRefused
-from codex_oss.policy.retry import GiveUp, NextAttempt, RetryPolicy, TryAgain, TryFallback, may_replace, next_attempt
+from codex_oss.policy.retry import (
+    GiveUp,
+    NextAttempt,
+    RetryPolicy,
+    TryAgain,
+    TryFallback,
+    may_replace,
+    narrowest_window,
+    next_attempt,
+)
 
 POLICY = RetryPolicy(max_retries=2)
 
@@ -74,3 +85,17 @@ def test_no_silent_downgrade(asked: int, fallback: int, allowed: bool) -> None:
     two = ModelProfile("two", "ocg-two", "two", "http://x/v1", capability=fallback)
     assert may_replace(one, two) is allowed
     assert not may_replace(one, one)
+
+
+def test_the_narrowest_window_is_that_of_whoever_may_answer() -> None:
+    """Fallbacks that may stand in count, weaker ones that nobody approved and unknown ones do not."""
+
+    def model(name: str, tokens: int, **fields: Any) -> ModelProfile:
+        return ModelProfile(name, f"ocg-{name}", name, "http://127.0.0.1:9/v1", context_tokens=tokens, **fields)
+
+    asked = model("asked", 100_000, fallbacks=("equal", "weak", "gone"))
+    profiles = {one.name: one for one in (asked, model("equal", 50_000), model("weak", 8_000, capability=1))}
+    assert narrowest_window(asked, profiles) == 50_000
+    approved = msgspec.structs.replace(asked, approved_downgrades=("weak",))
+    assert narrowest_window(approved, profiles) == 8_000
+    assert narrowest_window(profiles["equal"], profiles) == 50_000

@@ -79,7 +79,8 @@ def tool(name: str, **arguments: Any) -> Answer:
     return action({"action_type": "tool_call", "tool_name": name, "arguments": arguments, "reason": reason})
 
 
-def test_no_secret_leaves_and_no_escape_reaches_a_terminal(poisoned: Path) -> None:
+@pytest.mark.parametrize("protocol", ["json", "tools"])
+def test_no_secret_leaves_and_no_escape_reaches_a_terminal(poisoned: Path, protocol: str) -> None:
     """Fifteen kinds of secrets in eight places: none is in a request, a file of ours, an answer, a remark or a log."""
     finding = {
         "claim": f"{SECRETS['npm']} `LIMIT` is 3",
@@ -115,7 +116,9 @@ def test_no_secret_leaves_and_no_escape_reaches_a_terminal(poisoned: Path) -> No
     }
     with (
         ChatUpstream(script) as up,
-        running_bridge(poisoned, upstream=up.base_url, VISIBLE_TRACE="detailed") as bridge,
+        running_bridge(
+            poisoned, upstream=up.base_url, OSS_VISIBLE_TRACE="detailed", CODEX_OSS_ACTION_PROTOCOL=protocol
+        ) as bridge,
     ):
         answer = bridge.post({"model": "mission-a3-kimi", "input": handed(mission), "stream": True})
         public = [bridge.request("GET", path).body for path in ("/metrics", "/health", "/v1/models")]
@@ -176,9 +179,13 @@ def ended(bridge: BridgeProcess, mission_id: str) -> dict[str, Any]:
     return report_of(messages_of(answer.events)[-1][1])
 
 
-@pytest.mark.parametrize("reads", [0, 1], ids=["first question", "after a read"])
-@pytest.mark.parametrize("name", RUDENESS)
-def test_an_upstream_that_fails_never_completes_a_mission(small: Path, name: str, reads: int) -> None:
+IN_CALLS = ("reset within", "stalled within", "a function call", "cut by length", "only thoughts", "ten megabytes")
+"""Rows that are worth another protocol: what fails before an answer fails alike."""
+ROWS = [(name, reads, "json") for name in RUDENESS for reads in (0, 1)] + [(name, 1, "tools") for name in IN_CALLS]
+
+
+@pytest.mark.parametrize(("name", "reads", "protocol"), ROWS)
+def test_an_upstream_that_fails_never_completes_a_mission(small: Path, name: str, reads: int, protocol: str) -> None:
     """Within its own time, with one terminal event: FAILED when nothing was seen, PARTIAL when something was."""
     asked = 0
 
@@ -190,9 +197,11 @@ def test_an_upstream_that_fails_never_completes_a_mission(small: Path, name: str
     timeouts = {"UPSTREAM_IDLE_TIMEOUT_SECONDS": "1", "UPSTREAM_FIRST_BYTE_TIMEOUT_SECONDS": "1"}
     with (
         ChatUpstream(script) as up,
-        running_bridge(small, upstream=up.base_url, UPSTREAM_RETRIES="0", **timeouts) as bridge,
+        running_bridge(
+            small, upstream=up.base_url, UPSTREAM_RETRIES="0", CODEX_OSS_ACTION_PROTOCOL=protocol, **timeouts
+        ) as bridge,
     ):
-        report = ended(bridge, f"m_{reads}_{list(RUDENESS).index(name)}")
+        report = ended(bridge, f"m_{protocol}_{reads}_{list(RUDENESS).index(name)}")
     assert report["status"] == ("PARTIAL" if reads else "FAILED")
     assert report["report_source"] == "runtime_evidence"
     assert report["reason_codes"]

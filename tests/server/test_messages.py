@@ -82,25 +82,29 @@ def test_unknown_model(project: Path, model: str, status: int, code: str, messag
 
 
 @pytest.mark.parametrize(
-    ("said", "caveat"),
+    ("said", "caveat", "hint"),
     [
         (
             "<OSS_HANDOFF_JSON>{oops</OSS_HANDOFF_JSON>",
             "handoff_malformed_json: The block does not parse as JSON at line 1, column 20 of the message: "
             "Expecting property name enclosed in double quotes.",
+            "What to do about handoff_malformed_json: Let a program write the JSON: "
+            "`codex-oss mission compile FILE --handoff`.",
         ),
         (
             handed(times=2),
             "handoff_multiple_blocks: The message holds 2 missions; hand over exactly one.",
+            "What to do about handoff_multiple_blocks: Hand over one mission a message; "
+            "start the others in messages of their own.",
         ),
     ],
     ids=["malformed", "two blocks"],
 )
-def test_broken_handoff(project: Path, said: str, caveat: str) -> None:
-    """A block that does not parse, and two blocks."""
+def test_broken_handoff(project: Path, said: str, caveat: str, hint: str) -> None:
+    """A block that does not parse, and two blocks; beside the reason stands what to do."""
     with running_bridge(project) as bridge:
         answer = bridge.post({"model": "mission-a3-kimi", "input": said, "stream": True})
-    assert report_of(messages_of(answer.events)[-1][1])["caveats"] == [caveat]
+    assert report_of(messages_of(answer.events)[-1][1])["caveats"] == [caveat, hint]
 
 
 def test_path_outside_the_scope_and_a_secret_in_a_file(project: Path) -> None:

@@ -13,7 +13,7 @@ import msgspec
 import pytest
 
 from codex_oss.errors import RequestError
-from codex_oss.missions.events import Envelope, open_event, seal
+from codex_oss.missions.envelope import Envelope, open_event, seal
 from codex_oss.policy.exposure import Redactor
 from codex_oss.services.anchors import AnchorBook
 from codex_oss.services.audit import Audit, audit_mission
@@ -118,10 +118,14 @@ def test_a_log_written_anew_with_another_key_is_found(scene: Scene, name: str) -
 
 @pytest.mark.parametrize("name", [name for name in CHANGES if name != "rewrite"])
 def test_whoever_has_the_key_is_found_by_the_anchor(scene: Scene, name: str) -> None:
-    """With the key everything verifies again, but the head is not the one that was noted outside."""
+    """With the key each line verifies again, but the head is not the one that was noted outside.
+
+    What was dropped, swapped or put in twice is found by the order of events, too.
+    """
     scene.rewrite(CHANGES[name], key=KEY)
-    assert scene.audit().verdicts["integrity"] == "PASS"
-    assert scene.audit().verdicts["completeness"] == "FAIL"
+    checks = {check.name: check.status for check in scene.audit().checks}
+    assert (checks["log.integrity"], checks["log.mac"], checks["log.anchor"]) == ("PASS", "PASS", "FAIL")
+    assert checks["log.order"] == ("PASS" if name in ("edit", "cut") else "FAIL")
 
 
 def test_the_same_log_again_is_the_same_log(scene: Scene) -> None:
@@ -146,9 +150,24 @@ def test_a_missing_run_is_found_by_the_anchor(scene: Scene) -> None:
     shutil.rmtree(scene.log.parent)
     audit = scene.audit()
     assert not audit.ok
-    assert [check.name for check in audit.checks] == ["log.missing"]
+    assert {check.name for check in audit.checks} == {"log.missing"}
+    assert any("had" in check.message for check in audit.checks)
+    shutil.rmtree(scene.store.mission_folder("m_test"))
     with pytest.raises(RequestError):
         scene.audit(Seal())
+
+
+def test_a_missing_run_is_found_by_the_files_that_were_made_of_it(scene: Scene) -> None:
+    """Without any anchor: the mission's files name a run whose log is not there."""
+    shutil.rmtree(scene.log.parent)
+    audit = scene.audit(Seal())
+    assert [(check.name, check.status) for check in audit.checks] == [("log.missing", "FAIL")]
+    assert "run_1" in audit.checks[0].message
+    summary = scene.store.mission_folder("m_test") / "mission_summary.json"
+    for odd in (b'{"source_run_id": "../../elsewhere"}', b"[]", b"\xff", b'{"source_run_id": 7}'):
+        summary.write_bytes(odd)
+        with pytest.raises(RequestError):
+            scene.audit(Seal())
 
 
 def test_a_copied_folder_is_audited_elsewhere(scene: Scene, tmp_path: Path) -> None:

@@ -24,6 +24,8 @@ BLOCKS = st.lists(
             '[model_providers.other2.http_headers]\n"X-A" = "1"\n',
             "[[hooks]]\ncommand = '''a\n[b]\n'''\n",
             "[profiles.fast] # old\nmodel = 'm'\n",
+            '[mcp_servers.other]\ncommand = "x" # keep\n\n[mcp_servers.other.env]\nA = "1"\n',
+            '[mcp_servers."codex-oss-too"]\ncommand = "y"\n',
         ]
     ),
     unique=True,

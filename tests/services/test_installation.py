@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from codex_oss.errors import StoreError
 from codex_oss.services.file_edits import Target, plan_changes, render_diff
 from codex_oss.services.installation import Installation, Outcome
-from codex_oss.services.marked_block import Markers, put_block, strip_block
+from codex_oss.services.marked_block import EditRefused, Markers, put_block, strip_block
 
 MARKS = Markers("# s", "# e")
 STRIPS = {"block": lambda text: strip_block(text, MARKS), "owned": lambda text: None}
@@ -28,12 +28,12 @@ class Killed(BaseException):
 
 def block(path: Path, anchor: Path, body: str = "ours\n") -> Target:
     """A target that gets a block."""
-    return Target(path, anchor, "block", lambda text: put_block(text or "", body, MARKS))
+    return Target(path, anchor, "block", (lambda text: put_block(text or "", body, MARKS),))
 
 
 def owned(path: Path, anchor: Path) -> Target:
     """A target that is ours alone."""
-    return Target(path, anchor, "owned", lambda text: "whole\n")
+    return Target(path, anchor, "owned", (lambda text: "whole\n",))
 
 
 def targets(project: Path, body: str = "ours\n") -> list[Target]:
@@ -238,8 +238,20 @@ def test_the_diff_is_safe_to_look_at(tmp_path: Path) -> None:
 
 def test_half_a_character_is_refused(tmp_path: Path) -> None:
     """What cannot be written as UTF-8 is left alone."""
-    target = Target(tmp_path / "a.txt", tmp_path, "owned", lambda text: "\ud800")
+    target = Target(tmp_path / "a.txt", tmp_path, "owned", (lambda text: "\ud800",))
     assert len(plan_changes([target]).refusals) == 1
+
+
+def test_an_edit_that_is_refused_stops_no_other(tmp_path: Path) -> None:
+    """Two edits of one file: what the second leaves alone is named once, what the first wrote is planned."""
+
+    def refuse(text: str | None) -> str:
+        raise EditRefused("Not this.", hint="Do it by hand.")
+
+    edits = (lambda text: "first\n", refuse, refuse, lambda text: f"{text}last\n")
+    plan = plan_changes([Target(tmp_path / "a.txt", tmp_path, "owned", edits)])
+    assert [change.after for change in plan.changes] == [b"first\nlast\n"]
+    assert [(path.name, refused.message) for path, refused in plan.refusals] == [("a.txt", "Not this.")]
 
 
 @pytest.mark.parametrize("name", ["/etc/hosts", "../outside.txt", "a/../../outside.txt", "", "."])

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import os
 import resource
 import signal
+import threading
+import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,18 +17,31 @@ from typing import Any
 import msgspec
 import pytest
 
+from codex_oss.contracts.profiles import ActionProtocol
 from codex_oss.contracts.tools import ToolCall, ToolResult
 from codex_oss.errors import StoreError
-from codex_oss.missions.record import RunRecord, fold
+from codex_oss.missions.record import RunRecord, epoch_ms, fold
 from codex_oss.policy.exposure import Redactor
 from codex_oss.policy.scope import Scope, scope_of
 from codex_oss.services.event_log import LOG_NAME, read_log
 from codex_oss.services.mission_runner import Admission, MissionRunner, redacted_mission
 from codex_oss.services.mission_store import MissionStore
 from codex_oss.services.tool_host import ToolLimits
-from codex_oss.wire.events import ItemDone, ItemStarted, MessageStart, TextDelta, TurnCompleted, TurnEvent, TurnStarted
+from codex_oss.wire.events import (
+    ArgumentsDelta,
+    FunctionCallStart,
+    ItemDone,
+    ItemStarted,
+    MessageStart,
+    ReasoningDelta,
+    ReasoningStart,
+    TextDelta,
+    TurnCompleted,
+    TurnEvent,
+    TurnStarted,
+)
 from codex_oss.wire.items import TurnRequest
-from tests.fakes.mission_script import call, finding, mission, report
+from tests.fakes.mission_script import answers_in, call, finding, mission, report, turn_events
 
 KEY = "ghp_" + "a1B2c3D4e5" * 4
 READ = call("rtk_read", path="app/retry.py")
@@ -56,13 +73,12 @@ def scripted(*answers: str | Exception) -> tuple[ScriptedLane, list[TurnRequest]
         asked.append(request)
         if isinstance(answer, Exception):
             raise answer
-        yield [TurnStarted("m"), ItemStarted(0, MessageStart("final_answer")), TextDelta(0, answer), ItemDone(0)]
-        yield [TurnCompleted()]
+        yield turn_events(answer, request)
 
     return lane, asked
 
 
-def admission(**fields: Any) -> Admission:
+def admission(protocol: ActionProtocol = "json", **fields: Any) -> Admission:
     """An admitted mission of `tests.fakes.mission_script`."""
     contract = mission(**fields)
     return Admission(
@@ -82,6 +98,7 @@ def admission(**fields: Any) -> Admission:
         trace_level="summary",
         trace_max_events=40,
         trace_max_chars=500,
+        action_protocol=protocol,
     )
 
 
@@ -107,6 +124,40 @@ def test_secrets_of_the_contract_are_neither_kept_nor_asked(tmp_path: Path) -> N
     assert KEY.encode() not in kept
     assert KEY not in str(asked)
     assert "[REDACTED:github-token]" in str(asked)
+
+
+async def leaking(request: TurnRequest) -> AsyncIterator[Sequence[TurnEvent]]:
+    """A model that thinks, speaks and calls with a key in its words, then reports."""
+    if answers_in(request):
+        yield turn_events(DONE, request)
+        return
+    yield [TurnStarted("m"), ItemStarted(0, ReasoningStart()), ReasoningDelta(0, f"thought {KEY}"), ItemDone(0)]
+    yield [ItemStarted(1, MessageStart()), TextDelta(1, f"said {KEY}"), ItemDone(1)]
+    path = json.dumps({"path": f"app/{KEY}.py"})
+    yield [ItemStarted(2, FunctionCallStart("c1", "rtk_read")), ArgumentsDelta(2, path), ItemDone(2)]
+    yield [ItemStarted(3, FunctionCallStart("c2", "rtk_read")), ArgumentsDelta(3, '{"path": "app/retry.py"}')]
+    yield [ItemDone(3), TurnCompleted()]
+
+
+@pytest.mark.parametrize("replay_reasoning", [True, False])
+def test_secrets_in_calls_and_thoughts_are_neither_kept_nor_replayed(tmp_path: Path, replay_reasoning: bool) -> None:
+    """Arguments, text and thoughts are redacted before the log; thoughts go back only where the upstream wants them."""
+    asked: list[TurnRequest] = []
+
+    async def lane(request: TurnRequest) -> AsyncIterator[Sequence[TurnEvent]]:
+        asked.append(request)
+        async for batch in leaking(request):
+            yield batch
+
+    admitted = msgspec.structs.replace(admission("tools"), replay_reasoning=replay_reasoning)
+    record = run(tmp_path, admitted, lane, Tools())
+    assert record.closed is not None
+    assert record.closed.status == "COMPLETE"
+    kept = b"".join(path.read_bytes() for path in (tmp_path / ".codex-oss").rglob("*") if path.is_file())
+    assert KEY.encode() not in kept
+    assert KEY not in str(asked)
+    assert ("thought [REDACTED:github-token]" in str(asked[1])) is replay_reasoning
+    assert (b"thought [REDACTED:github-token]" in kept) is replay_reasoning
 
 
 def test_an_honest_contract_stays_as_it_is() -> None:
@@ -198,3 +249,52 @@ def test_a_disk_that_fills_up_is_named_as_the_reason(tmp_path: Path) -> None:
     closed = fold(reading.run_id, reading.mission_id, reading.recorded()).closed
     assert closed is not None
     assert closed.reason_codes == ("log_unwritable",)
+
+
+async def test_tools_that_take_long_hold_up_no_other_mission(tmp_path: Path) -> None:
+    """With every thread for tools busy, a mission that needs none goes on and ends."""
+    go, all_busy, loop = threading.Event(), asyncio.Event(), asyncio.get_running_loop()
+    threads = threading.Barrier(min(32, (os.cpu_count() or 1) + 4))  # those of `asyncio.to_thread`
+
+    def block(limits: ToolLimits) -> None:
+        if not go.is_set():
+            threads.wait(20)
+            loop.call_soon_threadsafe(all_busy.set)
+        go.wait(20)
+
+    async def follow(name: str, tools: Tools, *answers: str) -> RunRecord:
+        lane, _ = scripted(*answers)
+        runner = MissionRunner(MissionStore(tmp_path / name), tools, lane, Redactor())
+        return [seen async for seen in runner.run(admission())][-1].record
+
+    busy = [asyncio.create_task(follow(f"busy{n}", Tools(block), READ, DONE)) for n in range(threads.parties)]
+    await all_busy.wait()
+    try:
+        async with asyncio.timeout(10):
+            record = await follow("free", Tools(), report(status="PARTIAL"))
+    finally:
+        go.set()
+        done = await asyncio.gather(*busy)
+    assert record.closed is not None
+    assert all(one.closed is not None and one.closed.status == "COMPLETE" for one in done)
+
+
+async def test_a_tool_that_minds_no_bound_costs_no_deadline(tmp_path: Path) -> None:
+    """A tool that is not done in time is given up as an error of its own, and the mission closes within its time."""
+    go = threading.Event()
+
+    def block(limits: ToolLimits) -> None:
+        go.wait(20)
+
+    lane, _ = scripted(READ, report(status="PARTIAL"))
+    runner = MissionRunner(MissionStore(tmp_path), Tools(block), lane, Redactor())
+    began = time.monotonic()
+    try:
+        record = [seen async for seen in runner.run(admission(time_budget_seconds=2))][-1].record
+    finally:
+        go.set()
+    assert time.monotonic() - began < 4
+    assert record.judged[0].result is not None
+    assert record.judged[0].result.error_code == "tool_timeout"
+    assert record.closed is not None
+    assert epoch_ms(record.closed_at) - epoch_ms(record.opened_at) <= 2000

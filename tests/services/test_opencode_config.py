@@ -31,8 +31,10 @@ BLANKS = st.sampled_from(["", " ", "\n", "\n  ", "\t", " // c }\n", "/* , */", "
 def documents(draw: st.DrawFn) -> str:
     """A configuration with comments, trailing commas and foreign keys, with or without other providers."""
     document: dict[str, Any] = draw(st.dictionaries(KEYS, VALUES, max_size=4))
+    for parent in ("provider", "mcp"):
+        if draw(FLAGS):
+            document[parent] = draw(st.dictionaries(st.sampled_from(["other", "bridge"]), VALUES, max_size=2))
     if draw(FLAGS):
-        document["provider"] = draw(st.dictionaries(st.sampled_from(["other", "bridge"]), VALUES, max_size=2))
         document = {key: document[key] for key in draw(st.permutations(list(document)))}
     text = draw(BLANKS) + _written(draw, document) + draw(BLANKS)
     crlf: bool = draw(FLAGS)

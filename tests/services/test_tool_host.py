@@ -131,13 +131,13 @@ def test_a_range_outside_the_file_says_how_long_it_is(host: ToolHost) -> None:
     ("limits", "lines"),
     [
         (ToolLimits(max_lines=2), ("one", "two needle")),
-        (ToolLimits(max_chars=14), ("one",)),
-        (ToolLimits(max_chars=15), ("one", "two needle")),
+        (ToolLimits(max_bytes=3 + 9 + 10 + 8), ("one",)),
+        (ToolLimits(max_bytes=3 + 9 + 10 + 9), ("one", "two needle")),
         (ToolLimits(max_file_bytes=9), ("one",)),
     ],
 )
 def test_bounds_cut_between_lines_and_say_so(host: ToolHost, limits: ToolLimits, lines: tuple[str, ...]) -> None:
-    """Lines, characters and bytes are bounded; no half line is shown and the result is not complete."""
+    """Lines, shown bytes and bytes of the file are bounded; no half line is shown and the result is not complete."""
     result = run(host, "rtk_read", limits=limits, path="src/a.py")
     assert result.lines == lines
     assert not result.complete
@@ -238,7 +238,7 @@ def test_no_match_is_an_answer(host: ToolHost) -> None:
     [
         (ToolLimits(max_matches=1), {}, 1),
         (ToolLimits(), {"max_results": 2}, 2),
-        (ToolLimits(max_chars=12), {}, 1),
+        (ToolLimits(max_bytes=38), {}, 1),
         (ToolLimits(timeout_s=0.0), {}, 0),
     ],
 )

@@ -323,6 +323,15 @@ def test_structured_output_by_quirk(able: str, form: TextFormat, sent: str | Non
         assert '{"type":"object","title":"T"}' in found["messages"][0]["content"]
 
 
+@pytest.mark.parametrize("able", ["none", "json_object", "json_schema"])
+def test_a_form_that_is_not_spoken_leaves_the_prompt_alone(able: str) -> None:
+    """A mission's schema changes from turn to turn; whatever the upstream honours, no message tells of it."""
+    forms = [TextFormat("json_schema", "n", {"title": title}, True, spoken=False) for title in "ab"]
+    forms.append(TextFormat("json_object", spoken=False))
+    sent = [body(request(text("user", "x"), text_format=form), structured_output=able)["messages"] for form in forms]
+    assert sent == [[{"role": "user", "content": "x"}]] * 3
+
+
 def test_half_an_emoji_of_another_lane_is_repaired() -> None:
     """A request that a lane built from file names may hold surrogates; the body is UTF-8 all the same."""
     found = messages(text("user", "\ud83d"), CustomToolCall("c", "exec", "\udc00", "functions"))

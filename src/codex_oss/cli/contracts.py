@@ -53,6 +53,7 @@ def validate_handoff(file: str, project: Path, as_json: bool) -> None:
     else:
         for problem in checked.problems:
             click.echo(render_problem(problem))
+        _print_hints(checked.problems)
         if checked.mission:
             click.echo(_render_ok(checked.mission))
     sys.exit(0 if checked.mission else 2)
@@ -92,7 +93,8 @@ def check_document(text: str, project: Path) -> Validation:
     found = parse_document(text)
     if found.raw is None:
         return Validation(None, found.problems)
-    return _check(found.raw, project)
+    checked = _check(found.raw, project)
+    return Validation(checked.mission, (*found.notes, *checked.problems))
 
 
 def render_problem(problem: Problem) -> str:
@@ -140,15 +142,13 @@ def _limits(project: Path) -> BudgetLimits:
 def _as_answer(checked: Validation) -> dict[str, Any]:
     import msgspec
 
+    from codex_oss.contracts.codes import hint_of
     from codex_oss.contracts.validation import to_handoff
 
     mission = checked.mission
     return {
         "ok": mission is not None,
-        "problems": [
-            {"code": found.code, "field": found.field, "message": found.message, "severity": found.severity}
-            for found in checked.problems
-        ],
+        "problems": [{**msgspec.to_builtins(found), "hint": hint_of(found.code)} for found in checked.problems],
         "mission": to_handoff(mission) if mission else None,
         "budget": msgspec.to_builtins(mission.budget) if mission else None,
     }
@@ -210,9 +210,10 @@ def compile_(file: str | None, project: Path, handoff: bool, as_json: bool, **sa
     from codex_oss.contracts.handoff import Handoff, parse_document
     from codex_oss.contracts.validation import Validation
 
-    found = parse_document(read_document(file)) if file else Handoff()
+    found = parse_document(read_document(file), said["tier"] or "") if file else Handoff()
     if found.problems:
         _fail(Validation(None, found.problems), as_json)
+    _print_problems(found.notes)
     for name in ("verification_commands", "workspace_invariant_commands"):
         said[name] = tuple(_split(command) for command in said[name])
     said["workspace"] = _take(said, WORKSPACE_NAMES)
@@ -253,6 +254,16 @@ def _print_mission(raw: Mapping[str, Any], project: Path, handoff: bool, as_json
 def _print_problems(problems: Sequence[Problem]) -> None:
     for problem in problems:
         click.echo(render_problem(problem), err=True)
+    _print_hints(problems)
+
+
+def _print_hints(problems: Sequence[Problem]) -> None:
+    """What to do about errors, once for each code, on stderr."""
+    from codex_oss.contracts.codes import hint_of
+
+    for code in dict.fromkeys(problem.code for problem in problems if problem.severity == "error"):
+        if hint := hint_of(code):
+            click.echo(f"hint ({code}): {hint}", err=True)
 
 
 def _fail(checked: Validation, as_json: bool) -> None:

@@ -176,6 +176,7 @@ def describe(running: Running) -> dict[str, Any]:
         "gpt_model_strategy": health.gpt_model_strategy,
         "in_flight": health.in_flight,
         "capacity": health.capacity,
+        "mission_lanes": health.mission_lanes,
         "circuits": health.circuits,
         "state_db": health.state_db,
         "request_log": health.request_log,
@@ -216,6 +217,10 @@ def _load_lines(facts: dict[str, Any]) -> list[tuple[str, str]]:
     gate, stored, log, cache = (facts[name] for name in ("capacity", "state_db", "request_log", "prompt_cache"))
     taken = f"; {sum(gate['under_way'].values())} of {gate['max_total']} upstream slots" if gate else ""
     lines = [("load", f"{facts['in_flight']} turns under way, {len(gate.get('waiting', ()))} waiting{taken}")]
+    for name, lane in facts["mission_lanes"].items():
+        if lane["running"] or lane["waiting"]:
+            waiting = f"; waiting: {', '.join(lane['waiting'])}" if lane["waiting"] else ""
+            lines.append(("missions", f"{name} {len(lane['running'])} of {lane['capacity']}{waiting}"))
     if path := stored.get("path"):
         lines.append(("state", f"{path} ({stored.get('responses', 0)} responses)" + _trouble(stored)))
     if path := log.get("path"):

@@ -107,7 +107,7 @@ def run_bridge(folder: Path, model: LocalModel, local_key: str) -> Iterator[str]
         "PROXY_API_KEY": local_key,
         "XDG_CONFIG_HOME": str(folder / ".codex-oss" / "no-user-config"),
     }
-    command = [sys.executable, "-m", "codex_oss", "up", "--port", "0", "--project", str(folder)]
+    command = [sys.executable, "-P", "-m", "codex_oss", "up", "--port", "0", "--project", str(folder)]
     with ExitStack() as stack:
         try:
             child = stack.enter_context(run_child(command, environ=environ, start_timeout_s=BRIDGE_START_TIMEOUT_S))
@@ -194,7 +194,7 @@ def count_generated_tokens(model: LocalModel) -> int:
 
 def audit(folder: Path, mission_id: str) -> int:
     """Let `codex-oss audit-mission` check the mission; returns the number of checks, all of which held."""
-    command = [sys.executable, "-m", "codex_oss", "audit-mission", mission_id, "--project", str(folder), "--json"]
+    command = [sys.executable, "-P", "-m", "codex_oss", "audit-mission", mission_id, "--project", str(folder), "--json"]
     done = _run(command, os.environ)
     try:
         verdict = json.loads(done.stdout)

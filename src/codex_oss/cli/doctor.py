@@ -1,7 +1,8 @@
 """`codex-oss doctor`: every check of the set-up, each with a fix.
 
-Counterparts: `cli.doctor_checks` (this program, the project, the bridge) and `cli.doctor_clients` (Codex, OpenCode,
-programs). A check never raises: what it meets unexpectedly is its own FAIL, and the others go on.
+Counterparts: `cli.doctor_checks` (this program, the project, the bridge), `cli.doctor_clients` (Codex, OpenCode,
+programs) and `cli.doctor_mcp` (the MCP server, as they start it). A check never raises: what it meets
+unexpectedly is its own FAIL, and the others go on.
 """
 
 from __future__ import annotations
@@ -59,9 +60,11 @@ def run_checks(project: Path, *, offline: bool, network: bool) -> list[Finding]:
     """Every finding, in the order of the tables."""
     from codex_oss.cli.doctor_checks import BRIDGE_CHECKS, CHECKS, NETWORK_CHECKS, look_around
     from codex_oss.cli.doctor_clients import CLIENT_CHECKS
+    from codex_oss.cli.doctor_mcp import MCP_CHECKS
 
     scene = look_around(project, os.environ, offline=offline)
-    tables = [*CHECKS, *(() if offline else BRIDGE_CHECKS), *CLIENT_CHECKS, *(NETWORK_CHECKS if network else ())]
+    tables = [*CHECKS, *(() if offline else BRIDGE_CHECKS), *CLIENT_CHECKS, *MCP_CHECKS]
+    tables += NETWORK_CHECKS if network else ()
     return [finding for check in tables for finding in check.run(scene)]
 
 

@@ -158,6 +158,21 @@ def check_models(scene: Scene) -> Findings:
         yield passed(f"{len(scene.profiles)} profiles, {len(admitted)} of them admitted to missions")
 
 
+def check_patterns(scene: Scene) -> Findings:
+    """What the project hides and protects can be read; otherwise no mission is admitted."""
+    from codex_oss.services.admission import PATTERN_FILES, read_patterns
+
+    used = []
+    for name in PATTERN_FILES:
+        try:
+            patterns = read_patterns(scene.project, name)
+        except BridgeError as exc:
+            yield failed(exc.message, "Correct the file; until then every mission is refused.")
+            return
+        used += [f"{len(patterns)} in {name}"] if patterns else []
+    yield passed(f"patterns: {', '.join(used)}" if used else "no patterns of the project's own")
+
+
 def check_writable(scene: Scene) -> Findings:
     """Records can be written."""
     state = scene.project / ".codex-oss"
@@ -281,6 +296,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     Check("package.version", check_package),
     Check("config.parses", check_config),
     Check("models.parse", check_models),
+    Check("project.patterns", check_patterns),
     Check("project.writable", check_writable),
     Check("state.private", check_private),
     Check("upstream.key", check_keys),

@@ -47,7 +47,7 @@ def check_codex(scene: Scene) -> Findings:
 def check_provider(scene: Scene) -> Findings:
     """The user's Codex configuration leads to this bridge, with the right key."""
     path = scene.places.codex_home / "config.toml"
-    table = codex_config.read_provider(_text(path))
+    table = codex_config.read_provider(read_text(path))
     if table is None:
         yield warned(f"{path} has no provider for the bridge", INSTALL)
         return
@@ -65,7 +65,7 @@ def check_provider(scene: Scene) -> Findings:
 def check_parent(scene: Scene) -> Findings:
     """Sessions on GPT models stay where they are."""
     path = scene.places.codex_home / "config.toml"
-    if codex_config.read_key(_text(path), "model_provider") == codex_config.PROVIDER:
+    if codex_config.read_key(read_text(path), "model_provider") == codex_config.PROVIDER:
         fix = f"Remove `model_provider` from {path}, and choose the bridge with: codex -p {codex_config.PROFILE}"
         yield warned("every Codex session goes to the bridge, which serves no GPT model", fix)
     else:
@@ -82,7 +82,7 @@ def check_agents(scene: Scene) -> Findings:
     for path in files:
         label = f"agents.{path.stem}.model"
         try:
-            model = codex_config.read_model(_text(path))
+            model = codex_config.read_model(read_text(path))
             if model.startswith(OUR_MODELS):
                 choose_route(model, scene.profiles)
                 yield passed(model, label)
@@ -93,7 +93,7 @@ def check_agents(scene: Scene) -> Findings:
 def check_agreements(scene: Scene) -> Findings:
     """AGENTS.md tells an agent how to delegate, and cannot open a mission by being quoted."""
     paths = [scene.places.agreements("project"), scene.places.agreements("user")]
-    texts = {path: _text(path) for path in paths}
+    texts = {path: read_text(path) for path in paths}
     if any(MARKDOWN.start in text for text in texts.values()):
         yield passed("AGENTS.md says how to delegate", "agreements.exists")
     else:
@@ -119,7 +119,7 @@ def check_opencode(scene: Scene) -> Findings:
 def check_opencode_provider(scene: Scene) -> Findings:
     """OpenCode's configuration leads to this bridge."""
     for path in (scene.places.opencode_file("project"), scene.places.opencode_file("user")):
-        text = _text(path)
+        text = read_text(path)
         table = opencode_config.read_provider(text) if text.strip() else None
         if table is not None:
             options = table.get("options")
@@ -196,7 +196,7 @@ def _version(program: str, scene: Scene) -> str:
     return found.group() if found else ""
 
 
-def _text(path: Path) -> str:
+def read_text(path: Path) -> str:
     """The text of a file; empty when it does not exist. Raises StoreError when it cannot be read as text."""
     try:
         with path.open("rb") as file:

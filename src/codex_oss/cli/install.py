@@ -40,7 +40,7 @@ scope_option = click.option(
     type=click.Choice(["project", "user"]),
     default="project",
     show_default=True,
-    help="Agents, rules, advice and OpenCode's provider for this project, or for all of the user's.",
+    help="Agents, rules, advice and OpenCode's settings for this project, or for all of the user's.",
 )
 dry_run_option = click.option("--dry-run", is_flag=True, help="Show what would change, and change nothing.")
 
@@ -50,6 +50,9 @@ dry_run_option = click.option("--dry-run", is_flag=True, help="Show what would c
 @scope_option
 @click.option("--codex/--no-codex", default=True, show_default=True, help="Connect the Codex CLI.")
 @click.option("--opencode/--no-opencode", default=True, show_default=True, help="Connect OpenCode.")
+@click.option(
+    "--mcp/--no-mcp", default=True, show_default=True, help="Offer missions to both as tools (an MCP server)."
+)
 @dry_run_option
 @click.option(
     "--port",
@@ -60,18 +63,26 @@ dry_run_option = click.option("--dry-run", is_flag=True, help="Show what would c
 )
 @json_option
 def install(
-    project: Path, scope: Scope, codex: bool, opencode: bool, dry_run: bool, port: int | None, as_json: bool
+    project: Path,
+    scope: Scope,
+    codex: bool,
+    opencode: bool,
+    mcp: bool,
+    dry_run: bool,
+    port: int | None,
+    as_json: bool,
 ) -> None:
     """Connect Codex and OpenCode to the bridge.
 
-    Adds a provider, agents, a rule and a paragraph in AGENTS.md; comments and everything of yours stay. Codex reads
-    providers from its own home only, so one table goes to $CODEX_HOME/config.toml in either scope; your model and
-    model_provider are not touched. Every touched file is backed up; `codex-oss uninstall` gives it back.
+    Adds a provider, an MCP server, agents, a rule and a paragraph in AGENTS.md; comments and everything of yours stay.
+    Codex reads providers from its own home only, so provider and server go to $CODEX_HOME/config.toml in either scope;
+    your model and model_provider are not touched. An MCP server `codex-oss` of your own is reported and left alone.
+    Every touched file is backed up; `codex-oss uninstall` gives it back.
     """
     from codex_oss.services.client_setup import find_places
     from codex_oss.services.file_edits import plan_changes, render_diff
 
-    places, connection = find_places(project, os.environ), _connection(project, port)
+    places, connection = find_places(project, os.environ), _connection(project, port, mcp=mcp)
     shared, own = _installations(project, scope)
     plan = plan_changes(_targets(places, scope, connection, own or shared, codex=codex, opencode=opencode))
     diff = render_diff(plan, _secrets(connection))
@@ -114,7 +125,7 @@ def uninstall(project: Path, scope: Scope, dry_run: bool, as_json: bool) -> None
     sys.exit(1 if left else 0)
 
 
-def _connection(project: Path, port: int | None) -> Connection:
+def _connection(project: Path, port: int | None, *, mcp: bool) -> Connection:
     from codex_oss.errors import RequestError
     from codex_oss.services.bridge_process import Running, find_bridge
     from codex_oss.services.client_setup import Connection
@@ -126,7 +137,7 @@ def _connection(project: Path, port: int | None) -> Connection:
         port = bridge.record.port if isinstance(bridge, Running) else settings.config.port
     if port == 0:
         raise RequestError("The configuration says port 0, which clients cannot find.", hint="Add --port N.")
-    return Connection(f"http://127.0.0.1:{port}/v1", settings.config.local_key, settings.profiles)
+    return Connection(f"http://127.0.0.1:{port}/v1", settings.config.local_key, settings.profiles, mcp)
 
 
 def _installations(project: Path, scope: Scope) -> tuple[Installation, Installation | None]:
@@ -185,5 +196,7 @@ def _tell(plan: Plan, connection: Connection, diff: str, *, dry_run: bool, as_js
         click.echo("nothing to do: everything is in place")
     elif not dry_run:
         click.echo(f"\nThe clients look for the bridge at {connection.base_url}; start it with: codex-oss start")
-        click.echo("Codex:    codex -p codex-oss        (trust the project when Codex asks)")
-        click.echo("OpenCode: opencode models codex-oss, then opencode -m codex-oss/NAME")
+        if connection.mcp:
+            click.echo("Then ask as always, with the model you have: Codex and OpenCode now offer the tool `delegate`.")
+        click.echo("A session on open models: codex -p codex-oss, opencode -m codex-oss/NAME")
+        click.echo("(trust the project when Codex asks; `opencode models codex-oss` lists the names)")

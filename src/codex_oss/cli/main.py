@@ -53,6 +53,34 @@ VERBS: Final[dict[str, tuple[str, str]]] = {
         "codex_oss.cli.records:audit_mission",
         "Check a mission's log, its projections and its claims.",
     ),
+    "show-commentary": (
+        "codex_oss.cli.records:show_commentary",
+        "Print what was said while a mission ran, remark by remark, at the level that it ran with.",
+    ),
+    "show-delivery": (
+        "codex_oss.cli.records:show_delivery",
+        "Print what became of everything a mission said: created, emitted, observed.",
+    ),
+    "claim-status": (
+        "codex_oss.cli.claims:claim_status",
+        "Say which claims stand: of one mission, or of this program in this project.",
+    ),
+    "desktop-observation": (
+        "codex_oss.cli.observation:desktop_observation",
+        "Say what a client really showed of a mission, from what the client itself wrote down.",
+    ),
+    "desktop-pre-final-text-probe": (
+        "codex_oss.cli.probes:desktop_probe",
+        "Let a person see whether a desktop client shows text before the end of a turn.",
+    ),
+    "app-server-pre-final-text-probe": (
+        "codex_oss.cli.probes:text_probe",
+        "Say whether Codex' app-server gives text on before the end of a turn.",
+    ),
+    "app-server-visible-commentary-probe": (
+        "codex_oss.cli.probes:commentary_probe",
+        "Say whether Codex' app-server gives commentary on, as such, before the final answer.",
+    ),
     "explain": ("codex_oss.cli.records:explain", "Say in plain words why a mission ended as it did."),
 }
 """Verb to (module:command, short help)."""

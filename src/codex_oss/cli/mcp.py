@@ -1,63 +1,80 @@
 """`codex-oss mcp`: the MCP server on stdin and stdout, as Codex and OpenCode start it.
 
 Missions run in the bridge of the project when one runs, else in this process. Nothing but the protocol is written to
-stdout; log lines go to stderr.
+stdout; log lines go to stderr. The handshake is answered at once; the SDK, the configuration and everything behind them
+are opened with the first call of a tool, and a configuration that cannot be read is the answer to that call.
 """
 
 from __future__ import annotations
 
-import asyncio
 import os
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import click
 
-from codex_oss.cli.options import project_option
-
-if TYPE_CHECKING:
-    from codex_oss.services.delegation import Begin
-    from codex_oss.wiring import Bridge
+from codex_oss.services.delegation_tools import MAX_WAIT_S, instructions
+from codex_oss.services.mcp_greeting import Greeter
+from codex_oss.services.stdio_lines import Lines, claim_stdio
 
 
-@click.command("mcp", epilog="Example: codex mcp add codex-oss -- codex-oss mcp --project .")
-@project_option
-def mcp(project: Path) -> None:
-    """Offer missions as MCP tools (delegate, mission_start, …) on stdin and stdout."""
-    asyncio.run(_serve(project))
+@click.command("mcp", epilog="Example: codex mcp add codex-oss -- codex-oss mcp")
+@click.option(
+    "--project",
+    type=click.Path(exists=True, file_okay=False, path_type=Path, resolve_path=True),
+    show_default="the one around the current folder",
+    metavar="DIR",
+    help="The project's folder.",
+)
+@click.option(
+    "--max-wait",
+    type=click.IntRange(1, 86_400),
+    default=MAX_WAIT_S,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long delegate waits for a report; choose less than your client's own time limit.",
+)
+def mcp(project: Path | None, max_wait: int) -> None:
+    """Offer missions as MCP tools (delegate, mission_start, …) on stdin and stdout.
+
+    Without --project it is the nearest folder upwards that holds `.codex-oss` or `.git`, else the current one.
+    """
+    folder = project or find_project(Path.cwd(), Path.home())
+    greeter = Greeter(instructions(folder))
+    with claim_stdio() as lines:
+        line = _greet(lines, greeter)
+        if line:
+            from codex_oss.cli.mcp_session import ProjectCalls, run_session
+
+            run_session(lines, greeter, line, ProjectCalls(folder, max_wait), instructions(folder))
 
 
-async def _serve(project: Path) -> None:
-    from mcp.server.stdio import stdio_server
+def find_project(folder: Path, home: Path) -> Path:
+    """The project around a folder; the folder itself when there is none.
 
-    from codex_oss import wiring
-    from codex_oss.services.delegation import Delegation
-    from codex_oss.services.mcp_host import build_mcp_server
-    from codex_oss.services.settings import read_settings
+    The home folder is never one by itself, nor is what somebody else has put above us (into `/tmp`, say): a project's
+    files choose models and where they are asked.
+    """
+    for above in (folder, *folder.parents):
+        if above == home and above != folder:
+            break
+        if any(_is_own(above / name) for name in (".codex-oss", ".git")):
+            return above
+    return folder
 
-    bridge = wiring.build(read_settings(project, {}, os.environ), project, os.environ)
-    server = build_mcp_server(Delegation(bridge.missions, bridge.profiles, _begin_where_it_runs(bridge, project)))
+
+def _is_own(path: Path) -> bool:
     try:
-        async with stdio_server() as (read_stream, write_stream):
-            await server.run(read_stream, write_stream, server.create_initialization_options())
-    finally:
-        await bridge.aclose()
+        return path.lstat().st_uid == os.geteuid()
+    except OSError:
+        return False
 
 
-def _begin_where_it_runs(bridge: Bridge, project: Path) -> Begin:
-    """In the running bridge if there is one, looked for each time; else here."""
-    from codex_oss.cli.mission_client import is_ours
-    from codex_oss.cli.mission_detach import begin_in_bridge
-    from codex_oss.services.bridge_process import Running, find_bridge
-    from codex_oss.services.delegation import begin_here
-
-    here = begin_here(bridge.missions)
-
-    async def begin(raw: Mapping[str, Any], model: str) -> tuple[str, str]:
-        running = await asyncio.to_thread(find_bridge, project)
-        if isinstance(running, Running) and is_ours(running, bridge.config):
-            return await begin_in_bridge(running, bridge.config.local_key, raw, model)
-        return await here(raw, model)
-
-    return begin
+def _greet(lines: Lines, greeter: Greeter) -> bytes:
+    """Answer what can be answered without the SDK; the first line that cannot, empty at the end."""
+    while line := lines.read():
+        answer = greeter.take(line)
+        if answer is None:
+            return line
+        if answer:
+            lines.write(answer)
+    return b""

@@ -1,6 +1,7 @@
 """Hands a mission over and follows it: through the running bridge of the project, or in this process.
 
-Both ways end in the same place: message items, of which the last is the report and the earlier ones are remarks.
+Both ways end in the same place: message items, of which the last is the report. What happens in between is shown from
+the log of the run, which lies in the project in both cases (`cli.mission_viewer`).
 """
 
 from __future__ import annotations
@@ -9,14 +10,16 @@ import asyncio
 import json
 import logging
 import os
-from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing
+from collections.abc import AsyncGenerator
+from contextlib import aclosing, nullcontext
 from pathlib import Path
 
 import msgspec
 from msgspec import Raw, Struct
 
 from codex_oss import wiring
+from codex_oss.cli.mission_progress import ProgressDisplay
+from codex_oss.cli.mission_viewer import cli_handover, showing_next_run
 from codex_oss.config import LOOPBACK_HOSTS, Config
 from codex_oss.errors import (
     BridgeError,
@@ -26,7 +29,10 @@ from codex_oss.errors import (
     UpstreamError,
     UpstreamProtocolError,
 )
+from codex_oss.lanes.mission import LEVEL_KEY
 from codex_oss.services.bridge_process import Running, find_bridge
+from codex_oss.services.handover import Handover
+from codex_oss.services.mission_store import MissionStore
 from codex_oss.services.settings import Settings, read_settings
 from codex_oss.services.upstream_connection import Connection, ConnectionBroken
 from codex_oss.services.upstream_pool import CannotConnect, ConnectionPool
@@ -34,20 +40,35 @@ from codex_oss.wire.events import ItemDone, ItemStarted, MessageStart, TextDelta
 from codex_oss.wire.items import Message, TextPart, TurnRequest
 from codex_oss.wire.sse import SseDecoder
 
-Show = Callable[[str], None]
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
 MAX_REFUSAL_BYTES = 64 * 1024
 
 
-def run_mission(project: Path, model: str, handoff: str, *, timeout_s: float | None, show: Show) -> str:
-    """Run a mission and return the text of its report.
+class Errand(Struct, frozen=True):
+    """A mission to hand over."""
 
-    handoff: the user message with the tagged block. show: called with each remark as it comes.
-    Raises TimeoutError after *timeout_s*, RequestError when the bridge refuses, UpstreamError when it breaks off.
+    model: str
+    mission_id: str
+    handoff: str
+    """The user message with the tagged block."""
+    commentary: str | None = None
+    """Level of its commentary; None for what the settings say."""
+    timeout_s: float | None = None
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """The metadata of its turn."""
+        return {LEVEL_KEY: self.commentary} if self.commentary else {}
+
+
+def run_mission(project: Path, errand: Errand, *, quiet: bool) -> str:
+    """Run a mission, show it unless quiet, and return the text of its report.
+
+    Raises TimeoutError after `timeout_s`, RequestError when the bridge refuses, UpstreamError when it breaks off.
     """
     # What goes wrong inside is said by the report; log lines between the remarks would only repeat it.
     logging.getLogger("codex_oss").addHandler(logging.NullHandler())
-    return asyncio.run(_follow(project, model, handoff, timeout_s, show))
+    return asyncio.run(_follow(project, errand, ProgressDisplay(quiet=quiet)))
 
 
 def is_ours(bridge: Running, config: Config) -> bool:
@@ -55,28 +76,34 @@ def is_ours(bridge: Running, config: Config) -> bool:
     return bridge.record.host in {*LOOPBACK_HOSTS, config.host}
 
 
-async def _follow(project: Path, model: str, handoff: str, timeout_s: float | None, show: Show) -> str:
+async def _follow(project: Path, errand: Errand, display: ProgressDisplay) -> str:
     bridge = find_bridge(project)
     settings = read_settings(project, {}, os.environ)
     if isinstance(bridge, Running) and is_ours(bridge, settings.config):
-        messages = _through_bridge(bridge.base_url, settings.config.local_key, model, handoff)
+        messages = _through_bridge(bridge.base_url, settings.config.local_key, errand)
     else:
-        messages = _in_process(settings, project, model, handoff)
-    last = ""
-    async with asyncio.timeout(timeout_s), aclosing(messages):
+        messages = _in_process(settings, project, errand)
+    store, last = MissionStore(project), ""
+
+    def handover_of(run_id: str) -> Handover:
+        return cli_handover(project, store, run_id, errand.mission_id)
+
+    show = showing_next_run(store, errand.mission_id, display, handover_of)
+    viewing = nullcontext() if display.mode == "quiet" else show
+    async with asyncio.timeout(errand.timeout_s), viewing, aclosing(messages):
         async for phase, text in messages:
-            if phase == "commentary":
-                show(text)
-            else:
+            if phase != "commentary":
                 last = text
     return last
 
 
-async def _in_process(
-    settings: Settings, project: Path, model: str, handoff: str
-) -> AsyncGenerator[tuple[str, str], None]:
+async def _in_process(settings: Settings, project: Path, errand: Errand) -> AsyncGenerator[tuple[str, str], None]:
     bridge = wiring.build(settings, project, os.environ)
-    request = TurnRequest("resp_cli", model, (Message("user", (TextPart(handoff),)),), stream=True, store=False)
+    said = (Message("user", (TextPart(errand.handoff),)),)
+    # In the background, as far as the lane is concerned: nobody is handed this answer, only its report is used. What is
+    # shown is read from the log, and noted where it is shown.
+    echo = {"metadata": errand.metadata}
+    request = TurnRequest("resp_cli", errand.model, said, store=False, background=True, echo=echo)
     try:
         _, lane = bridge.lane_for(request)
         open_items: dict[int, tuple[str, list[str]]] = {}
@@ -99,8 +126,9 @@ async def _in_process(
         await bridge.aclose()
 
 
-async def _through_bridge(base_url: str, key: str, model: str, handoff: str) -> AsyncGenerator[tuple[str, str], None]:
-    body = msgspec.json.encode({"model": model, "stream": True, "store": False, "input": handoff})
+async def _through_bridge(base_url: str, key: str, errand: Errand) -> AsyncGenerator[tuple[str, str], None]:
+    asked = {"model": errand.model, "stream": True, "store": False, "input": errand.handoff}
+    body = msgspec.json.encode({**asked, "metadata": errand.metadata})
     headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
     pool = ConnectionPool(max_idle=0)
     connection = None

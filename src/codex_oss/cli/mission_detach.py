@@ -18,7 +18,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
-from codex_oss.cli.mission_client import is_ours, refusal_of
+from codex_oss.cli.mission_client import Errand, is_ours, refusal_of
 from codex_oss.errors import StoreError, Unavailable, UpstreamProtocolError
 from codex_oss.services.bridge_process import Running, find_bridge
 from codex_oss.services.mission_store import MissionStore
@@ -31,17 +31,20 @@ POLL_S: Final = 0.05
 MAX_OUTPUT_BYTES: Final = 4096
 
 
-def begin_detached(project: Path, model: str, mission_id: str, handoff: str) -> str:
+def begin_detached(project: Path, errand: Errand) -> str:
     """Begin a mission and return the id of its run, once the run's first event is in its log.
 
-    handoff: the tagged text, whose mission has this id. Raises RequestError when the bridge refuses it, StoreError
+    Raises RequestError when the bridge refuses it, StoreError
     `mission_not_begun` when the process that should run it ended before.
     """
     bridge = find_bridge(project)
     settings = read_settings(project, {}, os.environ)
     if isinstance(bridge, Running) and is_ours(bridge, settings.config):
-        return asyncio.run(begin_in_bridge(bridge, settings.config.local_key, handoff, model))[1]
-    return _begin_process(project, model, mission_id, handoff)
+        begun = begin_in_bridge(
+            bridge, settings.config.local_key, errand.handoff, errand.model, commentary=errand.commentary
+        )
+        return asyncio.run(begun)[1]
+    return _begin_process(project, errand)
 
 
 class _Begun(Struct):
@@ -49,15 +52,18 @@ class _Begun(Struct):
     run_id: str
 
 
-async def begin_in_bridge(bridge: Running, key: str, handoff: str | Mapping[str, Any], model: str) -> tuple[str, str]:
+async def begin_in_bridge(
+    bridge: Running, key: str, handoff: str | Mapping[str, Any], model: str, *, commentary: str | None = None
+) -> tuple[str, str]:
     """Begin a mission in a running bridge; the ids of mission and run. handoff: the raw mission or the tagged text.
 
+    commentary: its level; None for what the bridge is set to.
     Raises RequestError when it is refused, Unavailable when the bridge does not answer.
     """
     import aiohttp
 
     address = bridge.base_url.removesuffix("/v1") + "/api/missions"
-    body = {"handoff": handoff, "model": model}
+    body = {"handoff": handoff, "model": model, **({"commentary": commentary} if commentary else {})}
     timeout = aiohttp.ClientTimeout(total=BEGIN_WAIT_S)
     try:
         async with (
@@ -75,18 +81,19 @@ async def begin_in_bridge(bridge: Running, key: str, handoff: str | Mapping[str,
         raise Unavailable(f"The bridge at {address} did not answer.", hint="`codex-oss status` says more.") from exc
 
 
-def _begin_process(project: Path, model: str, mission_id: str, handoff: str) -> str:
-    store = MissionStore(project)
+def _begin_process(project: Path, errand: Errand) -> str:
+    store, mission_id = MissionStore(project), errand.mission_id
     before = set(store.runs_of(mission_id))
     output = _output_file(project, mission_id)
-    command = [sys.executable, "-m", "codex_oss", "mission", "run", "-", "--model", model, "--project", str(project)]
+    command = [sys.executable, "-P", "-m", "codex_oss", "mission", "run", "-", "--model", errand.model]
+    command += ["--project", str(project), *(["--commentary", errand.commentary] if errand.commentary else [])]
     with output.open("wb") as log:
         child = subprocess.Popen(  # noqa: S603 (our own program)
             command, stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True, cwd=project
         )
     assert child.stdin is not None
     with child.stdin:
-        child.stdin.write(handoff.encode())
+        child.stdin.write(errand.handoff.encode())
     deadline = time.monotonic() + BEGIN_WAIT_S
     while time.monotonic() < deadline:
         begun = [run_id for run_id in store.runs_of(mission_id) if run_id not in before]

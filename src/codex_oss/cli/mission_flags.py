@@ -67,7 +67,7 @@ COMPILE_FLAGS: Final[dict[str, str]] = {
     "workspace_require_gpt_review": "Only after a review by the parent model.",
     "workspace_require_isolated_preflight": "Only after a green run in isolation.",
     "workspace_require_rollback_proof": "Only when the rollback was tried.",
-    "sufficiency_must_list_uninspected_areas": "The report must name what was not looked at.",
+    "sufficiency_must_list_uninspected_areas": "The report lists the allowed places of which nothing was read.",
 }
 COMPILE_NUMBERS: Final[dict[str, str]] = {
     "workspace_min_reviewer_approvals": "Fewest approvals.",

@@ -15,21 +15,20 @@ from typing import TYPE_CHECKING
 
 import click
 
-from codex_oss.cli.missions import EXIT_OF_STATUS, outcome_of
-from codex_oss.cli.options import json_option, project_option
+from codex_oss.cli.missions import EXIT_OF_STATUS, note_report, outcome_of
+from codex_oss.cli.options import json_option, project_option, quiet_option
 from codex_oss.policy.printable import printable, printable_json
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from codex_oss.missions.record import RunRecord
 
 
 @click.command("watch", epilog="Example: codex-oss mission watch mission_local_001")
 @click.argument("mission_id")
 @project_option
+@quiet_option
 @json_option
-def watch(mission_id: str, project: Path, as_json: bool) -> None:
+def watch(mission_id: str, project: Path, quiet: bool, as_json: bool) -> None:
     """Show a mission while it runs, in whichever process: phase, budget, coverage and what happens; then its report.
 
     With --json each event of its log is one line. Leaving does not end it. Exits as `mission run` does, and with 1 when
@@ -37,22 +36,24 @@ def watch(mission_id: str, project: Path, as_json: bool) -> None:
     """
     from codex_oss.missions.projections import final_report, render_final_text
 
-    record = asyncio.run(_watch(project, mission_id, as_json))
+    record = asyncio.run(_watch(project, mission_id, quiet=quiet, as_json=as_json))
     if record.closed is None:
         click.echo(f"error: nobody runs {mission_id}, and it has not ended", err=True)
         click.echo(f"hint: `codex-oss mission resume {mission_id}` goes on with it", err=True)
         sys.exit(1)
-    report = final_report(record)
     if not as_json:
-        click.echo(printable(render_final_text(report)))
+        text = printable(render_final_text(final_report(record)))
+        click.echo(text)
+        note_report(project, record.run_id, mission_id, text)
     sys.exit(EXIT_OF_STATUS.get(record.closed.status, 1))
 
 
 @click.command("resume", epilog="Example: codex-oss mission resume mission_local_001")
 @click.argument("mission_id")
 @project_option
+@quiet_option
 @json_option
-def resume(mission_id: str, project: Path, as_json: bool) -> None:
+def resume(mission_id: str, project: Path, quiet: bool, as_json: bool) -> None:
     """Go on with a mission whose process died or was stopped, from where its log ends.
 
     What had been read is not read again, what had been asked without an answer is asked again. Prints and exits as
@@ -60,10 +61,12 @@ def resume(mission_id: str, project: Path, as_json: bool) -> None:
     """
     from codex_oss.missions.projections import final_report, render_final_text
 
-    show = (lambda remark: None) if as_json else (lambda remark: click.echo(printable(f"· {remark}"), err=True))
-    record = asyncio.run(_resume(project, mission_id, show))
+    record = asyncio.run(_resume(project, mission_id, quiet=quiet or as_json))
     report = final_report(record)
-    click.echo(_dumps(outcome_of(project, report)) if as_json else printable(render_final_text(report)))
+    text = printable(render_final_text(report))
+    click.echo(_dumps(outcome_of(project, report)) if as_json else text)
+    if not as_json:
+        note_report(project, record.run_id, mission_id, text)
     sys.exit(EXIT_OF_STATUS.get(str(report.get("status")), 1))
 
 
@@ -101,49 +104,39 @@ def rebuild(mission_id: str, project: Path, as_json: bool) -> None:
         click.echo(printable(path))
 
 
-async def _watch(project: Path, mission_id: str, as_json: bool) -> RunRecord:
-    from codex_oss.cli.mission_progress import ProgressLine
-    from codex_oss.missions.commentary import Commentator
-    from codex_oss.missions.record import evolve, new_record
-    from codex_oss.services.log_tail import follow_log
+async def _watch(project: Path, mission_id: str, *, quiet: bool, as_json: bool) -> RunRecord:
+    from codex_oss.cli.mission_progress import ProgressDisplay
+    from codex_oss.cli.mission_viewer import cli_handover, show_run
     from codex_oss.services.mission_store import MissionStore
 
     store = MissionStore(project)
-    run_id = store.read_latest(mission_id).run_id
-    record, commentator = new_record(run_id, mission_id), Commentator()
-    with ProgressLine(enabled=not as_json) as progress:
-        async for batch in follow_log(store.run_folder(run_id)):
-            for one in batch:
-                evolve(record, one.recorded)
-                if as_json:
-                    click.echo(printable_json(one.line.decode()))
-                for remark in commentator.take(record, one.recorded):
-                    progress.remark(remark.message)
-                progress.show(record)
-    return record
+    run_id = store.latest_run(mission_id)
+    handover, display = cli_handover(project, store, run_id, mission_id), ProgressDisplay(quiet=quiet or as_json)
+    on_line = (lambda line: click.echo(printable_json(line.decode()))) if as_json else None
+    return await show_run(store, run_id, mission_id, display, handover, on_line=on_line)
 
 
-async def _resume(project: Path, mission_id: str, show: Callable[[str], None]) -> RunRecord:
+async def _resume(project: Path, mission_id: str, *, quiet: bool) -> RunRecord:
     from codex_oss import wiring
-    from codex_oss.missions.commentary import Commentator
-    from codex_oss.missions.record import evolve, new_record
-    from codex_oss.services.event_log import LOG_NAME, read_log
+    from codex_oss.cli.mission_progress import ProgressDisplay
+    from codex_oss.cli.mission_viewer import cli_handover, show_run
     from codex_oss.services.settings import read_settings
 
     bridge = wiring.build(read_settings(project, {}, os.environ), project, os.environ)
+    store = bridge.missions.store
     try:
+        head = store.read_latest(mission_id).head
         job = bridge.missions.resume(mission_id)
-        commentator, record = Commentator(), new_record(job.run_id, mission_id)
-        # What was before is folded silently; what happens now is shown.
-        for recorded in read_log(bridge.missions.store.run_folder(job.run_id) / LOG_NAME).recorded():
-            evolve(record, recorded)
-        async for batch in job.follow():
-            for recorded in batch:
-                if recorded.seq > record.last_seq:
-                    evolve(record, recorded)
-                    for remark in commentator.take(record, recorded):
-                        show(remark.message)
-        return record
+        handover = cli_handover(project, store, job.run_id, mission_id)
+        seen, display = head.seq if head else 0, ProgressDisplay(quiet=quiet)
+        viewer = asyncio.create_task(show_run(store, job.run_id, mission_id, display, handover, silent_seq=seen))
+        try:
+            async for _ in job.follow():
+                pass
+            return await viewer
+        finally:
+            viewer.cancel()
+            await asyncio.gather(viewer, return_exceptions=True)
     finally:
         await bridge.aclose()
 

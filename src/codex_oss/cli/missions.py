@@ -9,18 +9,20 @@ Exit codes of `run`: 0 COMPLETE, 10 PARTIAL, 11 ESCALATE, 12 FAILED, 2 asked wro
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import click
 
-from codex_oss.cli.options import json_option, project_option
+from codex_oss.cli.options import json_option, project_option, quiet_option
 from codex_oss.policy.printable import printable, printable_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from codex_oss.cli.mission_client import Errand
     from codex_oss.contracts.mission import MissionV1, Problem
 
 EXIT_OF_STATUS: Final[dict[str, int]] = {"COMPLETE": 0, "PARTIAL": 10, "ESCALATE": 11, "FAILED": 12}
@@ -76,24 +78,39 @@ def mission() -> None:
     help="Give up after S seconds. Default: the mission's time and a minute.",
 )
 @click.option("--detach", is_flag=True, help="Only begin it; `mission watch` shows it, `mission cancel` ends it.")
+@click.option(
+    "--commentary",
+    type=click.Choice(("off", "summary", "detailed")),
+    help="How much is said while it runs. Default: the setting visible_trace.",
+)
+@quiet_option
 @json_option
-def run(file: str, project: Path, model: str | None, timeout_s: float | None, detach: bool, as_json: bool) -> None:
+def run(
+    file: str,
+    project: Path,
+    model: str | None,
+    timeout_s: float | None,
+    detach: bool,
+    commentary: str | None,
+    quiet: bool,
+    as_json: bool,
+) -> None:
     """Run the mission in FILE (the tagged block or the bare JSON object; - reads standard input).
 
-    Remarks go to stderr as they happen, the report to stdout at the end. With --detach it runs on by itself, in the
-    bridge or, if none runs, in a process of its own; exit 0 then means that it has begun.
+    What happens and how far it is goes to stderr, the report to stdout at the end. With --detach it runs on by itself,
+    in the bridge or, if none runs, in a process of its own; exit 0 then means that it has begun.
     """
-    from codex_oss.cli.mission_client import run_mission
+    from codex_oss.cli.mission_client import Errand, run_mission
 
-    text, contract = _read_mission(file, as_json)
+    text, contract = _read_mission(file, as_json, _tier_in(model))
     alias = model or f"mission-{contract.tier.lower()}-{DEFAULT_PROFILE}"
     if detach:
-        _begin(project, alias, contract.mission_id, text, as_json)
+        _begin(project, Errand(alias, contract.mission_id, text, commentary), as_json)
         return
     timeout_s = timeout_s or contract.budget.time_requested_s + MARGIN_S
-    show = (lambda remark: None) if as_json else (lambda remark: click.echo(printable(f"· {remark}"), err=True))
+    errand = Errand(alias, contract.mission_id, text, commentary, timeout_s)
     try:
-        final_text = run_mission(project, alias, text, timeout_s=timeout_s, show=show)
+        final_text = run_mission(project, errand, quiet=quiet or as_json)
     except TimeoutError:
         _stop(as_json, 1, "timeout", f"The mission did not end within {timeout_s:g} s; it was cut off.")
     report = _report_in(final_text)
@@ -103,6 +120,8 @@ def run(file: str, project: Path, model: str | None, timeout_s: float | None, de
         _refuse_answered(report["problems"], as_json)
     status = str(report.get("status"))
     click.echo(_dumps(outcome_of(project, report)) if as_json else printable(final_text))
+    if not as_json:
+        note_report(project, str(report.get("run_id")), contract.mission_id, printable(final_text))
     sys.exit(EXIT_OF_STATUS.get(status, 1))
 
 
@@ -127,15 +146,18 @@ def list_(project: Path, as_json: bool) -> None:
         click.echo(_dumps({"missions": rows}))
         return
     for row in rows:
-        click.echo(printable(f"{row['status']:10} {row['mission_id']}  {' '.join(str(row['objective']).split())[:80]}"))
+        queue = row.get("queue")
+        waits = f"  (waits for {queue['lane']}, place {queue['place']} of {queue['waiting']})" if queue else ""
+        objective = " ".join(str(row["objective"]).split())[:80]
+        click.echo(printable(f"{row['status']:10} {row['mission_id']}  {objective}{waits}"))
     if not rows:
         click.echo("No mission was run here yet.")
 
 
-def _begin(project: Path, model: str, mission_id: str, text: str, as_json: bool) -> None:
+def _begin(project: Path, errand: Errand, as_json: bool) -> None:
     from codex_oss.cli.mission_detach import begin_detached
 
-    run_id = begin_detached(project, model, mission_id, text)
+    run_id, mission_id = begin_detached(project, errand), errand.mission_id
     if as_json:
         click.echo(_dumps({"ok": True, "mission_id": mission_id, "run_id": run_id, "status": "OPEN"}))
     else:
@@ -143,7 +165,13 @@ def _begin(project: Path, model: str, mission_id: str, text: str, as_json: bool)
         click.echo(f"hint: codex-oss mission watch {mission_id}", err=True)
 
 
-def _read_mission(file: str, as_json: bool) -> tuple[str, MissionV1]:
+def _tier_in(model: str | None) -> str:
+    """The tier that a model name such as `mission-a2-kimi` names; empty when it names none."""
+    found = re.match(r"mission-(a[2-6])-", model or "", re.IGNORECASE)
+    return found[1].upper() if found else ""
+
+
+def _read_mission(file: str, as_json: bool, tier: str) -> tuple[str, MissionV1]:
     """The text to hand over and what it says; ends the program when the contract is broken."""
     import secrets
 
@@ -153,15 +181,26 @@ def _read_mission(file: str, as_json: bool) -> tuple[str, MissionV1]:
     from codex_oss.contracts.handoff import parse_document
     from codex_oss.contracts.validation import check_mission
 
-    found = parse_document(read_document(file))
+    found = parse_document(read_document(file), tier)
     if found.raw is None:
         _refuse(found.problems, as_json)
     checked = check_mission(found.raw, limits=BudgetLimits(), new_id=f"mission_{secrets.token_hex(6)}")
     if checked.mission is None:
         _refuse(checked.problems, as_json)
-    for problem in checked.problems:
+    for problem in (*found.notes, *checked.problems):
         click.echo(f"warning: {problem.code} {problem.field}: {problem.message}", err=True)
     return wrap_handoff({**found.raw, "mission_id": checked.mission.mission_id}), checked.mission
+
+
+def note_report(project: Path, run_id: str, mission_id: str, text: str) -> None:
+    """Note that a report was printed for a person."""
+    from codex_oss.cli.mission_viewer import cli_handover
+    from codex_oss.missions.delivery import REPORT
+    from codex_oss.services.mission_store import MissionStore
+
+    handover = cli_handover(project, MissionStore(project), run_id, mission_id)
+    handover.add(REPORT, text)
+    handover.finish_now()
 
 
 def outcome_of(project: Path, report: Mapping[str, Any]) -> dict[str, Any]:
@@ -203,12 +242,19 @@ def _refuse_answered(raw: Any, as_json: bool) -> NoReturn:
 
 def _refuse(problems: Sequence[Problem], as_json: bool) -> NoReturn:
     """Print every problem and end with 2."""
+    import msgspec
+
+    from codex_oss.contracts.codes import hint_of
+
     if as_json:
-        listed = [{"code": p.code, "field": p.field, "message": p.message, "severity": p.severity} for p in problems]
+        listed = [{**msgspec.to_builtins(problem), "hint": hint_of(problem.code)} for problem in problems]
         click.echo(_dumps({"ok": False, "status": None, "problems": listed}))
     for problem in problems:
         line = f"{problem.severity}: {problem.code} {problem.field}: {problem.message}".replace(" :", ":")
         click.echo(printable(line), err=True)
+    for code in dict.fromkeys(problem.code for problem in problems if problem.severity == "error"):
+        if hint := hint_of(code):
+            click.echo(f"hint ({code}): {hint}", err=True)
     click.echo(
         "hint: `codex-oss validate-handoff FILE` lists all of them; docs/mission-contract.md explains.", err=True
     )

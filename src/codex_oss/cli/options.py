@@ -23,6 +23,11 @@ def project_option(command: Command) -> Command:
     )(command)
 
 
+def quiet_option(command: Command) -> Command:
+    """`--quiet`: no progress on stderr; passes a bool named `quiet`."""
+    return click.option("--quiet", "-q", is_flag=True, help="Show no progress; errors are still said.")(command)
+
+
 def json_option(command: Command) -> Command:
     """`--json`: exactly one JSON object on stdout; passes a bool named `as_json`."""
     return click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")(command)

@@ -1,4 +1,5 @@
-"""Verbs that read what missions left behind: show-summary, show-trace, audit-mission, explain.
+"""Verbs that read what missions left behind: show-summary, show-trace, show-commentary, show-delivery, audit-mission,
+explain.
 
 All of them read the event log and fold it; none trusts a file that was projected from it.
 """
@@ -49,6 +50,66 @@ def show_trace(mission_id: str, project: Path, as_json: bool) -> None:
         click.echo("No step was proposed.")
 
 
+@click.command("show-commentary", epilog="Example: codex-oss show-commentary mission_local_001")
+@click.argument("mission_id")
+@project_option
+@json_option
+def show_commentary(mission_id: str, project: Path, as_json: bool) -> None:
+    """Print what was said while a mission ran, remark by remark, at the level that it ran with."""
+    import msgspec
+
+    from codex_oss.missions.commentary import remarks_of
+    from codex_oss.services.mission_store import MissionStore
+
+    reading = MissionStore(project).read_latest(mission_id)
+    remarks = remarks_of(reading.run_id, reading.mission_id, reading.recorded())
+    if as_json:
+        listed = [msgspec.to_builtins(remark) for remark in remarks]
+        click.echo(_dumps({"mission_id": mission_id, "run_id": reading.run_id, "remarks": listed}))
+        return
+    for remark in remarks:
+        click.echo(printable(f"{remark.timestamp[11:19]} {remark.severity:7} {remark.message}"))
+    if not remarks:
+        click.echo("Nothing was said.")
+
+
+@click.command("show-delivery", epilog="Example: codex-oss show-delivery mission_local_001 --json")
+@click.argument("mission_id")
+@project_option
+@json_option
+def show_delivery(mission_id: str, project: Path, as_json: bool) -> None:
+    """Print what became of everything a mission said: created, emitted, observed.
+
+    Emitted is what was written towards a client. Observed is only what stands in the client's own transcript:
+    `desktop-observation` takes one.
+    """
+    import os
+
+    from codex_oss import wiring
+    from codex_oss.missions.delivery import delivery_as_data
+    from codex_oss.services.delivery_log import DeliveryBook
+    from codex_oss.services.mission_store import MissionStore
+
+    seal = wiring.seal_for_audit(project, os.environ, None)
+    reading = DeliveryBook(MissionStore(project), lambda: seal).read(mission_id, seal.key)
+    if reading.bad_line:
+        click.echo(f"warning: line {reading.bad_line} of the delivery log does not verify", err=True)
+    if reading.unsealed:
+        told = "they do not count" if reading.checked else "nobody can tell who wrote them"
+        click.echo(f"warning: {reading.unsealed} events of the delivery log have no MAC; {told}", err=True)
+    if as_json:
+        facts = {"bad_line": reading.bad_line, "unsealed": reading.unsealed, "checked": reading.checked}
+        click.echo(_dumps({**delivery_as_data(reading.delivery), **facts}))
+        return
+    for item in reading.delivery.items:
+        where = ", ".join([*item.emitted, *item.observed]) or "-"
+        click.echo(printable(f"{item.state:8} {item.item:10} {where:28} {item.text.partition(chr(10))[0][:80]}"))
+    counts = reading.delivery.counts()
+    click.echo("  ".join(f"{name} {count}" for name, count in counts.items()))
+    for judged in reading.delivery.judgements:
+        click.echo(printable(f"transcript: {judged.verdict} {judged.code} ({judged.form}, {judged.source})"))
+
+
 @click.command("audit-mission", epilog="Example: codex-oss audit-mission mission_local_001 --json")
 @click.argument("mission_id")
 @project_option
@@ -72,7 +133,7 @@ def audit_mission(mission_id: str, project: Path, key_file: Path | None, as_json
 
     seal = wiring.seal_for_audit(project, os.environ, key_file)
     with wiring.open_project(project) as root:
-        result = audit(MissionStore(project), mission_id, wiring.digest_reader(root), seal)
+        result = audit(MissionStore(project), mission_id, wiring.source_reader(root), seal)
     if as_json:
         checks = [msgspec.structs.asdict(check) for check in result.checks]
         click.echo(_dumps({"ok": result.ok, "verdicts": result.verdicts, "checks": checks}))

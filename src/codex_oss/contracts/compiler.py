@@ -17,12 +17,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from codex_oss.contracts.blocks import CLOSE_TAG, OPEN_TAG
 from codex_oss.contracts.defaults import IMPLEMENTATION_TIERS, default_style
 from codex_oss.contracts.fields import APPLY_MODES_OF_TIER, REPORT_SCHEMA_OF_TIER, TOOL_CLASSES
-from codex_oss.contracts.handoff import CLOSE_TAG, OPEN_TAG
 from codex_oss.contracts.mission import MODE_OF_TIER, REPORT_OUTPUTS, SCHEMA_VERSION
 
 TEMPLATE_TIERS: Final = ("A2", "A3")
+TEMPLATE_CALLS: Final = 10
+"""Tool calls of a template; more files could not be read within them, so no more must be."""
 PATCH_OUTPUTS: Final = ("patch", "changed_files", "risk_assessment", "verification_plan", "evidence_refs")
 STOP_CONDITIONS: Final = ("valid_report", "budget_exhausted", "critical_path_detected", "deadline_reached")
 APPLY_MODE_ALIASES: Final = {"isolated": "isolated_worktree"}
@@ -74,10 +76,10 @@ def template_mission(options: CompileOptions) -> dict[str, Any]:
         **_written(tier, "mission_local_001"),
         "allowed_roots": [],
         "allowed_paths": [],
-        "must_inspect": list(options.allowed_paths),
+        "must_inspect": list(options.allowed_paths[:TEMPLATE_CALLS]),
         "forbidden_roots": [],
         "forbidden_topics": [],
-        "tool_budget": 10,
+        "tool_budget": TEMPLATE_CALLS,
         "time_budget_seconds": 90,
         "critical_path_read_allowed": False,
         "critical_path_reason": None,

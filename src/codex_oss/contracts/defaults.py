@@ -45,12 +45,21 @@ def default_style(tier: str) -> str:
     return "implementation" if tier in IMPLEMENTATION_TIERS else "deterministic_lookup"
 
 
-def exploration_bounds(policy: Mapping[str, Any]) -> tuple[int, int]:
-    """Fewest and most optional actions of a read exploration policy."""
-    fewest = policy["min_optional_actions_after_floor"]
-    if fewest is None:
-        fewest = 0 if policy["after_required_floor"] == "close_immediately" else 1
-    return fewest, policy["max_optional_actions_after_floor"]
+def exploration_of(read: Mapping[str, Any]) -> dict[str, Any]:
+    """A read exploration policy with its derived defaults."""
+    closes = read["after_required_floor"] == "close_immediately"
+    fewest, searches = read["min_optional_actions_after_floor"], read["require_contradiction_search"]
+    return {
+        **read,
+        "min_optional_actions_after_floor": (0 if closes else 1) if fewest is None else fewest,
+        "require_contradiction_search": not closes if searches is None else searches,
+    }
+
+
+def completeness_of(source: Mapping[str, Any]) -> str:
+    """The completeness policy of a read source: its own, or that of its kind of evidence."""
+    given: str | None = source["completeness_policy"]
+    return given or COMPLETENESS_OF_EVIDENCE.get(source["evidence_kind"], "shape_sufficient")
 
 
 def build_mission(values: Mapping[str, Any], *, new_id: str, limits: BudgetLimits) -> MissionV1:
@@ -62,6 +71,7 @@ def build_mission(values: Mapping[str, Any], *, new_id: str, limits: BudgetLimit
     style = values["objective_style"] or default_style(tier)
     is_open = style == "open_investigation"
     budget = clamp_budget(tier, tool_calls=values["tool_budget"], time_s=values["time_budget_seconds"], limits=limits)
+    explored = values["exploration_policy"]
     apply_mode = values["apply_mode"] or APPLY_MODES_OF_TIER[tier][0]
     derived = {
         "mission_id": values["mission_id"] or new_id,
@@ -74,7 +84,9 @@ def build_mission(values: Mapping[str, Any], *, new_id: str, limits: BudgetLimit
         ],
         "evidence_collection_mode": values["evidence_collection_mode"]
         or ("agenda_guided" if is_open else "prefetch_floor"),
-        "exploration_policy": _exploration(values["exploration_policy"]) if is_open else None,
+        "exploration_policy": exploration_of(explored) if is_open and explored is not None else None,
+        "objective_spec": _objective(values["objective_spec"]),
+        "completion_contract": _given(values["completion_contract"]),
         "max_broad_searches": _or(values["max_broad_searches"], 3 if tier == "A2" else 6),
         "max_low_information_actions": _or(values["max_low_information_actions"], 2 if tier == "A2" else 3),
         "verification_policy": _verification(values["verification_policy"]),
@@ -96,25 +108,18 @@ def _filled(read: Mapping[str, Any] | None, fields: tuple[Field, ...], derived: 
 
 
 def _obligation(item: Mapping[str, Any], index: int) -> dict[str, Any]:
-    sources = [
-        {**source, "completeness_policy": source["completeness_policy"] or _completeness(source["evidence_kind"])}
-        for source in item["source_requirements"]
-    ]
+    sources = [{**source, "completeness_policy": completeness_of(source)} for source in item["source_requirements"]]
     return {**item, "id": item["id"] or f"q{index}", "source_requirements": sources}
 
 
-def _completeness(evidence_kind: str) -> str:
-    return COMPLETENESS_OF_EVIDENCE.get(evidence_kind, "shape_sufficient")
+def _objective(read: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    return {**read, "confidence_policy": _given(read["confidence_policy"])} if read else None
 
 
-def _exploration(read: Mapping[str, Any] | None) -> dict[str, Any]:
-    if read is None:
-        return {}
-    searches = read["require_contradiction_search"]
-    if searches is None:
-        searches = read["after_required_floor"] != "close_immediately"
-    fewest, _ = exploration_bounds(read)
-    return {**read, "min_optional_actions_after_floor": fewest, "require_contradiction_search": searches}
+def _given(read: Mapping[str, Any] | None) -> dict[str, Any]:
+    """What of an optional object was said, at any depth."""
+    said = {name: _given(value) if isinstance(value, dict) else value for name, value in (read or {}).items()}
+    return {name: value for name, value in said.items() if value not in (None, {})}
 
 
 def _verification(read: Mapping[str, Any] | None) -> dict[str, Any]:

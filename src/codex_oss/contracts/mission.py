@@ -53,7 +53,7 @@ class Problem(Struct, frozen=True):
     field: str
     """Dotted path of the field, e.g. `answer_obligations[1].question`; empty for the whole block."""
     message: str
-    """One sentence that says what was found and what was expected."""
+    """One sentence that says what was found and what was expected; what to do is `contracts.codes.hint_of(code)`."""
     severity: Literal["error", "warning"] = "error"
 
 
@@ -95,7 +95,7 @@ class AnswerObligation(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ExplorationPolicy(Struct, frozen=True, forbid_unknown_fields=True):
-    """What may follow once every required source was read. Open style only."""
+    """What must and may follow once every required source was read. Open style only; without one nothing must."""
 
     after_required_floor: Literal["allow_model_exploration", "close_immediately"] = "allow_model_exploration"
     min_optional_actions_after_floor: int = 1

@@ -40,17 +40,39 @@ OBJECTIVE_FIELDS: Final = (
     Field(
         "objective_type",
         "word",
-        "What is looked for",
+        "What is looked for: decides what the cited evidence must show",
         code=_OBJECTIVE,
         words=OBJECTIVE_TYPES,
         missing=_OBJECTIVE,
     ),
-    Field("target", "object", "Keys by objective_type, see below", {}, code=_OBJECTIVE),
-    Field("required_outputs", "texts", "Outputs that the answer needs", (), code=_OBJECTIVE),
-    Field("required_values", "scalars", "Values that config_value_extraction must find", (), code=_OBJECTIVE),
-    Field("required_evidence_shapes", "texts", "Evidence shapes that must be seen", (), code=_OBJECTIVE),
-    Field("completion_criteria", "texts", "When the objective is met", (), code=_OBJECTIVE),
-    Field("confidence_policy", "object", "Limits of the confidence", {}, code=_OBJECTIVE),
+    Field("target", "object", "What it is called; keys by objective_type, see below", {}, code=_OBJECTIVE),
+    Field("required_outputs", "texts", "As required_outputs of the mission, added to them", (), code=_OBJECTIVE),
+    Field(
+        "required_values",
+        "scalars",
+        "Each must stand in the cited lines and in a finding; config_value_extraction only",
+        (),
+        code=_OBJECTIVE,
+    ),
+    Field("required_evidence_shapes", "texts", "Evidence shapes that the findings must cite", (), code=_OBJECTIVE),
+    Field("completion_criteria", "texts", "Told to the model as when it is done; not judged", (), code=_OBJECTIVE),
+    Field(
+        "confidence_policy",
+        "group",
+        "Limits of the report's confidence",
+        code=_OBJECTIVE,
+        shown="{}",
+        fields=(
+            Field(
+                "max_confidence",
+                "word",
+                "Highest confidence of the report",
+                code=_OBJECTIVE,
+                words=("LOW", "MEDIUM", "HIGH"),
+                shown="HIGH",
+            ),
+        ),
+    ),
 )
 
 SYMBOL_FIELDS: Final = (
@@ -117,6 +139,9 @@ TARGET_FIELDS: Final[dict[str, tuple[Field, ...]]] = {
     for kind in OBJECTIVE_TYPES
 }
 """Keys that `objective_spec.target` may have, by objective type."""
+
+READING_TYPES: Final = OBJECTIVE_TYPES[:9]
+"""Types that a tier which only reads can pursue; the others need a tier that changes files."""
 
 TARGET_NEEDS: Final[dict[str, tuple[str, ...]]] = {
     "mapping_lookup": ("key",),

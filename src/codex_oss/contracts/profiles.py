@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, get_args, get_origin
 
 from msgspec import Struct, ValidationError, convert, structs
 
@@ -23,6 +23,14 @@ StructuredOutput = Literal["none", "json_object", "json_schema"]
 Api = Literal["chat", "responses"]
 EffortField = Literal["none", "reasoning_effort", "reasoning", "thinking", "enable_thinking"]
 Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
+ActionProtocol = Literal["json", "tools"]
+"""How the model of a mission says what it wants to do: one JSON object as its whole answer, or native tool calls."""
+
+
+ModelLane = Literal["scout", "review", "docs_support", "bounded_write", "implementation"]
+ToolAbility = Literal["read", "search", "list", "safe_git", "shell", "test", "edit"]
+MODEL_LANES: Final[tuple[ModelLane, ...]] = get_args(ModelLane)
+TOOL_ABILITIES: Final[tuple[ToolAbility, ...]] = get_args(ToolAbility)
 
 
 class Quirks(Struct, frozen=True, forbid_unknown_fields=True):
@@ -82,6 +90,14 @@ class ModelProfile(Struct, frozen=True):
     approved_downgrades: tuple[str, ...] = ()
     """Those of `fallbacks` that may answer although their `capability` is lower. Whoever writes a chain into
     `fallback_map` approves it with that."""
+    action_protocol: ActionProtocol = "json"
+    """How a mission is spoken on this model; the setting `action_protocol` overrides it (decision 0024)."""
+    available: bool = True
+    """Whether it takes missions now; the next of `fallbacks` takes them while it does not."""
+    lanes: tuple[ModelLane, ...] = MODEL_LANES
+    """Kinds of work that it takes."""
+    tool_classes: tuple[ToolAbility, ...] = TOOL_ABILITIES
+    """Classes of tools that it can be trusted to call rightly."""
     max_tool_budget: dict[str, int] = {}
     """Per tier: most tool calls a mission gets on this model."""
     max_seconds: dict[str, int] = {}
@@ -189,7 +205,9 @@ def _checked(
         try:
             value = convert(raw, types[key])
         except ValidationError as exc:
-            problems.append(ConfigProblem(source, place, str(exc).lower()))
+            words = get_args(types[key]) if get_origin(types[key]) is Literal else ()
+            told = f"expected one of {', '.join(words)}, got {raw!r}"[:300] if words else str(exc).lower()
+            problems.append(ConfigProblem(source, place, told))
             continue
         good, expected = checks.get(key, (lambda _: True, ""))
         if good(value):

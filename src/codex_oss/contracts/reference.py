@@ -13,8 +13,15 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from codex_oss.contracts.budget import TIER_CAPS
-from codex_oss.contracts.codes import ERROR_CODES, WARNING_CODES
+from codex_oss.contracts.codes import ERROR_CODES, WARNING_CODES, hint_of
+from codex_oss.contracts.completion_fields import (
+    AXES_FIELDS,
+    CLOSURE_FIELDS,
+    COMPLETION_FIELDS,
+    VERIFICATION_REQUIREMENT_FIELDS,
+)
 from codex_oss.contracts.defaults import IMPLEMENTATION_TIERS
+from codex_oss.contracts.evidence_shapes import EVIDENCE_SHAPES
 from codex_oss.contracts.fields import APPLY_MODES_OF_TIER, MISSION_FIELDS, REPORT_SCHEMA_OF_TIER
 from codex_oss.contracts.mission import MODE_OF_TIER, RUNNABLE_TIERS
 from codex_oss.contracts.objective_fields import OBJECTIVE_FIELDS, TARGET_FIELDS
@@ -27,6 +34,7 @@ from codex_oss.contracts.policy_fields import (
     WORKSPACE_FIELDS,
 )
 from codex_oss.contracts.rows import Field, Kind
+from codex_oss.contracts.stops import STOP_CONDITIONS
 from codex_oss.contracts.validation import WRITING_TIERS
 
 _BLOCK: Final = re.compile(r"(<!-- made by codex_oss\.contracts\.reference: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -49,9 +57,12 @@ def update_page(page: str) -> str:
 
 
 def render_fields(fields: tuple[Field, ...]) -> str:
-    """A Markdown table of rows: field, type, default, meaning, code."""
-    rows = [(f"`{field.name}`", _type(field), _default(field), field.help, _codes(field)) for field in fields]
-    return _table(("field", "type", "default", "meaning", "code of a breach"), rows)
+    """A Markdown table of rows: field, type, unit, default, effect, code."""
+    rows = [
+        (f"`{field.name}`", _type(field), field.unit or "-", _default(field), field.help, _codes(field))
+        for field in fields
+    ]
+    return _table(("field", "type", "unit", "default", "effect", "code of a breach"), rows)
 
 
 def render_tiers() -> str:
@@ -75,9 +86,22 @@ def render_tiers() -> str:
 
 def render_codes() -> str:
     """A Markdown table of all codes."""
-    rows = [(f"`{code}`", meaning) for code, meaning in ERROR_CODES.items()]
-    rows += [(f"`{code}` (warning)", meaning) for code, meaning in WARNING_CODES.items()]
-    return _table(("code", "meaning"), rows)
+    rows = [(f"`{code}`", meaning, hint_of(code)) for code, meaning in ERROR_CODES.items()]
+    rows += [(f"`{code}` (warning)", meaning, hint_of(code)) for code, meaning in WARNING_CODES.items()]
+    return _table(("code", "meaning", "what to do"), rows)
+
+
+def render_stops() -> str:
+    """A Markdown table of the stop conditions."""
+    return _table(
+        ("stop condition", "what has happened"), [(f"`{word}`", text) for word, text in STOP_CONDITIONS.items()]
+    )
+
+
+def render_shapes() -> str:
+    """A Markdown table of the evidence shapes."""
+    rows = [(f"`{name}`", shape.help) for name, shape in EVIDENCE_SHAPES.items()]
+    return _table(("evidence shape", "what it looks like"), rows)
 
 
 def render_targets() -> str:
@@ -98,6 +122,12 @@ TABLES: Final[dict[str, Callable[[], str]]] = {
     "sufficiency": lambda: render_fields(SUFFICIENCY_FIELDS),
     "obligations": lambda: render_fields(OBLIGATION_FIELDS),
     "sources": lambda: render_fields(SOURCE_FIELDS),
+    "completion": lambda: render_fields(COMPLETION_FIELDS),
+    "axes": lambda: render_fields(AXES_FIELDS),
+    "verification_requirements": lambda: render_fields(VERIFICATION_REQUIREMENT_FIELDS),
+    "closure": lambda: render_fields(CLOSURE_FIELDS),
+    "stops": render_stops,
+    "shapes": render_shapes,
     "exploration": lambda: render_fields(EXPLORATION_FIELDS),
     "verification": lambda: render_fields(VERIFICATION_FIELDS),
     "workspace": lambda: render_fields(WORKSPACE_FIELDS),

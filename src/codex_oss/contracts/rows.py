@@ -30,7 +30,7 @@ class Field:
     name: str
     kind: Kind
     help: str
-    """One sentence without its full stop, for the docs and the JSON Schema."""
+    """What the field does, in one sentence without its full stop, for the docs and the JSON Schema."""
     default: Any = None
     code: str = "field_type_invalid"
     """Code of a value that does not fit."""
@@ -53,3 +53,5 @@ class Field:
     """A further sentence for whoever gave a value that does not fit."""
     shown: str = ""
     """What the docs give as default when it depends on other fields."""
+    unit: str = ""
+    """What a `whole` counts, in the plural."""

@@ -133,6 +133,8 @@ class ToolResult(Struct, frozen=True, omit_defaults=True):
     files_searched: int = 0
     files_skipped: int = 0
     """Files and folders inside the scope that were not searched: binary, too large, hard-linked, unreadable."""
+    critical_left_out: int = 0
+    """Critical files and folders inside the scope that were neither searched nor listed."""
     complete: bool = True
     """False when something was left out because of a bound; what was left out is not evidence."""
     bytes_read: int = 0

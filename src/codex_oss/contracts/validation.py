@@ -1,7 +1,8 @@
 """Every rule of MissionV1: a raw object in, a mission or *all* its breaches out.
 
 Counterparts: `contracts.handoff` finds the raw object, `contracts.reader` judges each field alone by the table of
-`contracts.fields`, this file adds the rules between fields, `contracts.defaults` builds the value.
+`contracts.fields`, this file adds the rules of form between fields and `contracts.feasibility` those of sense,
+`contracts.defaults` builds the value.
 
 Rules that hold here:
 
@@ -20,13 +21,10 @@ from typing import Any, Final
 import msgspec
 
 from codex_oss.contracts.budget import BudgetLimits
-from codex_oss.contracts.defaults import IMPLEMENTATION_TIERS, build_mission, default_style, exploration_bounds
-from codex_oss.contracts.fields import (
-    APPLY_MODES_OF_TIER,
-    IMPLEMENTATION_ONLY,
-    MISSION_FIELDS,
-    REPORT_SCHEMA_OF_TIER,
-)
+from codex_oss.contracts.defaults import IMPLEMENTATION_TIERS, build_mission
+from codex_oss.contracts.draft import Draft
+from codex_oss.contracts.feasibility import FEASIBILITY_RULES
+from codex_oss.contracts.fields import APPLY_MODES_OF_TIER, MISSION_FIELDS
 from codex_oss.contracts.mission import MODE_OF_TIER, MissionV1, Problem
 from codex_oss.contracts.objective_fields import TARGET_FIELDS, TARGET_NEEDS
 from codex_oss.contracts.reader import Reader, shown
@@ -48,31 +46,6 @@ class Validation:
     def errors(self) -> tuple[Problem, ...]:
         """The problems that refuse the mission."""
         return tuple(problem for problem in self.problems if problem.severity == "error")
-
-
-@dataclass(frozen=True, slots=True)
-class Draft:
-    """A mission that was read field by field and not yet judged as a whole."""
-
-    values: dict[str, Any]
-    reader: Reader
-
-    def fits(self, *names: str) -> bool:
-        """True when all these fields read without a problem."""
-        return not self.reader.broken.intersection(names)
-
-    @property
-    def tier(self) -> str:
-        """The tier, empty when it did not read."""
-        return self.values["tier"] or ""
-
-    @property
-    def style(self) -> str:
-        """The objective style, given or of the tier; empty when it cannot be told."""
-        if not self.fits("objective_style"):
-            return ""
-        given: str = self.values["objective_style"]
-        return given or (default_style(self.tier) if self.tier else "")
 
 
 def check_mission(raw: Mapping[str, Any], *, limits: BudgetLimits, new_id: str) -> Validation:
@@ -206,47 +179,6 @@ def _check_obligations(draft: Draft) -> None:
         seen.add(name)
 
 
-def _check_exploration(draft: Draft) -> None:
-    policy = draft.values["exploration_policy"]
-    if policy is None or not draft.fits("exploration_policy"):
-        return
-    fewest, most = exploration_bounds(policy)
-    if draft.style and draft.style != "open_investigation":
-        message = f"It needs objective_style open_investigation; the style is {draft.style}."
-    elif fewest > most:
-        message = f"The fewest optional actions ({fewest}) are more than the most ({most})."
-    else:
-        return
-    draft.reader.refuse("exploration_policy_invalid", "exploration_policy", message)
-
-
-def _check_required_sources(draft: Draft) -> None:
-    """What must be read must be readable, or the mission could never be complete."""
-    scope_fields = ("allowed_roots", "allowed_paths", "forbidden_roots", "owned_paths", "read_only_paths")
-    values = draft.values
-    scope = {path for name in scope_fields if name != "forbidden_roots" for path in values[name]}
-    if not scope or not draft.fits(*scope_fields):
-        return
-    forbidden = set(values["forbidden_roots"])
-    wanted = [("must_inspect_outside_scope", f"must_inspect[{i}]", p) for i, p in enumerate(values["must_inspect"])]
-    for i, item in enumerate(values["answer_obligations"]):
-        for j, source in enumerate(item["source_requirements"]):
-            if source["path"] and source["required"] and source["evidence_plane"] == "file_content":
-                at = f"answer_obligations[{i}].source_requirements[{j}].path"
-                wanted.append(("source_requirement_invalid", at, source["path"]))
-    for code, at, path in wanted:
-        parents = _with_parents(path)
-        if scope.isdisjoint(parents):
-            draft.reader.refuse(code, at, f"{shown(path)} must be read, but neither a root nor a path allows it.")
-        elif not forbidden.isdisjoint(parents):
-            draft.reader.refuse(code, at, f"{shown(path)} must be read, but forbidden_roots closes it.")
-
-
-def _with_parents(path: str) -> set[str]:
-    """`a/b` gives `a/b`, `a` and `.`."""
-    return {path[:end] for end, char in enumerate(path) if char == "/"} | {path, "."}
-
-
 def _check_apply_mode(draft: Draft) -> None:
     mode, tier, risk = draft.values["apply_mode"], draft.tier, draft.values["risk_tier"]
     if not tier or not mode:
@@ -275,26 +207,6 @@ def _check_verification(draft: Draft) -> None:
         draft.reader.refuse("verification_policy_invalid", "verification_policy.allowed_commands", message)
 
 
-def _warn_without_effect(draft: Draft) -> None:
-    values, tier = draft.values, draft.tier
-    given = values["report_schema"]
-    if tier and given and given != REPORT_SCHEMA_OF_TIER[tier]:
-        message = f"Found {given!r}; tier {tier} reports as {REPORT_SCHEMA_OF_TIER[tier]!r}, which is used."
-        draft.reader.warn("report_schema_invalid", "report_schema", message)
-    if not tier or tier in IMPLEMENTATION_TIERS:
-        return
-    for field in MISSION_FIELDS:
-        if field.name in IMPLEMENTATION_ONLY and _says_something(values[field.name], field.default):
-            message = f"Tier {tier} changes nothing, so {field.name} has no effect."
-            draft.reader.warn("field_without_effect", field.name, message)
-
-
-def _says_something(value: Any, default: Any) -> bool:
-    if isinstance(value, dict):
-        return any(value.get(name) for name in ("allowed_commands", "allow_direct_workspace_apply"))
-    return bool(value != default)
-
-
 RULES: Final[tuple[Callable[[Draft], None], ...]] = (
     _check_id,
     _check_mode,
@@ -304,10 +216,8 @@ RULES: Final[tuple[Callable[[Draft], None], ...]] = (
     _check_objective,
     _check_target,
     _check_obligations,
-    _check_exploration,
-    _check_required_sources,
     _check_apply_mode,
     _check_verification,
-    _warn_without_effect,
+    *FEASIBILITY_RULES,
 )
 """The rules between fields, in the order in which their problems are listed."""

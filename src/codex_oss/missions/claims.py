@@ -1,300 +1,229 @@
 """One finding against the lines it cites: what its sentence and its subject state must stand there.
 
-Counterparts: `missions.gates` judges the whole draft and asks here about each finding, `missions.absence` judges what a
-search without a match proves.
+Counterparts: `missions.claim` is what is judged, `missions.kinds` asks what its kind needs, `missions.numbers` judges
+values; `missions.gates` makes a gate of each row of `CHECKS` and asks it for each finding.
 
 Rules that hold here:
 
-1. Judged is what is code whatever the sentence around it: `path:LINE`, "line N", back-ticked code, `snake_case`,
-   `lowerCamel`, `call()`, paths with a folder, and numbers. Plain words are not.
-2. A range stands only when every line of it was shown; lines of two extracts are not one text.
-3. A name stands as a whole word, never as a part of a longer one or of a path.
-4. A claim speaks of what it cites: at least one word, name or number of it stands there. Words are compared by their
-   beginnings, so that "returns" meets `return`.
-5. Letters that look like others, and characters that cannot be seen, are refused: a person reads the claim.
+1. A range stands only when every line of it was shown; lines of two extracts are not one text.
+2. A place is about what is said of it: one of the claim's names, or else words, stands there.
+3. A claim speaks of what it cites: at least one word, name or number of it stands there.
+4. Letters that look like others, and characters that cannot be seen, are refused: a person reads the claim.
 """
 
 from __future__ import annotations
 
 import re
-import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import chain, islice
+from collections.abc import Iterator
 from typing import Final
 
-from msgspec import Struct
+from codex_oss.missions.absence import speaks_for
+from codex_oss.missions.cited import same_file
+from codex_oss.missions.claim import MAX_STATED, Claim, FindingCheck, Objection
+from codex_oss.missions.kinds import (
+    check_absent,
+    check_contradiction,
+    check_count,
+    check_definition,
+    check_executed,
+    check_usage,
+)
+from codex_oss.missions.numbers import check_values, counts_right
+from codex_oss.missions.passage import is_word_of
+from codex_oss.missions.stated import Place, path_lines, stems_of, unseen_or_alike
 
-from codex_oss.missions.absence import check_absence, speaks_for
-from codex_oss.missions.evidence import Citation, ShownLine
-from codex_oss.missions.report import Finding, Subject
-
-STEM_CHARS: Final = 4
-MAX_COUNTED_NAMES: Final = 8
-Objection = tuple[str, str]
-"""Code and sentence."""
 MAX_OBJECTIONS: Final = 8
-"""A finding that met as many is not read any further."""
-
-_BACKTICKED: Final = re.compile(r"(?P<fence>`+)(?P<code>.+?)(?P=fence)", re.DOTALL)
-_INFO_STRING: Final = re.compile(r"\A[\w+-]*[ \t]*\n")
-_PATH_LINE: Final = re.compile(
-    r"(?<![\w/.@+-])(?P<path>[\w/.@+-]{1,400})(?::L?|#L|\()(?P<line>\d{1,7})(?:\s?[-–]\s?L?(?P<end>\d{1,7})|:\d+)?"
-)
-_NAMES_FILE: Final = re.compile(r"/|[\w@+-]\.[A-Za-z0-9_]{1,12}\Z")
-"""What makes a word before `:LINE` a path: a folder or an extension. Asked apart: in one pattern `+++…` cost cubes."""
-_LINE_WORD: Final = re.compile(
-    r"(?:\blines?\b[\s:#]*(?:(?:numbers?|nos?\b\.?)[\s:#]*)?|(?<!\w)L(?=\d))"
-    r"(?P<numbers>\d{1,7}(?:\s*(?:[-–—,&]|,?\s*and\b|to\b|through\b|or\b)\s*(?:lines?\s*)?L?\d{1,7}\b)*)",
-    re.IGNORECASE,
-)
-_SPAN: Final = re.compile(r"(?P<first>\d+)(?:\s*(?:[-–—]|to\b|through\b)\s*L?(?P<last>\d+))?", re.IGNORECASE)
-_PATH: Final = re.compile(r"(?<![\w/.@:-])(?:[\w.@+-]+/)+[\w.@+-]*\w\.\w{1,12}(?![\w/])")
-_NAME: Final = re.compile(
-    r"(?<!\w)(?:(?P<call>[^\W\d]\w*)\(\)|(?P<snake>_*[^\W\d_][^\W_]*_\w+)|(?P<camel>[a-z]{2,}[A-Z]\w*))(?!\w)"
-)
-_NUMBER: Final = re.compile(
-    r"(?<![\w.#/-])(?P<number>\d[\d_]*(?:[.,]\d+)*)(?:ns|us|ms|s|min|h|[kKMG]i?B|[kx])?(?![\w%])"
-)
-_DIGITS: Final = re.compile(r"\d[\d_]*(?:[.,]\d+)*")
-_ESCAPE: Final = re.compile(r"\\[A-Za-z]")
-"""What a pattern escapes so is no letter of the word beside it."""
-_WORD: Final = re.compile(r"[0-9]+|[^\W\d_]{3,}|[A-Z]{2}(?![a-z])|(?<=_)[^\W\d_]{2}|[^\W\d_]{2}(?=_)")
-"""Numbers, words of three letters and more, capitals, and the parts of names."""
-_FUNCTION_WORDS: Final = frozenset(
-    re.findall(
-        r"\w+",
-        "all and any are been but can does for from has have into its not our out that the then this was were when "
-        "which will with you",
-    )
-)
-"""Words that stand in any text, code included, and so say nothing about what a claim speaks of."""
-_LOOK_ALIKES: Final = ("CYRILLIC", "GREEK", "ARMENIAN", "CHEROKEE", "COPTIC", "FULLWIDTH", "MATHEMATICAL")
-_UNSEEN: Final = frozenset({"Cc", "Cf", "Co", "Cs", "Zl", "Zp"})
+"""Objections of one gate to one finding."""
+MIN_WORDS_OF_A_PLACE: Final = 3
 
 
-class Cited(Struct, frozen=True):
-    """Everything that one finding cites."""
-
-    citations: tuple[Citation, ...]
-    lines: tuple[ShownLine, ...]
-    texts: tuple[str, ...]
-    """The lines joined wherever they follow each other in one file."""
-    paths: frozenset[str]
-    """Files that the lines come from, and paths that were searched."""
-
-    @property
-    def searches(self) -> list[Citation]:
-        """The searches without a match."""
-        return [citation for citation in self.citations if citation.zero_match]
-
-
-def cited_by(citations: Sequence[Citation]) -> Cited:
-    """Collect what the citations of one finding resolved to."""
-    lines = tuple(line for citation in citations for line in citation.lines)
-    paths = {line.path for line in lines if line.path} | {citation.path for citation in citations if citation.path}
-    return Cited(tuple(citations), lines, _texts_of(lines), frozenset(paths))
-
-
-def check_claim(finding: Finding, cited: Cited, areas: Iterable[str]) -> Iterator[Objection]:
-    """Every objection to one finding. areas: allowed roots and paths of the mission."""
-    if finding.kind == "absence" and not cited.searches:
-        yield "absence_not_searched", "A claim of absence must cite a search that found nothing (#zero_match)."
-    if finding.kind not in ("absence", "other") and not cited.lines:
-        yield "claim_without_lines", f"A claim of kind {finding.kind} must cite lines, not an empty search."
-    elif cited.searches and (finding.kind == "absence" or not cited.lines):
-        yield from check_absence(finding, cited.searches, areas)
-    if not _speaks_of(finding, cited):
-        yield "claim_not_grounded", "The claim shares no word, name or number with what it cites."
-    parts = chain(_check_spelling(finding, cited), _check_subject(finding, cited), _check_sentence(finding, cited))
-    yield from islice(parts, MAX_OBJECTIONS)
-
-
-def _speaks_of(finding: Finding, cited: Cited) -> bool:
-    subject = finding.subject
-    if subject.line or _LINE_WORD.search(finding.claim) or _path_lines(finding.claim):
-        return True  # it names a line, which is judged by itself
-    stated = _stems(" ".join((finding.claim, subject.path, subject.symbol, subject.quote)))
-    patterns = (_ESCAPE.sub(" ", citation.pattern) for citation in cited.citations)
-    return not stated.isdisjoint(_stems("\n".join((*cited.texts, *cited.paths, *patterns))))
-
-
-def _stems(text: str) -> set[str]:
-    words = (word.casefold() for word in _WORD.findall(text))
-    return {word[:STEM_CHARS] if word[0].isalpha() else word for word in words if word not in _FUNCTION_WORDS}
-
-
-def _check_spelling(finding: Finding, cited: Cited) -> Iterator[Objection]:
-    subject = finding.subject
-    said = "\n".join((finding.claim, subject.path, subject.symbol, subject.quote))
-    if any(unicodedata.category(char) in _UNSEEN and char not in "\t\n\r" for char in said):
+def check_readable(claim: Claim) -> Iterator[Objection]:
+    """Characters that cannot be seen, letters that look like others, and sentences that state too much to be judged."""
+    subject = claim.subject
+    said = "\n".join((claim.finding.claim, subject.path, subject.symbol, subject.quote))
+    alike = unseen_or_alike(said)
+    if alike == "\N{REPLACEMENT CHARACTER}":
         yield "claim_unreadable", "The finding holds characters that cannot be seen."
-    for word in re.findall(r"\w+", said):
-        if _looks_like_another(word) and not any(word in text for text in cited.texts):
-            yield "claim_unreadable", f"{word[:60]!a} mixes letters that look alike."
-            return
+    elif alike and not claim.cited.stands(alike):
+        yield "claim_unreadable", f"{alike[:60]!a} is made of letters that look like others."
+    stated = claim.stated
+    if max(map(len, (stated.places, stated.codes, stated.names, stated.numbers, stated.quoted))) > MAX_STATED:
+        yield "claim_too_dense", f"A finding may state {MAX_STATED} things of a kind; split it."
 
 
-def _looks_like_another(word: str) -> bool:
-    foreign = any(unicodedata.name(char, "").startswith(_LOOK_ALIKES) for char in word if char > "\x7f")
-    return foreign and sum(char.isascii() and char.isalpha() for char in word) >= 2
+def check_grounded(claim: Claim) -> Iterator[Objection]:
+    """Whether the claim cites what its kind needs, and speaks of it."""
+    finding, cited, subject = claim.finding, claim.cited, claim.subject
+    if finding.kind not in ("absence", "other", "count") and not cited.has_lines:
+        yield "claim_without_lines", f"A claim of kind {finding.kind} must cite lines, not an empty search."
+    if claim.place or claim.stated.places or counts_right(finding, claim.stated, claim.tally):
+        return  # what a place must hold is judged there, and a right count speaks of what it counts
+    stems = claim.stated.stems | stems_of(" ".join((subject.path, subject.symbol, subject.quote)))
+    if not cited.shares(stems):
+        yield "claim_not_grounded", "The claim shares no word, name or number with what it cites."
 
 
-def _check_subject(finding: Finding, cited: Cited) -> Iterator[Objection]:
-    subject, lines = finding.subject, cited.lines
-    if subject.path and subject.path not in cited.paths:
-        yield "path_not_cited", f"{subject.path[:200]} is stated, but no cited evidence comes from it."
-    scoped = tuple(line for line in lines if not subject.path or line.path == subject.path)
-    if subject.line or subject.end_line:
-        first, last = _range_of(subject)
-        if not _all_shown(first, last, scoped):
-            name = first if first == last else f"{first}-{last}"
-            yield "line_not_shown", f"Line {name} is not among the cited lines."
-        scoped = tuple(line for line in scoped if first <= line.number <= last)
-    if subject.symbol and not _symbol_stands(finding, cited, scoped):
-        yield "symbol_not_in_evidence", f"{subject.symbol[:120]!r} {_why_not(cited)}"
-    if subject.quote and not any(subject.quote.strip() in text for text in _texts_of(scoped)):
-        yield "quote_not_in_evidence", f"The quote {subject.quote[:80]!r} does not stand in the cited lines."
+def check_paths(claim: Claim) -> Iterator[Objection]:
+    """Files that the claim names."""
+    cited = claim.cited
+    if claim.subject.path and claim.subject.path not in cited.paths:
+        yield "path_not_cited", f"{claim.subject.path[:200]} is stated, but no cited evidence comes from it."
+    for path in claim.stated.paths[:MAX_STATED]:
+        if not cited.has_path(path):
+            yield "path_not_cited", f"{path[:200]} is stated, but no cited evidence comes from it."
 
 
-def _range_of(subject: Subject) -> tuple[int, int]:
-    return subject.line or subject.end_line, subject.end_line or subject.line
+def check_lines(claim: Claim) -> Iterator[Objection]:
+    """Lines that the claim names: they were shown, they are about it, and subject and sentence agree."""
+    cited, stated = claim.cited, claim.stated.places[:MAX_STATED]
+    if claim.place and not (cited.shows(claim.place)):
+        yield "line_not_shown", f"Line {claim.place.text} is not among the cited lines."
+    for place in stated:
+        if not cited.shows(place):
+            yield "line_not_shown", f"{place.text} is stated, but that line is not among the cited ones."
+        elif not _is_about_place(claim, place):
+            yield "line_about_something_else", f"{place.text} is stated, but nothing that the claim names stands there."
+    bare = claim.place is not None and not claim.subject.symbol and not claim.subject.quote
+    if claim.place and bare and cited.shows(claim.place) and not _is_about_place(claim, claim.place):
+        yield "line_about_something_else", f"Nothing that the claim names stands on line {claim.place.text}."
+    if claim.place and stated and not any(_overlap(claim.place, place) for place in stated):
+        yield "line_about_something_else", f"The claim says {stated[0].text}, its subject says {claim.place.text}."
 
 
-def _symbol_stands(finding: Finding, cited: Cited, lines: Iterable[ShownLine]) -> bool:
-    if _stands_whole(finding.subject.symbol, (line.text for line in lines)):
+def _overlap(one: Place, other: Place) -> bool:
+    same = not one.path or not other.path or same_file(other.path, one.path) or same_file(one.path, other.path)
+    return same and one.first <= other.last and other.first <= one.last
+
+
+def _is_about_place(claim: Claim, place: Place) -> bool:
+    cited, stems = claim.cited, claim.stated.plain_stems
+    names = [name for name in claim.names if cited.has_word(name) or cited.has_text(name)]
+    if not names:
+        stems |= stems_of(" ".join(claim.names))
+    strict = claim.finding.kind not in ("behaviour", "contradiction")  # what a function does, it does further down
+    for passage, index in cited.lines_at(place):
+        near = (index,) if strict else passage.around(index)
+        if any(_stands_in(name, passage.lines[at].text) for at in near for name in names):
+            return True
+        if not stems.isdisjoint(passage.line_stems[index]):
+            return True
+    return not names and not cited.standing(stems) and len(stems) < MIN_WORDS_OF_A_PLACE
+
+
+def _stands_in(name: str, text: str) -> bool:
+    return is_word_of(name, text) if re.fullmatch(r"\w+", name) else name in text
+
+
+def check_symbols(claim: Claim) -> Iterator[Objection]:
+    """The symbol of the subject, and names in the sentence that can only be code."""
+    symbol = claim.subject.symbol
+    if symbol and not _symbol_stands(claim, symbol):
+        yield "symbol_not_in_evidence", f"{symbol[:120]!r} {_why_not(claim)}"
+    # GitHub and JavaScript are words, too; a claim that says what it is about is held to them all the same.
+    camels = claim.stated.camels if claim.finding.kind not in ("other", "absence") else ()
+    for name in (*claim.stated.names, *camels)[:MAX_STATED]:
+        if not claim.cited.has_word(name) and not _searched(name, claim):
+            yield "symbol_not_in_evidence", f"{name[:120]!r} {_why_not(claim)}"
+
+
+def _symbol_stands(claim: Claim, symbol: str) -> bool:
+    narrowed = claim.place is not None or bool(claim.subject.path)
+    stands = claim.cited.stands
+    if any(is_word_of(symbol, line) for line in claim.lines_of_subject()) if narrowed else stands(symbol):
         return True
     # An absence names what was searched for: its pattern must be about that symbol.
-    if cited.lines and finding.kind != "absence":
-        return False
-    return any(speaks_for(search, finding.subject.symbol, finding.claim) for search in cited.searches)
+    return (claim.finding.kind == "absence" or not claim.cited.has_lines) and _searched(symbol, claim)
 
 
-def _check_sentence(finding: Finding, cited: Cited) -> Iterator[Objection]:
-    """What the claim's own words state, each kind taken out of the text before the next one is looked for."""
-    rest = finding.claim
-    for found in _path_lines(finding.claim):
-        rest = rest.replace(found[0], " ")
-        shown = [line for line in cited.lines if _same_file(found["path"], line.path)]
-        if not _all_shown(int(found["line"]), int(found["end"] or found["line"]), shown):
-            yield "line_not_shown", f"{found[0]} is stated, but that line is not among the cited ones."
-    for found in _LINE_WORD.finditer(rest):
-        if not all(_all_shown(first, last, cited.lines) for first, last in _spans_in(found["numbers"])):
-            yield "line_not_shown", f"{found[0]!r} is stated, but that line is not among the cited ones."
-    rest = _LINE_WORD.sub(" ", rest)
-    codes = [_INFO_STRING.sub("", found["code"]).strip() for found in _BACKTICKED.finditer(rest)]
-    rest = _BACKTICKED.sub(" ", rest)
-    for code in codes:
-        if not _code_stands(code, finding, cited):
-            yield "code_not_in_evidence", f"`{code[:120]}` {_why_not(cited)}"
-    for path in _PATH.findall(rest):
-        if not _path_stands(path, cited):
-            yield "path_not_cited", f"{path[:200]} is stated, but no cited evidence comes from it."
-    rest = _PATH.sub(" ", rest)
-    names = list(dict.fromkeys(found["call"] or found["snake"] or found["camel"] for found in _NAME.finditer(rest)))
-    for name in names:
-        if not _name_stands(name, finding, cited):
-            yield "symbol_not_in_evidence", f"{name[:120]!r} {_why_not(cited)}"
-    yield from _check_numbers(rest, [*codes, *names, finding.subject.symbol], cited)
+def check_quotes(claim: Claim) -> Iterator[Objection]:
+    """The quote of the subject, and what stands in double quotes."""
+    quote = claim.subject.quote.strip()
+    if claim.subject.quote and not _quote_stands(claim, quote):
+        yield "quote_not_in_evidence", f"The quote {quote[:80]!r} does not stand in the cited lines."
+    for text in claim.stated.quoted[:MAX_STATED]:
+        if not _code_stands(text, claim):
+            yield "quote_not_in_evidence", f'"{text[:120]}" {_why_not(claim)}'
 
 
-def _why_not(cited: Cited) -> str:
+def _quote_stands(claim: Claim, quote: str) -> bool:
+    place, path = claim.place, claim.subject.path
+    if place is None:
+        texts = (
+            text for passage in claim.cited.passages if not path or path in passage.paths for text in passage.texts
+        )
+        return any(quote in text for text in texts)
+    return quote in "\n".join(claim.lines_of_subject())
+
+
+def check_code(claim: Claim) -> Iterator[Objection]:
+    """What stands in back-ticks."""
+    for code in claim.stated.codes[:MAX_STATED]:
+        if not _code_stands(code, claim):
+            yield "code_not_in_evidence", f"`{code[:120]}` {_why_not(claim)}"
+
+
+def check_numbers(claim: Claim) -> Iterator[Objection]:
+    """Numbers as values."""
+    yield from check_values(claim.finding, claim.stated, claim.cited, claim.tally)
+
+
+def _code_stands(code: str, claim: Claim) -> bool:
+    if not code or any(found[0] == code for found in path_lines(code)):
+        return True  # a path:LINE was judged already
+    name = code.removesuffix("()")
+    if re.fullmatch(r"[\w.]+", name):
+        stands = claim.cited.has_word(name) or (name != code and claim.cited.stands(name))
+        file = "." in code and any(same_file(code, known) for known in claim.cited.paths)
+        return stands or file or _searched(name, claim)
+    return claim.cited.has_text(code) or claim.cited.has_path(code) or _searched(code, claim)
+
+
+def _searched(code: str, claim: Claim) -> bool:
+    return any(speaks_for(search, code, claim.finding.claim, claim.shown) for search in claim.cited.searches)
+
+
+def _why_not(claim: Claim) -> str:
     """The rest of the sentence about code that does not stand; after an empty search it says how to mend the claim."""
-    if not cited.searches or cited.lines:
+    if not claim.cited.searches or claim.cited.has_lines:
         return "does not stand in the cited lines."
-    pattern = cited.searches[0].pattern[:120]
+    pattern = claim.cited.searches[0].pattern[:120]
     return f"is not what `{pattern}` would have met: search for the name itself, or quote the pattern in the claim."
 
 
-def _check_numbers(text: str, codes: Sequence[str], cited: Cited) -> Iterator[Objection]:
-    """A number is a value that stands in the lines, or counts what was cited: matches, lines, refs, uses of a name."""
-    said = {found["number"] for found in _NUMBER.finditer(text)}
-    if not said:
-        return
-    evidence = [*(line.text for line in cited.lines), *(search.pattern for search in cited.searches)]
-    digits = {token for line in evidence for token in _DIGITS.findall(line)}
-    known = {value for token in digits for value in _values_of(token)} | _counts(codes, cited)
-    for token in sorted(said - digits):
-        if not _values_of(token) & known:
-            yield "value_not_in_evidence", f"{token[:40]} is stated, but does not stand in the cited lines."
-
-
-def _counts(codes: Sequence[str], cited: Cited) -> set[float]:
-    several = {count for count in (len(cited.citations), len(cited.lines), len(cited.paths)) if count > 1}
-    found_by = {citation.match_count for citation in cited.citations if citation.pattern}
-    named = [code for code in codes if code][:MAX_COUNTED_NAMES]
-    uses = sum(any(code in line.text for code in named) for line in cited.lines)
-    return {float(count) for count in (*several, *found_by, *({uses, uses - 1} - {0, -1}))}
-
-
-def _values_of(token: str) -> set[float]:
-    """The readings of a written number: `30_000`, `30,000`, `1.50`; empty for a version."""
-    plain = token.replace("_", "")
-    readings = {plain.replace(",", ""), plain.replace(",", ".")}
-    return {float(reading) for reading in readings if reading.count(".") < 2}
-
-
-def _path_lines(text: str) -> list[re.Match[str]]:
-    return [found for found in _PATH_LINE.finditer(text) if _NAMES_FILE.search(found["path"])]
-
-
-def _spans_in(numbers: str) -> list[tuple[int, int]]:
-    return [(int(found["first"]), int(found["last"] or found["first"])) for found in _SPAN.finditer(numbers)]
-
-
-def _all_shown(first: int, last: int, lines: Iterable[ShownLine]) -> bool:
-    shown = {line.number for line in lines if line.number and first <= line.number <= last}
-    return 1 <= first <= last and len(shown) == last - first + 1
-
-
-def _code_stands(code: str, finding: Finding, cited: Cited) -> bool:
-    if not code or any(found[0] == code for found in _path_lines(code)):
-        return True  # a path:LINE was judged already
-    if re.fullmatch(r"\w+|[\w.]+\(\)", code):
-        return _name_stands(code.removesuffix("()"), finding, cited)
-    return any(code in text for text in cited.texts) or _path_stands(code, cited) or _searched(code, finding, cited)
-
-
-def _name_stands(name: str, finding: Finding, cited: Cited) -> bool:
-    parts = {part for path in cited.paths for part in re.split(r"[/.]", path)}
-    return name in parts or _stands_whole(name, cited.texts) or _searched(name, finding, cited)
-
-
-def _path_stands(path: str, cited: Cited) -> bool:
-    return any(_same_file(path.rstrip("/"), known) for known in cited.paths) or any(path in t for t in cited.texts)
-
-
-def _searched(code: str, finding: Finding, cited: Cited) -> bool:
-    return any(speaks_for(search, code, finding.claim) for search in cited.searches)
-
-
-def _stands_whole(name: str, texts: Iterable[str]) -> bool:
-    """Whether *name* is a word of a text; by `find`: a pattern with a look-behind costs 1000 times more."""
-    return any(_is_word_of(name, text) for text in texts)
-
-
-def _is_word_of(name: str, text: str) -> bool:
-    at = text.find(name)
-    while at >= 0:
-        around = (text[at - 1 : at], text[at + len(name) : at + len(name) + 1])
-        if not any(char.isalnum() or char == "_" for char in around):
-            return True
-        at = text.find(name, at + 1)
-    return False
-
-
-def _same_file(stated: str, known: str) -> bool:
-    """A path, or the tail of one (`client.py` for `src/client.py`)."""
-    return bool(stated) and (stated == known or known.endswith("/" + stated))
-
-
-def _texts_of(lines: Iterable[ShownLine]) -> tuple[str, ...]:
-    """Lines joined by line feeds, as long as each is the next one of the same file."""
-    texts: list[list[str]] = []
-    before: ShownLine | None = None
-    for line in lines:
-        follows = before is not None and line.number and (line.path, line.number - 1) == (before.path, before.number)
-        if not follows:
-            texts.append([])
-        texts[-1].append(line.text)
-        before = line
-    return tuple("\n".join(part) for part in texts)
+CHECKS: Final[tuple[tuple[str, str, tuple[str, ...], FindingCheck], ...]] = (
+    (
+        "readable",
+        "A person can read each finding for what it is.",
+        ("claim_unreadable", "claim_too_dense"),
+        check_readable,
+    ),
+    ("grounded", "A finding speaks of what it cites.", ("claim_without_lines", "claim_not_grounded"), check_grounded),
+    ("paths", "The files that a finding names are those that it cites.", ("path_not_cited",), check_paths),
+    (
+        "lines",
+        "The lines that a finding names were shown, and are about it.",
+        ("line_not_shown", "line_about_something_else"),
+        check_lines,
+    ),
+    ("symbols", "The names that a finding states stand in its lines.", ("symbol_not_in_evidence",), check_symbols),
+    ("quotes", "What a finding quotes stands in its lines.", ("quote_not_in_evidence",), check_quotes),
+    ("code", "Code in back-ticks stands in the cited lines.", ("code_not_in_evidence",), check_code),
+    (
+        "values",
+        "A value stands in the cited lines, with what it is said of.",
+        ("value_not_in_evidence", "value_of_something_else"),
+        check_numbers,
+    ),
+    ("counts", "A count is what can be counted in what is cited.", ("count_not_borne_out",), check_count),
+    (
+        "absence",
+        "What is said to be absent was searched for, by that name, and there.",
+        ("absence_not_searched", "absence_unnamed", "absence_too_wide"),
+        check_absent,
+    ),
+    ("definition", "What is defined is defined in the lines given.", ("definition_not_shown",), check_definition),
+    ("usage", "What is used is not only declared in the lines given.", ("usage_not_shown",), check_usage),
+    ("contradiction", "A contradiction cites both sides.", ("contradiction_one_sided",), check_contradiction),
+    ("execution", "What was executed is on record.", ("execution_not_on_record",), check_executed),
+)
+"""Name, what it demands, its reason codes, and the check, in the order in which they are asked."""

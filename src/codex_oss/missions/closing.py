@@ -14,9 +14,9 @@ from __future__ import annotations
 from typing import Final
 
 from codex_oss.contracts.mission import Confidence, MissionStatus
-from codex_oss.missions.events import GateFailure, MissionClosed
+from codex_oss.missions.events import GateFailure, MissionClosed, ReportSource
 from codex_oss.missions.evidence import BadRef, resolve_ref
-from codex_oss.missions.gates import judge_draft
+from codex_oss.missions.gates import RULES_VERSION, judge_draft
 from codex_oss.missions.record import RunRecord
 from codex_oss.missions.report import Draft, accepted_findings, parse_draft
 
@@ -38,7 +38,10 @@ def close_draft(record: RunRecord, draft: Draft, failures: tuple[GateFailure, ..
     standing = accepted_findings(draft, failures)
     if not failures:
         reasons = () if requested == "COMPLETE" else (SUBMITTED_REASON[requested],)
-        return MissionClosed(requested, _confidence(record, draft, False), reasons, "model_report", draft.status)
+        by_runtime = record.draft is not None and record.draft.proposer == "runtime"
+        source: ReportSource = "deterministic_fast_path" if by_runtime else "model_report"
+        confidence = _confidence(record, draft, False)
+        return MissionClosed(requested, confidence, reasons, source, draft.status, rules=RULES_VERSION)
     codes = tuple(dict.fromkeys(failure.code for failure in failures))
     status: MissionStatus = "PARTIAL" if requested == "COMPLETE" else requested
     if status == "PARTIAL" and not standing and not record.evidence:
@@ -51,6 +54,7 @@ def close_draft(record: RunRecord, draft: Draft, failures: tuple[GateFailure, ..
         draft.status,
         failures=failures,
         detail="The report did not pass every gate; what could not be borne out was left out.",
+        rules=RULES_VERSION,
     )
 
 
@@ -72,6 +76,7 @@ def close_by_runtime(
         "SOURCE_PACK_RECOVERY" if died else "",
         failures,
         detail,
+        RULES_VERSION,
     )
 
 
@@ -79,8 +84,14 @@ def _confidence(record: RunRecord, draft: Draft, downgraded: bool) -> Confidence
     caps: list[Confidence] = [draft.confidence]
     if downgraded:
         caps.append("LOW")
-    if record.opened is not None and _cites_partial_extract(record, draft):
-        caps.append(record.opened.mission.sufficiency_policy.confidence_cap_if_partial_extracts)
+    if record.opened is not None:
+        mission = record.opened.mission
+        if _cites_partial_extract(record, draft):
+            caps.append(mission.sufficiency_policy.confidence_cap_if_partial_extracts)
+        spec = mission.objective_spec
+        most = spec.confidence_policy.get("max_confidence") if spec else None
+        if most in RANK:
+            caps.append(most)
     return min(caps, key=RANK.__getitem__)
 
 

@@ -8,13 +8,15 @@ Rules that hold here:
 1. Each remark is a message item of its own, opened and closed at once, with phase `commentary`: that is what Codex
    and OpenCode show before the end (Observed: Codex CLI 0.169, OpenCode 1.18).
 2. Never hidden reasoning, file bodies, system prompts or raw tool output; only what was done, where, and its verdict.
-3. Compact: the first remarks, all warnings, the last one, and one line that says how many were left out.
+3. The maximum is one: never more remarks than `trace_max_events`. When there would be more, the first ones stand, then
+   warnings only (a quarter is kept for them), then one line that says how many were left out, then the last one.
+4. A level only leaves out. `off` says nothing, `summary` all but what is marked debug, `detailed` everything.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final, Literal, assert_never
 
 from msgspec import Struct
@@ -28,20 +30,25 @@ from codex_oss.missions.events import (
     MissionClosed,
     MissionEvent,
     MissionOpened,
+    MissionQueued,
     MissionResumed,
+    MissionScheduled,
     ModelAnswered,
     ModelAsked,
+    ModelReplaced,
     Recorded,
     ReportRefused,
     ReportSubmitted,
     ToolFinished,
     ToolStarted,
 )
-from codex_oss.missions.record import RunRecord
+from codex_oss.missions.record import RunRecord, evolve, new_record
+from codex_oss.missions.replacements import describe_replacement, is_news
 from codex_oss.policy.printable import printable
 from codex_oss.wire.events import ItemDone, ItemStarted, MessageStart, Phase, TextDelta, TurnEvent
 
 Severity = Literal["debug", "info", "warning", "error"]
+LEVELS: Final = ("off", "summary", "detailed")
 TITLE_CHARS: Final = 120
 
 
@@ -64,6 +71,11 @@ class Remark(Struct, frozen=True):
     source_seq: int = 0
     """Sequence number of the log event that this remark is about."""
     safe_for_user: bool = True
+
+    @property
+    def item(self) -> str:
+        """How this remark is called among the items of its run."""
+        return f"remark:{self.seq}"
 
 
 class _Line(Struct, frozen=True):
@@ -96,16 +108,14 @@ class Commentator:
         if opened is None or opened.trace_level == "off":
             return []
         remarks: list[Remark] = []
+        last = isinstance(recorded.event, MissionClosed)
+        if last and self.hidden:
+            hidden = f"{self.hidden} remarks are not shown here; the trace has every step."
+            remarks.append(self._remark(record, recorded, _Line("commentary_compacted", hidden, "runtime")))
         for line in _describe(record, recorded.event):
             if line.severity == "debug" and opened.trace_level != "detailed":
                 continue
-            last = isinstance(recorded.event, MissionClosed)
-            if last and self.hidden:
-                hidden = f"{self.hidden} steps are not shown here; the trace has them all."
-                remarks.append(self._remark(record, recorded, _Line("commentary_compacted", hidden, "runtime")))
-            room = self.emitted < opened.trace_max_events - 1
-            warns = line.severity in ("warning", "error") and self.emitted < 2 * opened.trace_max_events
-            if last or room or warns:
+            if last or self.emitted < _room(opened.trace_max_events, line.severity):
                 remarks.append(self._remark(record, recorded, line))
             else:
                 self.hidden += 1
@@ -133,6 +143,21 @@ class Commentator:
         )
 
 
+def remarks_of(run_id: str, mission_id: str, events: Iterable[Recorded]) -> list[Remark]:
+    """Everything that was said of a run, as its log gives it."""
+    record, commentator, remarks = new_record(run_id, mission_id), Commentator(), []
+    for recorded in events:
+        evolve(record, recorded)
+        remarks += commentator.take(record, recorded)
+    return remarks
+
+
+def _room(max_events: int, severity: Severity) -> int:
+    """How many remarks may stand before the last two: the line about what is hidden, and the closing."""
+    before_last = max(0, max_events - 2)
+    return before_last if severity in ("warning", "error") else before_last - max_events // 4
+
+
 def message_events(index: int, text: str, phase: Phase) -> list[TurnEvent]:
     """A whole message item: opened, filled and closed in one batch."""
     return [ItemStarted(index, MessageStart(phase)), TextDelta(index, text), ItemDone(index)]
@@ -157,14 +182,18 @@ def _describe(record: RunRecord, event: MissionEvent) -> Iterator[_Line]:
         case ActionProposed():
             if event.kind == "tool_call":
                 why = f" ({event.reason})" if event.reason else ""
-                yield _Line(
-                    "tool_action_planned", f"{_describe_call(event.tool, event.arguments)}{why}", "model_action"
-                )
+                yield _Line("tool_action_planned", f"{describe_call(event.tool, event.arguments)}{why}", "model_action")
         case ActionDenied():
             kind = "model_action_invalid" if event.decision == "repaired" else "runtime_redirect"
             yield _Line(kind, f"Not done ({event.code}): {event.reason}", "runtime", "warning", event.decision)
+        case ToolStarted(step=step, tool=tool):
+            yield _Line("tool_action_started", f"Step {step} began: {tool}.", "tool", "debug")
         case ToolFinished():
             yield _describe_result(record, event.result)
+            yield _Line("coverage_update", _describe_coverage(record), "coverage", "debug")
+        case ReportSubmitted(proposer="runtime"):
+            told = "One look decides the objective; the runtime reports, and no model is asked."
+            yield _Line("deterministic_fast_path_used", told, "report_acceptance")
         case ReportSubmitted():
             findings = event.draft.get("findings")
             count = len(findings) if isinstance(findings, list) else 0
@@ -186,7 +215,16 @@ def _describe(record: RunRecord, event: MissionEvent) -> Iterator[_Line]:
         case MissionResumed(paused_ms):
             text = f"The run stood still for {round(paused_ms / 1000)} s and goes on."
             yield _Line("mission_resumed", text, "runtime", "warning")
-        case ActionAllowed() | ToolStarted() | LegacyEvent():
+        case MissionQueued():
+            wait = f"{event.capacity} run at once, and it waits at most {event.max_wait_ms / 1000:g} s"
+            text = f"Waits for a slot in {event.lane}: place {event.place} of {event.waiting}; {wait}."
+            yield _Line("mission_queued", text, "runtime")
+        case MissionScheduled():
+            yield _Line("mission_scheduled", f"Begins after {event.waited_ms / 1000:.1f} s in the queue.", "runtime")
+        case ModelReplaced():
+            if is_news(record.replaced):
+                yield _Line("model_replaced", describe_replacement(event), "runtime", "warning")
+        case ActionAllowed() | LegacyEvent():
             pass
         case _:
             assert_never(event)
@@ -206,7 +244,8 @@ def _describe_closing(record: RunRecord, event: MissionClosed) -> _Line:
     return _Line(kind, text, "runtime", severity)
 
 
-def _describe_call(tool: str, arguments: dict[str, object]) -> str:
+def describe_call(tool: str, arguments: dict[str, object]) -> str:
+    """A tool call in a few words for a person; not yet bounded."""
     path = str(arguments.get("path", "")) or "the whole scope"
     if tool == "rtk_read":
         start, end = arguments.get("start_line"), arguments.get("end_line")
@@ -233,6 +272,20 @@ def _describe_result(record: RunRecord, result: ToolResult) -> _Line:
     if result.redactions:
         text += f"; {result.redactions} secret-looking values were redacted"
     return _Line("tool_result_summary", text + ".", "tool", evidence_refs=refs)
+
+
+def _describe_coverage(record: RunRecord) -> str:
+    """How far a mission is, in numbers."""
+    opened = record.opened
+    if opened is None:
+        return "Nothing is covered."
+    mission, read = opened.mission, record.evidence.extracts
+    required = sum(path in read for path in mission.must_inspect)
+    files = f"{required} of {len(mission.must_inspect)} required files read" if mission.must_inspect else ""
+    return (
+        f"Covered: {files or f'{len(read)} files read'}, {record.tool_runs} of {mission.budget.tool_calls} tool calls, "
+        f"{record.counted_calls} of {mission.max_model_calls} questions."
+    )
 
 
 def _newest_ref(record: RunRecord, result: ToolResult) -> tuple[str, ...]:

@@ -24,6 +24,7 @@ from msgspec import Struct
 from codex_oss.contracts.mission import RUNNABLE_TIERS, MissionV1
 from codex_oss.contracts.tools import ToolCall
 from codex_oss.missions.actions import parse_action
+from codex_oss.missions.agenda import runtime_read
 from codex_oss.missions.closing import close_by_runtime, close_draft
 from codex_oss.missions.events import (
     ActionAllowed,
@@ -35,11 +36,16 @@ from codex_oss.missions.events import (
     ReportRefused,
     ReportSubmitted,
 )
-from codex_oss.missions.gates import judge_draft, missing_sources
+from codex_oss.missions.exploration import exploration_stop
+from codex_oss.missions.fast_path import fast_step
+from codex_oss.missions.gates import judge_draft
+from codex_oss.missions.native_calls import parse_call
+from codex_oss.missions.observation import render_refusal
 from codex_oss.missions.record import RunRecord, epoch_ms
 from codex_oss.missions.report import parse_draft
 from codex_oss.missions.verdicts import Denial, judge_tool_call
-from codex_oss.policy.scope import Scope, check_breadth
+from codex_oss.missions.window import is_full, may_ask, observation_bytes
+from codex_oss.policy.scope import Scope, check_breadth, names_critical_path
 
 RETRYABLE_CALL_ERRORS: Final = frozenset(
     {
@@ -66,6 +72,8 @@ WHY_FINAL: Final[dict[str, str]] = {
     "low_information": "the last actions brought nothing new",
     "context_full": "the conversation is nearly as long as you can read",
     "observation_limit_reached": "no more content may be shown in this mission",
+    "required_floor_reached": "everything that must be read was read, and the mission asks for no more",
+    "exploration_limit_reached": "the mission allows no more looking around",
 }
 
 
@@ -84,6 +92,8 @@ class RunTool(Struct, frozen=True):
     step: int
     call: int
     tool: ToolCall
+    max_bytes: int
+    """Most that the model may be shown of it."""
     again: bool = False
 
 
@@ -112,10 +122,12 @@ def decide(record: RunRecord, now_ms: int, scope: Scope) -> Step:
             return _after_proposal(record, opened.mission, scope)
         case "allowed":
             proposal = record.judged[-1].proposal
-            return RunTool(record.tool_runs + 1, proposal.call, ToolCall(proposal.tool, proposal.arguments))
+            tool = ToolCall(proposal.tool, proposal.arguments)
+            return RunTool(record.tool_runs + 1, proposal.call, tool, observation_bytes(record))
         case "running" if record.running is not None:
             started = record.running
-            return RunTool(started.step, started.call, ToolCall(started.tool, started.arguments), again=True)
+            tool = ToolCall(started.tool, started.arguments)
+            return RunTool(started.step, started.call, tool, observation_bytes(record), again=True)
         case "submitted":
             return _after_submission(record, opened, now_ms)
         case _:
@@ -129,27 +141,33 @@ def remaining_ms(record: RunRecord, now_ms: int) -> int:
     return epoch_ms(record.opened_at) + record.opened.mission.budget.time_s * 1000 + record.paused_ms - now_ms
 
 
+def tool_time_ms(record: RunRecord, now_ms: int) -> int:
+    """Time that a tool may take: to the deadline, without what is kept back for the closing."""
+    return remaining_ms(record, now_ms) - (_reserve_ms(record.opened) if record.opened else 0)
+
+
 def _from_ready(record: RunRecord, opened: MissionOpened, now_ms: int) -> Step:
     if not record.calls and not record.judged:
-        refusal = _refuse_admission(opened)
+        refusal = refuse_at_door(opened)
         if refusal is not None:
             return refusal
-    prefetch = _prefetch(record, opened.mission)
-    if prefetch is not None:
-        return prefetch
     left = remaining_ms(record, now_ms)
     if left <= _reserve_ms(opened):
         return _close(record, "deadline_reached")
+    if (own := _own_action(record, opened.mission, left)) is not None:
+        return Append((own,))
     if spent := _spent_repair(record):
         return _close(record, spent)
     if record.counted_calls >= opened.mission.max_model_calls:
         return _close(record, "model_call_limit_reached")
     if not record.evidence and left <= _final_window_ms(opened):
         return _close(record, "deadline_reached")  # nothing was seen: no report could be honest
+    if not record.evidence and is_full(record):
+        return _close(record, "context_full")
     return _ask(record, opened, left)
 
 
-def _refuse_admission(opened: MissionOpened) -> Append | None:
+def refuse_at_door(opened: MissionOpened) -> Append | None:
     """Missions that the runtime does not investigate at all."""
     mission = opened.mission
     if mission.tier not in RUNNABLE_TIERS:
@@ -164,25 +182,21 @@ def _refuse_admission(opened: MissionOpened) -> Append | None:
     return None
 
 
-def _prefetch(record: RunRecord, mission: MissionV1) -> Append | None:
-    """Open investigations begin with the required sources, read by the runtime before the first question."""
-    open_style = mission.objective_style == "open_investigation"
-    if record.calls or not open_style or mission.evidence_collection_mode == "model_led":
-        return None
-    tried = {judged.proposal.arguments.get("path") for judged in record.judged}
-    for path in missing_sources(record, mission):
-        if path not in tried and record.tool_runs < mission.budget.tool_calls:
-            return Append(
-                (ActionProposed(0, "tool_call", "runtime", "rtk_read", {"path": path}, reason="required source"),)
-            )
-    return None
+def _own_action(record: RunRecord, mission: MissionV1, left_ms: int) -> ActionProposed | None:
+    """What the runtime does before the next question, without being asked."""
+    if (fast := fast_step(record, mission)) is not None or is_full(record):
+        return fast
+    due = bool(force_final(record, left_ms)) or record.final_asked
+    return runtime_read(record, mission, report_is_due=due)
 
 
-def _ask(record: RunRecord, opened: MissionOpened, left_ms: int) -> AskModel:
+def _ask(record: RunRecord, opened: MissionOpened, left_ms: int) -> Step:
     call = len(record.calls) + 1
     why = force_final(record, left_ms)
     if why or record.final_asked:
         instruction = "" if record.final_asked else FINAL_INSTRUCTION.format(why=WHY_FINAL[why])
+        if not may_ask(record, instruction):
+            return _close(record, "context_full")
         return AskModel(call, "final_report", instruction, min(left_ms - _reserve_ms(opened), opened.final_call_ms))
     purpose: Purpose = "repair" if record.failures_in_a_row else "action"
     return AskModel(call, purpose, "", left_ms - _final_window_ms(opened))
@@ -194,12 +208,11 @@ def force_final(record: RunRecord, left_ms: int) -> str:
     if opened is None:
         return ""
     mission = opened.mission
-    chars = sum(len(said.text) for said in record.transcript)
     checks: tuple[tuple[str, bool], ...] = (
         ("budget_exhausted", record.tool_runs >= mission.budget.tool_calls),
         ("model_call_limit_reached", record.counted_calls >= mission.max_model_calls - 1),
         ("deadline_reached", left_ms <= _final_window_ms(opened)),
-        ("observation_limit_reached", record.bytes_observed >= mission.max_total_observation_bytes),
+        ("observation_limit_reached", record.bytes_shown >= mission.max_total_observation_bytes),
         (
             "duplicate_actions",
             mission.progress_policy_enabled and record.duplicates >= max(1, mission.max_duplicate_actions),
@@ -208,13 +221,10 @@ def force_final(record: RunRecord, left_ms: int) -> str:
             "low_information",
             mission.progress_policy_enabled and record.low_information >= max(1, mission.max_low_information_actions),
         ),
-        ("context_full", chars > opened.context_tokens * CHARS_PER_TOKEN * 0.7),
+        (stop := exploration_stop(record, mission), bool(stop)),
+        ("context_full", is_full(record)),
     )
     return next((code for code, reached in checks if reached), "")
-
-
-CHARS_PER_TOKEN: Final = 3
-"""A cautious guess for code; better to stop early than to be cut by the upstream."""
 
 
 def _reserve_ms(opened: MissionOpened) -> int:
@@ -243,6 +253,10 @@ def _after_answer(record: RunRecord, opened: MissionOpened, now_ms: int) -> Step
     answer = record.answer
     if answer is None or answer.outcome in ("failed", "unknown"):
         return _from_ready(record, opened, now_ms)
+    if record.taken and remaining_ms(record, now_ms) <= _reserve_ms(opened):
+        return _close(record, "deadline_reached")
+    if opened.action_protocol == "tools":
+        return Append((parse_call(answer, record.taken),))
     return Append((parse_action(answer.call, answer.text),))
 
 
@@ -252,15 +266,29 @@ def _after_proposal(record: RunRecord, mission: MissionV1, scope: Scope) -> Step
         case "invalid":
             return Append((ActionDenied(proposal.call, proposal.problem_code, proposal.problem, "repaired"),))
         case "final_report":
-            return Append((ReportSubmitted(proposal.call, proposal.raw_arguments),))
+            return Append((ReportSubmitted(proposal.call, proposal.raw_arguments, proposal.proposer),))
         case "tool_call":
             if record.final_asked and proposal.proposer == "model":
                 reason = "Only a final_report is accepted now."
                 return Append((ActionDenied(proposal.call, "final_report_required", reason, "redirected"),))
+            if spent := _spent_by_calls_before(record, mission):
+                reason = f"The calls before this one left no room for it: {WHY_FINAL[spent]}."
+                return Append((ActionDenied(proposal.call, spent, reason, "redirected"),))
             denial = judge_tool_call(record, mission, proposal, scope)
             if denial is not None:
                 return _deny(record, mission, proposal, denial)
-            return Append((ActionAllowed(proposal.call, proposal.tool),))
+            critical = names_critical_path(proposal.arguments.get("path"), scope)
+            return Append((ActionAllowed(proposal.call, proposal.tool, critical),))
+
+
+def _spent_by_calls_before(record: RunRecord, mission: MissionV1) -> str:
+    """Reason code why a tool that may run in itself cannot: calls of one answer are judged one by one."""
+    checks = (
+        ("budget_exhausted", record.tool_runs >= mission.budget.tool_calls),
+        ("observation_limit_reached", record.bytes_shown >= mission.max_total_observation_bytes),
+        ("context_full", not observation_bytes(record)),
+    )
+    return next((code for code, reached in checks if reached), "")
 
 
 def _deny(record: RunRecord, mission: MissionV1, proposal: ActionProposed, denial: Denial) -> Append:
@@ -278,8 +306,10 @@ def _after_submission(record: RunRecord, opened: MissionOpened, now_ms: int) -> 
     failures = judge_draft(record, draft)
     calls_left = record.counted_calls < opened.mission.max_model_calls
     time_left = remaining_ms(record, now_ms) > _reserve_ms(opened) + 1000
-    if failures and calls_left and time_left and not record.failures_in_a_row["report"]:
-        return Append((ReportRefused(submitted.call, failures),))
+    refusal = ReportRefused(submitted.call, failures)
+    chance = calls_left and time_left and not record.failures_in_a_row["report"]
+    if failures and chance and may_ask(record, render_refusal(refusal)):
+        return Append((refusal,))
     return Append((close_draft(record, draft, failures),))
 
 

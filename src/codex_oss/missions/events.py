@@ -1,44 +1,38 @@
-"""What happens in a mission and is kept: the event vocabulary, the envelope, its hash chain and its keyed MAC.
+"""What happens in a mission and is kept: the event vocabulary.
 
-Counterparts: `services.event_log` stores envelopes as JSON lines, `missions.record` folds them, `missions.commentary`
-is the only place that turns them into what a client sees.
+Counterparts: `missions.envelope` makes a line of the log of each, `missions.record` folds them, `missions.order` says
+which may follow which, `missions.commentary` is the only place that turns them into what a client sees.
 
     MissionOpened ─► ( ModelAsked ─► ModelAnswered ─► ActionProposed ─► ActionAllowed ─► ToolStarted ─► ToolFinished
                                                                     └─► ActionDenied
                                                    └─► ReportSubmitted ─► ReportRefused )* ─► MissionClosed
 
-A run that went on after its writer died has a MissionResumed where it was taken over.
+A run that went on after its writer died has a MissionResumed where it was taken over. One that had to wait for a slot
+has MissionQueued, for each place it was told, and MissionScheduled before its first step.
 
 Rules that hold here:
 
 1. Proposal, verdict and outcome are three events, written in that order and as they happen.
-2. `event_hash` is the SHA-256 of the canonical JSON (sorted keys, no spaces, UTF-8) of the envelope without
-   `event_hash`; `prev_hash` is the hash before it, empty for the first. Source: mission_event.v1.
-3. Numbers in payloads are integers (milliseconds, bytes, counts): every JSON writer spells them alike.
-4. Nothing unredacted enters a payload; whoever builds an event redacts first.
-5. Log lines with the older event types (`LEGACY_TYPES`) stay readable; they fold to nothing.
-6. `mac` is the HMAC-SHA-256 of the same JSON without `mac` and `event_hash`, under a key that is not in the project.
-   The hash covers the `mac`; the MAC covers `prev_hash` and so everything before. Whoever rewrites a log can make every
-   hash anew, but no MAC.
-7. `epoch` is the number of the writer, from 1; it rises when a run is taken over.
+2. Numbers of ours in payloads are integers (milliseconds, bytes, counts): every JSON writer spells them alike.
+3. Nothing unredacted enters a payload; whoever builds an event redacts first.
+4. Log lines with the older event types (`LEGACY_TYPES`) stay readable; they fold to nothing.
 """
 
 from __future__ import annotations
 
-import hashlib
-import hmac
-from typing import Any, Final, Literal, get_args
+from typing import Any, Final, Literal
 
 import msgspec
 from msgspec import Struct
 
 from codex_oss.contracts.mission import Confidence, MissionStatus, MissionV1
+from codex_oss.contracts.profiles import ActionProtocol
 from codex_oss.contracts.tools import ToolResult
-
-SCHEMA_VERSION: Final = "mission_event.v1"
+from codex_oss.policy.admission import ModelAdmission
 
 Purpose = Literal["action", "repair", "final_report"]
 Proposer = Literal["model", "runtime"]
+ReportSource = Literal["model_report", "model_report_downgraded", "runtime_evidence", "deterministic_fast_path"]
 
 
 class MissionOpened(Struct, frozen=True, tag="MissionOpened", tag_field="event_type"):
@@ -62,6 +56,21 @@ class MissionOpened(Struct, frozen=True, tag="MissionOpened", tag_field="event_t
     """Visible commentary: off, summary or detailed. It stands here so that the commentary is a fold of the log."""
     trace_max_events: int = 40
     trace_max_chars: int = 500
+    action_protocol: ActionProtocol = "json"
+    max_output_tokens: int = 0
+    """Most that one answer may be; 0 in logs that do not say."""
+    admission: ModelAdmission = ModelAdmission()
+    """Which model takes it, and how it was found."""
+    replay_reasoning: bool = False
+    """The upstream wants what the model thought back beside its tool calls."""
+
+
+class NativeCall(Struct, frozen=True):
+    """A tool call as the model made it. arguments: text as it came, redacted; possibly no JSON at all."""
+
+    call_id: str
+    name: str
+    arguments: str
 
 
 class ModelAsked(Struct, frozen=True, tag="ModelAsked", tag_field="event_type"):
@@ -73,6 +82,7 @@ class ModelAsked(Struct, frozen=True, tag="ModelAsked", tag_field="event_type"):
     prompt_chars: int
     prompt_sha256: str
     timeout_ms: int
+    prompt_bytes: int = 0  # UTF-8, of all that the model reads; older logs do not say
 
 
 class ModelAnswered(Struct, frozen=True, tag="ModelAnswered", tag_field="event_type"):
@@ -89,6 +99,39 @@ class ModelAnswered(Struct, frozen=True, tag="ModelAnswered", tag_field="event_t
     usage_estimated: bool = False
     duration_ms: int = 0
     redactions: int = 0
+    calls: tuple[NativeCall, ...] = ()
+    """Native tool calls, in the order made; none where the protocol is json."""
+    calls_dropped: int = 0
+    reasoning: str = ""
+    """What was thought beside the calls, kept only where the upstream wants it back."""
+    answered_by: str = ""
+    """The profile that answered, when it is not the one of the mission."""
+    form: str = ""
+    """How the answer was asked for: json_schema, json_object or text; required or auto. Empty when not known."""
+
+
+class ModelReplaced(Struct, frozen=True, tag="ModelReplaced", tag_field="event_type"):
+    """Another model than the one asked for took the mission, or answered one question."""
+
+    call: int
+    """The question; 0 when it took the mission from the beginning."""
+    asked: str
+    """Profile that should have answered, or the name that was asked for."""
+    answered: str
+    """Profile that does."""
+    upstream_model: str
+    reason: str
+    """A key of `policy.admission.REFUSALS` or of `policy.deviation.REASONS`."""
+    asked_capability: int = 0
+    capability: int = 0
+    """1 to 5; 0 when not known. Lower than `asked_capability` is a downgrade."""
+    approval: str = "not_required"
+    """explicit for a downgrade: the user's files approve it."""
+
+    @property
+    def downgrade(self) -> bool:
+        """Whether the one that answers is the weaker one."""
+        return 0 < self.capability < self.asked_capability
 
 
 class ActionProposed(Struct, frozen=True, tag="ActionProposed", tag_field="event_type"):
@@ -107,13 +150,16 @@ class ActionProposed(Struct, frozen=True, tag="ActionProposed", tag_field="event
     target_question: str = ""
     problem_code: str = ""
     problem: str = ""
+    call_id: str = ""
+    """Of the native call that this is; empty for JSON, for an answer without a call, and for the runtime."""
 
 
 class ActionAllowed(Struct, frozen=True, tag="ActionAllowed", tag_field="event_type"):
-    """Policy allows the proposed tool call."""
+    """Policy allows the proposed tool call. critical: it reads a critical path, which the mission opens."""
 
     call: int
     tool: str
+    critical: bool = False
 
 
 class ActionDenied(Struct, frozen=True, tag="ActionDenied", tag_field="event_type"):
@@ -147,6 +193,8 @@ class ReportSubmitted(Struct, frozen=True, tag="ReportSubmitted", tag_field="eve
 
     call: int
     draft: dict[str, Any]
+    proposer: Proposer = "model"
+    """runtime on the deterministic fast path."""
 
 
 class GateFailure(Struct, frozen=True):
@@ -176,7 +224,7 @@ class MissionClosed(Struct, frozen=True, tag="MissionClosed", tag_field="event_t
     confidence: Confidence
     reason_codes: tuple[str, ...]
     """Why the status is below COMPLETE, most important first; empty only for COMPLETE."""
-    report_source: Literal["model_report", "model_report_downgraded", "runtime_evidence"]
+    report_source: ReportSource
     requested_status: str = ""
     """What the model asked for; empty when it submitted nothing."""
     synthesis: Literal["", "SOURCE_PACK_RECOVERY"] = ""
@@ -185,6 +233,8 @@ class MissionClosed(Struct, frozen=True, tag="MissionClosed", tag_field="event_t
     """Gates that the last draft did not pass; its findings concerned were left out."""
     detail: str = ""
     """One sentence for a person about what ended the mission, e.g. the upstream's failure."""
+    rules: int = 1
+    """Version of the gates that judged it (`missions.gates.RULES_VERSION`); 1 in logs that do not say."""
 
 
 class MissionResumed(Struct, frozen=True, tag="MissionResumed", tag_field="event_type"):
@@ -194,6 +244,25 @@ class MissionResumed(Struct, frozen=True, tag="MissionResumed", tag_field="event
     """From the last event to this one; it does not count against the time of the mission."""
     reason: str = "writer_gone"
     """writer_gone, writer_stopped or writer_silent."""
+
+
+class MissionQueued(Struct, frozen=True, tag="MissionQueued", tag_field="event_type"):
+    """The mission waits for a slot of its scheduler lane, or moved up. Waiting does not count against its time."""
+
+    lane: str
+    place: int
+    """From 1."""
+    waiting: int
+    """How many wait in all."""
+    capacity: int
+    max_wait_ms: int = 0
+
+
+class MissionScheduled(Struct, frozen=True, tag="MissionScheduled", tag_field="event_type"):
+    """A slot became free for it. A mission that need not wait has no such event."""
+
+    lane: str
+    waited_ms: int
 
 
 class LegacyEvent(Struct, frozen=True):
@@ -216,6 +285,9 @@ Known = (
     | ReportRefused
     | MissionClosed
     | MissionResumed
+    | MissionQueued
+    | MissionScheduled
+    | ModelReplaced
 )
 MissionEvent = Known | LegacyEvent
 
@@ -239,33 +311,8 @@ LEGACY_TYPES: Final = frozenset(
     }
 )
 
-MODEL_AUTHORED: Final = frozenset({"ModelAnswered", "ActionProposed", "ReportSubmitted"})
-"""Types whose content is a model's word; their envelope says `model_narrative`."""
 
-
-class Envelope(Struct, frozen=True):
-    """One line of the log."""
-
-    run_id: str
-    mission_id: str
-    event_id: str
-    seq: int
-    """1-based, without gaps."""
-    prev_hash: str
-    event_type: str
-    source_kind: str
-    authority: str
-    created_at: str
-    """ISO 8601 in UTC with milliseconds, e.g. `2026-11-20T18:40:00.000Z`."""
-    payload: dict[str, Any]
-    event_hash: str = ""
-    schema_version: str = SCHEMA_VERSION
-    epoch: int = 1
-    mac: str = ""
-    """`hmac-sha256:` and hex; empty when the writer had no key."""
-
-
-class Recorded(Struct, frozen=True):
+class Recorded(Struct, frozen=True, gc=False):
     """An event with its place in the log: what `missions.record.evolve` takes."""
 
     seq: int
@@ -275,7 +322,6 @@ class Recorded(Struct, frozen=True):
 
 
 _ENCODER: Final = msgspec.json.Encoder(order="sorted")
-_DECODER: Final = msgspec.json.Decoder(Envelope)
 
 
 def canonical_json(value: Any) -> bytes:
@@ -286,90 +332,3 @@ def canonical_json(value: Any) -> bytes:
 def event_type_of(event: MissionEvent) -> str:
     """The name that stands in the envelope."""
     return event.event_type if isinstance(event, LegacyEvent) else type(event).__name__
-
-
-def seal(
-    event: Known,
-    *,
-    run_id: str,
-    mission_id: str,
-    seq: int,
-    prev_hash: str,
-    created_at: str,
-    epoch: int = 1,
-    key: bytes = b"",
-) -> tuple[str, bytes]:
-    """Wrap an event for the log. key: of the MAC; without it the line has none.
-
-    Returns the event's hash and the JSON line (without the line end) to append.
-    """
-    payload = msgspec.to_builtins(event)
-    event_type = payload.pop("event_type")
-    by_model = event_type in MODEL_AUTHORED and getattr(event, "proposer", "model") == "model"
-    line: dict[str, Any] = {
-        "schema_version": SCHEMA_VERSION,
-        "run_id": run_id,
-        "mission_id": mission_id,
-        "event_id": f"evt_{seq:06d}",
-        "seq": seq,
-        "epoch": epoch,
-        "prev_hash": prev_hash,
-        "event_type": event_type,
-        "source_kind": "model" if by_model else "runtime",
-        "authority": "model_narrative" if by_model else "runtime_authoritative",
-        "created_at": created_at,
-        # Encoded once: what a tool showed may be long, and the line is written three times.
-        "payload": msgspec.Raw(canonical_json(payload)),
-    }
-    if key:
-        line["mac"] = _mac(line, key)
-    line["event_hash"] = _digest(line)
-    return line["event_hash"], canonical_json(line)
-
-
-def unseal(line: bytes, key: bytes = b"") -> Envelope:
-    """Decode one log line and verify its own hash and, with a key, its MAC if it has one.
-
-    Raises ValueError with a reason code (`event_json_invalid`, `schema_version_invalid`, `event_hash_mismatch`,
-    `mac_mismatch`). The place in the chain is the reader's to check, and whether a MAC is missed.
-    """
-    try:
-        envelope = _DECODER.decode(line)
-        bare = msgspec.json.decode(line)
-    except (msgspec.DecodeError, RecursionError) as exc:
-        raise ValueError("event_json_invalid") from exc
-    if envelope.schema_version != SCHEMA_VERSION:
-        raise ValueError("schema_version_invalid")
-    if bare.pop("event_hash", "") != _digest(bare):
-        raise ValueError("event_hash_mismatch")
-    if key and envelope.mac and not hmac.compare_digest(bare.pop("mac", ""), _mac(bare, key)):
-        raise ValueError("mac_mismatch")
-    return envelope
-
-
-def open_event(envelope: Envelope) -> MissionEvent:
-    """The event inside an envelope.
-
-    Raises ValueError (`unsupported_event_type`, `payload_invalid`) for what this version cannot read.
-    """
-    if envelope.event_type in LEGACY_TYPES:
-        return LegacyEvent(envelope.event_type, envelope.payload)
-    try:
-        event: Known = msgspec.convert({**envelope.payload, "event_type": envelope.event_type}, Known)
-    except msgspec.ValidationError as exc:
-        known = {kind.__name__ for kind in get_args(Known)}
-        raise ValueError("payload_invalid" if envelope.event_type in known else "unsupported_event_type") from exc
-    return event
-
-
-def record_of(envelope: Envelope) -> Recorded:
-    """Open an envelope for folding; raises as `open_event`."""
-    return Recorded(envelope.seq, envelope.created_at, open_event(envelope), envelope.event_hash)
-
-
-def _mac(bare: dict[str, Any], key: bytes) -> str:
-    return "hmac-sha256:" + hmac.digest(key, canonical_json(bare), "sha256").hex()
-
-
-def _digest(bare: dict[str, Any]) -> str:
-    return "sha256:" + hashlib.sha256(canonical_json(bare)).hexdigest()

@@ -118,6 +118,8 @@ class Citation(Struct, frozen=True):
     case_sensitive: bool = True
     match_count: int = 0
     """What the search met in all, shown or not."""
+    whole_file: bool = False
+    """The lines are all lines of one file."""
 
 
 class BadRef(Struct, frozen=True):
@@ -143,6 +145,7 @@ def proves_absence(run: CommandRun) -> bool:
         and result.exit_code == 1
         and result.match_count == 0
         and result.complete
+        and not result.critical_left_out
         and result.files_searched > 0
     )
 
@@ -168,7 +171,7 @@ def _resolve_file(evidence: Evidence, ref: str, path: str, number: int) -> Citat
         )
     extract = extracts[number - 1]
     lines = tuple(ShownLine(path, extract.start_line + i, text) for i, text in enumerate(extract.lines))
-    return Citation(ref, path, lines)
+    return Citation(ref, path, lines, whole_file=len(lines) == extract.total_lines)
 
 
 def _resolve_command(evidence: Evidence, ref: str, index: int, match: str | None, zero: bool) -> Citation | BadRef:

@@ -27,7 +27,8 @@ def render_observation(result: ToolResult, entry: Extract | CommandRun | None) -
         return _render_extract(entry)
     if result.kind == "matches":
         return _render_matches(result, entry)
-    left_out = "" if result.complete else " (more was left out)"
+    whole = result.complete and not result.critical_left_out
+    left_out = "" if whole else f" (more was left out{_critical(result)})"
     body = "\n".join(result.lines) or "(nothing)"
     return _framed(f"OBSERVATION {result.tool}{left_out}", entry.ref, body)
 
@@ -61,15 +62,26 @@ def _render_extract(extract: Extract) -> str:
 def _render_matches(result: ToolResult, run: CommandRun) -> str:
     pattern, path = str(run.arguments.get("pattern", "")), str(run.arguments.get("path", "")) or "the whole scope"
     if not result.match_count:
-        proof = "" if proves_absence(run) else " The search was not whole, so this proves no absence."
+        proof = (
+            "" if proves_absence(run) else f" The search was not whole{_critical(result)}, so this proves no absence."
+        )
         return (
             f"OBSERVATION rtk_grep: 0 matches for {pattern!r} in {path}"
             f" ({result.files_searched} files searched). cite: {run.ref}{proof}"
         )
     left_out = "" if result.complete else f", {len(result.matches)} shown"
     header = f"OBSERVATION rtk_grep {pattern!r} in {path}: {result.match_count} matches{left_out}"
-    body = "\n".join(f"{match.path}:{match.line}: {match.text}" for match in result.matches)
+    marked = [(match, ":") for match in result.matches] + [(line, "-") for line in result.context]
+    if result.context:
+        marked.sort(key=lambda entry: (entry[0].path, entry[0].line))
+    body = "\n".join(f"{line.path}{mark}{line.line}{mark} {line.text}" for line, mark in marked)
     return _framed(header, f"{run.ref} or {run.ref}#match:0…{len(result.matches) - 1}", body)
+
+
+def _critical(result: ToolResult) -> str:
+    """What a mission that does not open critical paths did not get to see."""
+    count = result.critical_left_out
+    return f": {count} critical file{'s' if count > 1 else ''} or folder{'s' if count > 1 else ''}" if count else ""
 
 
 def _framed(header: str, ref: str, body: str) -> str:

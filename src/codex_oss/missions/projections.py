@@ -17,12 +17,13 @@ from typing import Any, Final
 
 import msgspec
 
+from codex_oss.contracts.codes import hint_of
 from codex_oss.contracts.mission import Problem
 from codex_oss.missions.commentary import Commentator, Remark
 from codex_oss.missions.events import Recorded, canonical_json
-from codex_oss.missions.gates import required_sources
 from codex_oss.missions.record import Judged, RunRecord, epoch_ms, evolve, new_record
 from codex_oss.missions.report import build_report, commands_run
+from codex_oss.missions.sources import required_sources
 from codex_oss.policy.printable import printable, printable_json
 
 NAMES: Final = (
@@ -51,7 +52,7 @@ def render_files(record: RunRecord, remarks: list[Remark]) -> dict[str, bytes]:
     """Render all files of a folded record."""
     run_record = project_run_record(record)
     stamp: dict[str, Any] = {"source_seq": record.last_seq, "source_run_record_hash": run_record["run_record_hash"]}
-    report = final_report(record)
+    report = {**build_report(record), "source_run_record_hash": run_record["run_record_hash"]}
     return {
         "report.json": _pretty(report),
         "summary.md": render_summary(report).encode(),
@@ -109,7 +110,14 @@ def project_summary(record: RunRecord) -> dict[str, Any]:
     """`mission_summary.json`: what a list of missions shows."""
     opened, closed = record.opened, record.closed
     elapsed = epoch_ms(record.closed_at) - epoch_ms(record.opened_at) if closed else None
+    # Only while it waits, so that the file of an ended mission has the form that it always had.
+    queue = (
+        {"queue": {"lane": queued.lane, "place": queued.place, "waiting": queued.waiting}}
+        if (queued := record.queued)
+        else {}
+    )
     return {
+        **queue,
         "schema_version": "mission_summary.v1",
         "mission_id": record.mission_id,
         "source_run_id": record.run_id,
@@ -287,12 +295,14 @@ def render_summary(report: Mapping[str, Any]) -> str:
 def refusal_report(problems: Iterable[Problem]) -> dict[str, Any]:
     """The report of a mission that was never opened: FAILED, with every problem as a caveat and no log behind it."""
     listed = list(problems)
+    errors = dict.fromkeys(problem.code for problem in listed if problem.severity == "error")
+    hints = [f"What to do about {code}: {hint_of(code)}" for code in errors if hint_of(code)]
     return {
         **build_report(new_record("", "")),
         "status": "FAILED",
-        "reason_codes": list(dict.fromkeys(problem.code for problem in listed if problem.severity == "error")),
-        "caveats": [f"{problem.code} {problem.field}: {problem.message}".replace(" :", ":") for problem in listed],
-        "problems": [msgspec.to_builtins(problem) for problem in listed],
+        "reason_codes": list(errors),
+        "caveats": [f"{one.code} {one.field}: {one.message}".replace(" :", ":") for one in listed] + hints,
+        "problems": [{**msgspec.to_builtins(problem), "hint": hint_of(problem.code)} for problem in listed],
     }
 
 

@@ -12,14 +12,21 @@ Rules that hold here:
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import Any, Final, Literal
 
 import msgspec
 from msgspec import Struct
 
-from codex_oss.contracts.mission import Confidence, MissionStatus
+from codex_oss.contracts.mission import Confidence, MissionStatus, MissionV1
+from codex_oss.missions.completion import runtime_may_close
+from codex_oss.missions.coverage import question_findings, uninspected_areas
 from codex_oss.missions.events import GateFailure
+from codex_oss.missions.outputs import custom_outputs, outputs_of
 from codex_oss.missions.record import RunRecord
+from codex_oss.missions.replacements import describe_all
+from codex_oss.missions.topics import WITHHELD, named_topic, without_topics
 
 ClaimKind = Literal["definition", "usage", "value", "behaviour", "count", "absence", "contradiction", "other"]
 
@@ -35,6 +42,11 @@ CLAIM_KINDS: Final[tuple[str, ...]] = (
 )
 MAX_FINDINGS: Final = 100
 MAX_TEXT_CHARS: Final = 2_000
+MAX_REMARKS: Final = 200
+_JUDGED_FIELDS: Final = frozenset(
+    {"findings", "files_inspected", "commands_run", "mission_id", "missing_fields", "status"}
+)
+"""Fields with gates of their own; texts of all others are remarks."""
 _CONFIDENCES: Final[tuple[Confidence, ...]] = ("LOW", "MEDIUM", "HIGH")
 _STATUSES: Final[tuple[MissionStatus, ...]] = ("COMPLETE", "PARTIAL", "ESCALATE", "FAILED")
 
@@ -64,6 +76,8 @@ class FileClaim(Struct, frozen=True):
     """A file that the draft says was inspected."""
 
     path: str
+    complete: bool = False
+    """It says that the whole file was seen."""
 
 
 class CommandClaim(Struct, frozen=True):
@@ -86,8 +100,14 @@ class Draft(Struct, frozen=True):
     caveats: tuple[str, ...] = ()
     escalation_recommendation: str = ""
     missing_fields: tuple[str, ...] = ()
+    outputs: dict[str, Any] = {}
+    """What the model wrote beside the known fields, see `missions.outputs`."""
     present: tuple[str, ...] = ()
     """Names of the fields that the model wrote."""
+    mission_id: str = ""
+    """Empty when it gave none, as it should: the runtime knows the mission."""
+    remarks: tuple[str, ...] = ()
+    """Every text outside the findings, whatever its field is called."""
 
 
 def parse_draft(raw: dict[str, Any]) -> Draft:
@@ -103,7 +123,10 @@ def parse_draft(raw: dict[str, Any]) -> Draft:
         caveats=_texts(raw.get("caveats")),
         escalation_recommendation=_text(raw.get("escalation_recommendation")),
         missing_fields=_texts(raw.get("missing_fields")),
+        outputs=outputs_of(raw),
         present=tuple(sorted(str(name) for name in raw)),
+        mission_id=_text(raw.get("mission_id")).strip(),
+        remarks=tuple(islice(_remarks(raw), MAX_REMARKS)),
     )
 
 
@@ -122,7 +145,8 @@ def build_report(record: RunRecord) -> dict[str, Any]:
     findings = accepted_findings(draft, failures) if from_model else ()
     refused = {failure.finding for failure in failures if failure.finding >= 0}
     opened = record.opened
-    report = {
+    topics = opened.mission.forbidden_topics if opened else ()
+    report: dict[str, Any] = {
         "oss_report_version": "1.0",
         "mission_id": record.mission_id,
         "run_id": record.run_id,
@@ -131,12 +155,14 @@ def build_report(record: RunRecord) -> dict[str, Any]:
         "reason_codes": list(closed.reason_codes) if closed else ["mission_not_closed"],
         "objective": opened.mission.objective if opened else "",
         "findings": [msgspec.to_builtins(finding) for finding in findings] or _runtime_findings(record),
-        "refused_findings": _refused_findings(draft, failures) if refused else [],
+        "refused_findings": _refused_findings(draft, failures, topics) if refused else [],
         "files_inspected": files_inspected(record),
         "commands_run": commands_run(record),
-        "uncertainties": list(draft.uncertainties) if from_model else [],
-        "caveats": _caveats(record, draft, bool(findings)),
-        "escalation_recommendation": draft.escalation_recommendation if from_model else "",
+        "uncertainties": without_topics(draft.uncertainties, topics) if from_model else [],
+        "caveats": without_topics(_caveats(record, draft, bool(findings)), topics),
+        "escalation_recommendation": "".join(without_topics([draft.escalation_recommendation], topics))
+        if from_model
+        else "",
         "missing_fields": list(draft.missing_fields) if from_model else [],
         "report_source": closed.report_source if closed else "runtime_evidence",
         "requested_status": closed.requested_status if closed else "",
@@ -145,9 +171,31 @@ def build_report(record: RunRecord) -> dict[str, Any]:
         "source_seq": record.last_seq,
         "source_event_hash": record.last_hash,
     }
+    if opened is not None:
+        report |= _asked_for(record, opened.mission, draft if from_model else Draft())
+    if record.critical_read or record.critical_refused or record.critical_left_out:
+        report["critical_paths"] = {
+            "read": list(dict.fromkeys(record.critical_read)),
+            "refused": list(dict.fromkeys(record.critical_refused)),
+            "left_out": record.critical_left_out,
+        }
+    if record.replaced:
+        report["model_replacements"] = [msgspec.to_builtins(event) for event in record.replaced]
     if closed and closed.synthesis:
         report["synthesis_status"] = closed.synthesis
     return report
+
+
+def _asked_for(record: RunRecord, mission: MissionV1, draft: Draft) -> dict[str, Any]:
+    """Parts that only some missions ask for."""
+    asked: dict[str, Any] = {}
+    if names := custom_outputs(mission):
+        given = {name: draft.outputs[name] for name in names if name in draft.outputs}
+        topics = mission.forbidden_topics
+        asked["outputs"] = {n: WITHHELD if named_topic(str(value), topics) else value for n, value in given.items()}
+    if mission.sufficiency_policy.must_list_uninspected_areas:
+        asked["uninspected_areas"] = uninspected_areas(record.evidence, mission)
+    return asked
 
 
 def files_inspected(record: RunRecord) -> list[dict[str, Any]]:
@@ -168,30 +216,37 @@ def commands_run(record: RunRecord) -> list[dict[str, Any]]:
 
 def _runtime_findings(record: RunRecord) -> list[dict[str, Any]]:
     """What can be said without any model: which lines were read and what searches found."""
-    found: list[Finding] = []
+    return [msgspec.to_builtins(finding) for finding in islice(_seen_by_runtime(record), 20)]
+
+
+def _seen_by_runtime(record: RunRecord) -> Iterator[Finding]:
+    mission = record.opened.mission if record.opened else None
+    if mission and mission.sufficiency_policy.allow_runtime_answer_graph_closure and runtime_may_close(mission):
+        for seen in question_findings(record.evidence, mission):
+            subject = Subject(path=seen["path"])
+            yield Finding(seen["claim"], (seen["ref"],), subject=subject, obligation_id=seen["id"])
     for extracts in record.evidence.extracts.values():
         for extract in extracts:
             if extract.lines:
                 claim = (
                     f"{extract.path}: lines {extract.start_line}-{extract.end_line} of {extract.total_lines} were read."
                 )
-                found.append(Finding(claim, (extract.ref,), subject=Subject(path=extract.path)))
+                yield Finding(claim, (extract.ref,), subject=Subject(path=extract.path))
     for run in record.evidence.commands:
         if run.result.kind == "matches":
             where = str(run.arguments.get("path", "")) or "the scope"
             pattern = str(run.arguments.get("pattern", ""))
             claim = f"A search for {pattern!r} in {where} met {run.result.match_count} matches."
-            found.append(Finding(claim, (run.ref,)))
-    return [msgspec.to_builtins(finding) for finding in found[:20]]
+            yield Finding(claim, (run.ref,))
 
 
-def _refused_findings(draft: Draft, failures: tuple[GateFailure, ...]) -> list[dict[str, Any]]:
+def _refused_findings(draft: Draft, failures: tuple[GateFailure, ...], topics: tuple[str, ...]) -> list[dict[str, Any]]:
     by_finding: dict[int, list[GateFailure]] = {}
     for failure in failures:
         by_finding.setdefault(failure.finding, []).append(failure)
     return [
         {
-            "claim": draft.findings[index].claim,
+            "claim": WITHHELD if named_topic(draft.findings[index].claim, topics) else draft.findings[index].claim,
             "evidence_refs": list(draft.findings[index].evidence_refs),
             "codes": [failure.code for failure in reasons],
             "reasons": [failure.message for failure in reasons],
@@ -206,9 +261,34 @@ def _caveats(record: RunRecord, draft: Draft, has_findings: bool) -> list[str]:
     caveats = list(draft.caveats) if closed is None or closed.report_source != "runtime_evidence" else []
     if closed and not has_findings and record.evidence:
         caveats.append("The findings list only what the runtime read; no conclusion of the model stands.")
+    caveats += [*describe_all(record.replaced), *_critical_caveats(record)]
     if closed and closed.detail:
         caveats.append(closed.detail)
     return caveats
+
+
+def _critical_caveats(record: RunRecord) -> list[str]:
+    """What a reader must know of critical paths: which were read and why, which were not."""
+    caveats = []
+    if record.critical_read and record.opened is not None:
+        reason = record.opened.mission.critical_path_reason
+        caveats.append(f"Critical paths were read, as the mission allows ({reason}): {_some(record.critical_read)}.")
+    if record.critical_refused:
+        caveats.append(
+            f"Critical paths were not read, the mission does not open them: {_some(record.critical_refused)}."
+        )
+    if record.critical_left_out:
+        caveats.append(
+            f"A search or listing left out {record.critical_left_out} critical files or folders; nothing here is known "
+            "of them."
+        )
+    return caveats
+
+
+def _some(paths: Sequence[str], most: int = 10) -> str:
+    """Some paths for a sentence."""
+    listed = list(dict.fromkeys(paths))
+    return ", ".join(listed[:most]) + (f" and {len(listed) - most} more" if len(listed) > most else "")
 
 
 def _list(value: Any) -> list[Any]:
@@ -264,8 +344,23 @@ def _subject(raw: Any) -> Subject:
     )
 
 
+def _remarks(raw: dict[str, Any]) -> Iterator[str]:
+    """Texts outside of what is judged by itself, in order, however deep they lie."""
+    waiting = [value for name, value in reversed(raw.items()) if name not in _JUDGED_FIELDS]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, dict):
+            waiting += reversed(value.values())
+        elif isinstance(value, list):
+            waiting += reversed(value)
+        elif _text(value).strip():
+            yield _text(value)
+
+
 def _file_claim(raw: Any) -> FileClaim:
-    return FileClaim(_text(raw.get("path")) if isinstance(raw, dict) else _text(raw))
+    if not isinstance(raw, dict):
+        return FileClaim(_text(raw))
+    return FileClaim(_text(raw.get("path")), raw.get("complete") is True)
 
 
 def _command_claim(raw: Any) -> CommandClaim:

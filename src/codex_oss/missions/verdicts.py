@@ -14,6 +14,7 @@ from codex_oss.contracts.mission import MissionV1
 from codex_oss.contracts.tools import TOOL_ARGUMENTS, ToolCall
 from codex_oss.missions.events import ActionProposed
 from codex_oss.missions.record import RunRecord
+from codex_oss.missions.topics import searched_topic
 from codex_oss.policy.scope import Scope, check_tool
 
 Decision = Literal["blocked", "duplicate", "repaired", "redirected"]
@@ -36,7 +37,16 @@ def judge_tool_call(record: RunRecord, mission: MissionV1, proposal: ActionPropo
         known = ", ".join(TOOL_ARGUMENTS.get(proposal.tool, {})) or "none"
         reason = f"{proposal.tool} does not take {', '.join(proposal.unsupported[:5])}; it takes: {known}."
         return Denial("argument_unsupported", reason, "repaired")
-    return _judge_repetition(record, proposal) or _judge_bounds(record, mission, proposal)
+    return (
+        _judge_topic(mission, proposal)
+        or _judge_repetition(record, proposal)
+        or _judge_bounds(record, mission, proposal)
+    )
+
+
+def _judge_topic(mission: MissionV1, proposal: ActionProposed) -> Denial | None:
+    topic = searched_topic(str(proposal.arguments.get("pattern", "")), mission.forbidden_topics)
+    return Denial("topic_forbidden", f"The mission leaves {topic!r} out; do not search for it.") if topic else None
 
 
 def _judge_repetition(record: RunRecord, proposal: ActionProposed) -> Denial | None:
@@ -62,6 +72,11 @@ def _shown_already(record: RunRecord, proposal: ActionProposed) -> str:
 
 
 def _judge_bounds(record: RunRecord, mission: MissionV1, proposal: ActionProposed) -> Denial | None:
+    if record.bytes_shown >= mission.max_total_observation_bytes:
+        limit = mission.max_total_observation_bytes
+        return Denial(
+            "observation_limit_reached", f"{limit} bytes were shown; the mission allows no more.", "redirected"
+        )
     if proposal.tool == "rtk_read":
         path = str(proposal.arguments.get("path", ""))
         known = record.evidence.extracts

@@ -129,6 +129,7 @@ class Breakers:
             due_at = now if fresh else min(due_at, circuit.opened_at + LAST_RESORT_S)
         if circuit.probing or now < due_at:
             wait_s = max(due_at - now, PROBE_WAIT_S if circuit.probing else 0.0)
+            wait_s = min(wait_s, max(self.policy.cooldown_s, PROBE_WAIT_S))  # (now + c) - now may round to above c
             return Refused(wait_s, circuit.failures, circuit.cause)
         self._circuits[key] = replace(circuit, probing=True)
         return Ticket(key, probe=True)

@@ -25,8 +25,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from codex_oss.config import LOOPBACK_URL
 from codex_oss.errors import InvalidRequest, LocalProtocolError
+from codex_oss.setting_values import LOOPBACK_URL
 
 OPENAI_BASE: Final = "https://api.openai.com/v1"
 CHATGPT_BASE: Final = "https://chatgpt.com/backend-api/codex"

@@ -11,6 +11,7 @@ Counterpart: `lanes.oss` performs it. Rules that hold here:
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from codex_oss.contracts.profiles import ModelProfile
@@ -78,6 +79,12 @@ def may_replace(profile: ModelProfile, fallback: ModelProfile) -> bool:
     """Say whether *fallback* may answer for *profile*: never a weaker capability that nobody approved."""
     approved = fallback.capability >= profile.capability or fallback.name in profile.approved_downgrades
     return fallback.name != profile.name and approved
+
+
+def narrowest_window(profile: ModelProfile, profiles: Mapping[str, ModelProfile]) -> int:
+    """Tokens that *profile* and every model that may answer for it can read."""
+    chain = [profiles[name] for name in profile.fallbacks if name in profiles]
+    return min(one.context_tokens for one in (profile, *chain) if one is profile or may_replace(profile, one))
 
 
 def _delay_s(error: UpstreamError, attempt: int, policy: RetryPolicy) -> float | None:

@@ -6,8 +6,8 @@ again for every file it meets, `services.mission_runner` asks `check_tool` befor
 Rules that hold here:
 
 1. Nothing is allowed that no root and no exact path of the mission covers; an empty scope allows nothing.
-2. Denied names win over everything, `forbidden_roots` win over everything else. Both are compared after NFKC, case
-   folding and removal of invisible characters, because some file systems do the same.
+2. Denied names and the project's ignore file win over everything, `forbidden_roots` win over everything else. All are
+   compared in folded form (`policy.denied_names`), because some file systems do the same.
 3. A path is never repaired: `..`, absolute paths, backslashes, control characters and lone surrogates are refused,
    also where they would be harmless.
 4. Comparison is by component (`src` does not cover `src2`) and in NFC; what is opened is the spelling that was given.
@@ -21,7 +21,6 @@ import re
 import unicodedata
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from functools import lru_cache
 from typing import Any, Final
 
@@ -36,44 +35,15 @@ from codex_oss.contracts.tools import (
     Verdict,
     denied,
 )
+from codex_oss.policy.critical_paths import is_critical, is_critical_folder
+from codex_oss.policy.denied_names import denied_name, fold, is_permitted
+from codex_oss.policy.globs import compared_form, covers, is_under_any
+from codex_oss.policy.path_patterns import hides, takes_back
 
 WHOLE_PROJECT: Final = "."
 MAX_PATH_BYTES: Final = 4_096
 MAX_NAME_BYTES: Final = 255
 MAX_PATTERN_CHARS: Final = 1_000
-
-DENIED_NAMES: Final[dict[str, tuple[str, ...]]] = {
-    "environment file": (".env", ".env.*", "*.env", ".envrc"),
-    "secret store": (
-        "secrets", ".secrets", "secrets.yaml", "secrets.yml", "secrets.json", "secrets.toml",
-        "credentials", "credentials.json", ".credentials", ".credentials.json", "*.kdbx", "*.tfstate", "*.tfstate.*",
-    ),
-    "private key": (
-        "*.pem", "*.key", "*.p12", "*.pfx", "*.jks", "*.keystore", "*.ppk",
-        "id_rsa*", "id_dsa*", "id_ecdsa*", "id_ed25519*", ".ssh", ".gnupg",
-    ),
-    "login file": (
-        ".netrc", "_netrc", ".npmrc", ".pypirc", ".pgpass", ".my.cnf", ".htpasswd", ".git-credentials",
-        ".aws", ".azure", ".kube", ".docker", ".dockercfg", "application_default_credentials.json",
-    ),
-    "version control": (".git", ".hg", ".svn"),
-    "installed packages": ("node_modules",),
-    "state of the bridge": (".codex-oss",),
-}  # fmt: skip
-"""What a denied name is -> globs that one component of a path may match, at any depth, in folded form."""
-
-PERMITTED_NAMES: Final = frozenset({".env.example", ".env.sample", ".env.template"})
-"""Exceptions of `DENIED_NAMES`: committed on purpose to be read. They are still redacted."""
-
-CRITICAL_ROOTS: Final = (
-    "src/auth",
-    "src/schema",
-    "migrations",
-    ".github/workflows",
-    "scripts/recovery",
-    "scripts/finalizer",
-)
-"""Where a mistake is expensive; a project adds globs of its own. Source: mission contract, critical paths."""
 
 REV_PATTERN: Final = re.compile(r"(?!.*\.\.)[A-Za-z0-9][A-Za-z0-9_./~^-]{0,99}")
 """Revisions that a safe git tool accepts: no option, no range, no reflog syntax, no search."""
@@ -101,25 +71,33 @@ class Scope:
     """Exact files."""
     forbidden: tuple[str, ...] = ()
     """Folders, files or globs that are refused although a root covers them."""
-    critical: tuple[str, ...] = CRITICAL_ROOTS
-    """Folders, files or globs that need the mission's own permission."""
+    critical: tuple[str, ...] = ()
+    """Patterns of the project that need the mission's own permission, besides the built-in ones."""
     critical_read_allowed: bool = False
     """The mission has both the flag and a reason for it."""
+    ignored: tuple[str, ...] = ()
+    """Patterns of what the project hides from every mission."""
+    linked: tuple[str, ...] = ()
+    """Patterns of the files that the project lets be read although they have several hard links."""
 
 
-def scope_of(mission: MissionV1, *, ignore: Sequence[str] = (), critical: Sequence[str] = ()) -> Scope:
+def scope_of(
+    mission: MissionV1, *, ignore: Sequence[str] = (), critical: Sequence[str] = (), linked: Sequence[str] = ()
+) -> Scope:
     """The scope of *mission*.
 
-    ignore: further forbidden globs of the project; critical: further critical globs of the project.
+    ignore, critical, linked: what the project says, as patterns of `parse_patterns`.
     A root or path that cannot be normalised covers nothing. A forbidden root may begin with `/` (read as "from the
     top of the project", as ignore files do): forbidding too much is the safe side.
     """
     return Scope(
         roots=_normalised(mission.allowed_roots),
         paths=_normalised(mission.allowed_paths),
-        forbidden=_normalised(path.lstrip("/") for path in (*mission.forbidden_roots, *ignore)),
-        critical=CRITICAL_ROOTS + _normalised(path.lstrip("/") for path in critical),
+        forbidden=_normalised(path.lstrip("/") for path in mission.forbidden_roots),
+        critical=tuple(critical),
         critical_read_allowed=mission.critical_path_read_allowed and bool(mission.critical_path_reason.strip()),
+        ignored=tuple(ignore),
+        linked=tuple(linked),
     )
 
 
@@ -141,23 +119,36 @@ def check_path(path: str, scope: Scope, *, walk: bool = False) -> Verdict:
     if breach := _breach(path):
         return breach
     tidy = _tidy(path)
-    if what := denied_name(tidy):
+    if (what := denied_name(tidy)) and not (is_permitted(tidy) and takes_back(scope.ignored, fold(tidy))):
         return denied("path_denied", f"{_shown(path)} is never read: {what}.")
-    if _is_under_any(_fold(tidy), _folded(scope.forbidden)):
+    if hides(scope.ignored, fold(tidy)):
+        return denied("path_denied", f"{_shown(path)} is never read: the project's ignore file hides it.")
+    if is_under_any(fold(tidy), _folded(scope.forbidden)):
         return denied("path_forbidden_root", f"{_shown(path)} lies under a forbidden root of this mission.")
-    compared = _compared(tidy)
-    if walk and any(_leads_to(compared, _compared(inner)) for inner in (*scope.roots, *scope.paths)):
+    compared = compared_form(tidy)
+    if walk and any(_leads_to(compared, compared_form(inner)) for inner in (*scope.roots, *scope.paths)):
         return ALLOWED
-    exact = any(compared == _compared(allowed) for allowed in scope.paths)
-    covering = [root for root in scope.roots if _covers(_compared(root), compared)]
+    exact = any(compared == compared_form(allowed) for allowed in scope.paths)
+    covering = [root for root in scope.roots if covers(compared_form(root), compared)]
     if not exact and not covering:
         return denied("path_outside_scope", f"{_shown(path)} is outside the allowed roots and paths of this mission.")
-    if _is_under_any(_fold(tidy), _folded(scope.critical)) and not _may_read_critical(scope, exact, covering):
+    if is_critical(fold(tidy), scope.critical) and not _may_read_critical(scope, exact, covering):
         return denied(
             "critical_path_detected",
             f"{_shown(path)} is a critical path: the mission must allow critical reads, say why, and name it.",
         )
     return ALLOWED
+
+
+def may_be_linked(path: str, scope: Scope) -> bool:
+    """Whether the project lets *path* be read although it has several hard links."""
+    return hides(scope.linked, fold(path))
+
+
+def names_critical_path(path: object, scope: Scope) -> bool:
+    """Whether the `path` of a call is critical, be it allowed or not."""
+    tidy = normalise_path(path) if isinstance(path, str) else None
+    return tidy is not None and is_critical(fold(tidy), scope.critical)
 
 
 def check_breadth(mission: MissionV1, entries: Mapping[str, int]) -> Verdict:
@@ -203,25 +194,6 @@ def check_tool(call: ToolCall, mission_tool_classes: Collection[str], scope: Sco
     return check_path(path, scope, walk=call.tool != "rtk_read")
 
 
-def denied_name(path: str) -> str:
-    """What makes *path* unreadable whatever the scope says, e.g. `private key`; empty when nothing does."""
-    for name in path.split("/"):
-        if what := _denied_component(name):
-            return what
-    return ""
-
-
-def glob_matches(path: str, glob: str) -> bool:
-    """Whether a search glob selects *path*: without a `/` it means the file name at any depth, as in ignore files.
-
-    Knows `*`, `?`, `[…]`, `**` (any number of folders) and one level of `{a,b}`.
-    """
-    compared = _compared(path)
-    return any(
-        _glob_parts(tuple(compared.split("/")), tuple(_compared(_anchored(one)).split("/"))) for one in _braces(glob)
-    )
-
-
 # ---------------------------------------------------------------------------------------------- text of a path
 
 
@@ -256,102 +228,22 @@ def _shown(text: str) -> str:
     return repr(text) if len(text) <= 120 else repr(text[:117] + "...")
 
 
-def _compared(path: str) -> str:
-    return path if path.isascii() else unicodedata.normalize("NFC", path)
-
-
-@lru_cache(maxsize=4_096)
-def _fold(path: str) -> str:
-    """The form in which denied and forbidden names are compared (rule 2)."""
-    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", path).casefold())
-    visible = "".join(char for char in folded if unicodedata.category(char) != "Cf")
-    # Trailing dots and spaces are dropped by some file systems: `.env.` opens `.env` there.
-    return "/".join(part.rstrip(" .") or part for part in visible.split("/"))
-
-
 @lru_cache(maxsize=256)
 def _folded(paths: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(_fold(path) for path in paths)
-
-
-@lru_cache(maxsize=16_384)
-def _denied_component(name: str) -> str:
-    folded = _fold(name)
-    if folded in PERMITTED_NAMES:
-        return ""
-    # NFKC may turn one character into a separator-like one; each piece is looked at.
-    pieces = {folded, *folded.split("/")}
-    for what, globs in DENIED_NAMES.items():
-        if any(fnmatchcase(piece, glob) for piece in pieces for glob in globs):
-            return what
-    return ""
+    return tuple(fold(path) for path in paths)
 
 
 # ---------------------------------------------------------------------------------------------- covering
 
 
-def _covers(root: str, path: str) -> bool:
-    """Whether *path* is *root* or lies below it. The whole project covers everything."""
-    return root == WHOLE_PROJECT or path == root or path.startswith(root + "/")
-
-
 def _leads_to(path: str, inner: str) -> bool:
-    return path != inner and _covers(path, inner)
-
-
-def _is_under_any(path: str, patterns: tuple[str, ...]) -> bool:
-    """Whether *path* or a folder above it equals or matches one of *patterns* (plain paths or globs)."""
-    parts = path.split("/")
-    for pattern in patterns:
-        if not any(mark in pattern for mark in "*?["):
-            if _covers(pattern, path):
-                return True
-            continue
-        wanted = tuple(_anchored(pattern).split("/"))
-        if any(_glob_parts(tuple(parts[:depth]), wanted) for depth in range(1, len(parts) + 1)):
-            return True
-    return False
+    return path != inner and covers(path, inner)
 
 
 def _may_read_critical(scope: Scope, exact: bool, covering: list[str]) -> bool:
     """A broad root is no permission: the file itself is named, or a root that is wholly critical."""
-    named = any(_is_under_any(_fold(root), _folded(scope.critical)) for root in covering)
+    named = any(is_critical_folder(fold(root), scope.critical) for root in covering)
     return scope.critical_read_allowed and (exact or named)
-
-
-def _anchored(glob: str) -> str:
-    return glob.removeprefix("./").lstrip("/") if "/" in glob else f"**/{glob}"
-
-
-def _glob_parts(parts: tuple[str, ...], globs: tuple[str, ...]) -> bool:
-    """Match by components; `reached` holds how many of *globs* may be used up, so the cost is their product."""
-    reached = _skip_stars({0}, globs)
-    for part in parts:
-        following = set()
-        for index in reached:
-            if index < len(globs) and globs[index] == "**":
-                following.add(index)
-            elif index < len(globs) and fnmatchcase(part, globs[index]):
-                following.add(index + 1)
-        reached = _skip_stars(following, globs)
-    return len(globs) in reached
-
-
-def _skip_stars(reached: set[int], globs: tuple[str, ...]) -> set[int]:
-    closed = set(reached)
-    for index in sorted(reached):
-        while index < len(globs) and globs[index] == "**":
-            index += 1
-            closed.add(index)
-    return closed
-
-
-def _braces(glob: str) -> tuple[str, ...]:
-    before, opened, rest = glob.partition("{")
-    choices, closed, after = rest.partition("}")
-    if not opened or not closed or "{" in choices:
-        return (glob,)
-    return tuple(f"{before}{choice}{after}" for choice in choices.split(",")[:32])
 
 
 # ---------------------------------------------------------------------------------------------- arguments

@@ -39,9 +39,9 @@ class Rule:
 
 def find_forms(text: str) -> Iterator[Span]:
     """Every form found in *text*, the surest first; spans may overlap."""
-    lowered = text.lower()
+    low = lowered(text)
     for rule in (*VENDOR_RULES, *CONTEXT_RULES):
-        if not any(hint in lowered for hint in rule.hints):
+        if not any(hint in low for hint in rule.hints):
             continue
         group = "secret" if "secret" in rule.pattern.groupindex else 0
         for match in rule.pattern.finditer(text):
@@ -50,6 +50,15 @@ def find_forms(text: str) -> Iterator[Span]:
                 yield start, _unescaped(text, start, end), rule.kind
     yield from _named_values(text)
     yield from _opaque_runs(text)
+
+
+def lowered(text: str) -> str:
+    """*text* in lower case at the same places; only ASCII is lowered where Unicode would change the length."""
+    low = text.lower()
+    return low if len(low) == len(text) else text.translate(_ASCII_LOWER)
+
+
+_ASCII_LOWER: Final = {upper: upper + 32 for upper in range(ord("A"), ord("Z") + 1)}
 
 
 def _unescaped(text: str, start: int, end: int) -> int:
@@ -63,11 +72,11 @@ def _unescaped(text: str, start: int, end: int) -> int:
 # ---------------------------------------------------------------------------------------------- vendor forms
 
 
-def _form(kind: str, hints: str, pattern: str, *, not_after: str = "-") -> Rule:
+def _form(kind: str, hints: str, pattern: str, *, not_after: str = "") -> Rule:
     """A vendor form: not inside a longer word, because `task-…` and `risk-…` are no keys.
 
-    An underscore before it is no part of a word (`backup_ghp_….py`), but where the form begins within its own run and
-    may then still fail: trying it at each of them would cost squares.
+    An underscore or a hyphen before it is no part of a word (`backup_ghp_….py`, the branch `fix-ghp_…`), but where the
+    form begins within its own run and may then still fail: trying it at each of them would cost squares.
     """
     return Rule(kind, tuple(hints.split()), re.compile(rf"(?<![A-Za-z0-9{not_after}]){pattern}"))
 
@@ -130,16 +139,27 @@ VENDOR_RULES: Final = (
     _form("telegram-token", ":aa", r"[0-9]{8,10}:AA[A-Za-z0-9_-]{33}"),
     _form("twilio-key", "sk", r"SK[0-9a-f]{32}(?![A-Za-z0-9])"),
     _form("sendgrid-key", "sg.", r"SG\.[A-Za-z0-9_-]{16,32}\.[A-Za-z0-9_-]{32,64}"),
+    _form(
+        "vendor-token",
+        "ntn_ figd_ dp. glsa_ glc_ sntrys_ sntryu_ dckr_ pplx- xai- pmak- rubygems_ nrak- sq0 hrku- lsv2_ nvapi- "
+        "tskey- pscale_ phc_ phx_",
+        r"(?:ntn_|figd_|dp\.(?:pt|st|ct|sa|scim|audit)\.|glsa_|glc_|sntry[su]_|dckr_(?:pat|oat)_|pplx-|xai-|PMAK-|rubygems_|"
+        r"NRAK-|sq0(?:atp|csp|idp)-|HRKU-|lsv2_[a-z]{2}_|nvapi-|tskey-[a-z]{2,12}-|pscale_(?:tkn|oauth|pw)_|ph[cx]_)"
+        r"[A-Za-z0-9_-]{20,}",
+    ),
+    _form("vendor-token", "r8_ atatt3 akcp", r"(?:r8_[A-Za-z0-9]{30,}|ATATT3[A-Za-z0-9_=-]{60,}|AKCp[A-Za-z0-9]{60,})"),
+    _form("vendor-token", "dapi sbp_", r"(?:dapi|sbp_)[0-9a-f]{32,}"),
     _form("jwt", "eyj", r"eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*", not_after="_-"),
 )
 
 # ---------------------------------------------------------------------------------------------- context
 
+_KEY_KIND: Final = r"(?:api|access|auth|secret|private|account|signing|encryption|master|service|client|admin)[_.-]?"
 _TELLING_WORD: Final = (
-    r"pass(?:word|wd|phrase)|pwd|secret|token|credentials?|authorization|"
-    r"(?:api|access|auth|secret|private|account|signing|encryption|master|service|client|admin)[_.-]?key|"
-    r"client[_.-]?secret|apikey|dsn"
+    rf"pass(?:word|wd|phrase)|(?<=[_.])pass|pwd|secret|token|credentials?|authorization|{_KEY_KIND}key|dsn"
 )
+_STEM: Final = re.compile("passw|passphrase|(?<=[_.])pass|pwd|secret|token|credential|authorization|key|dsn")
+_KEY_OF: Final = re.compile(_KEY_KIND + r"\Z")
 _NAME: Final = re.compile(
     rf"(?i)(?P<word>{_TELLING_WORD})(?:_?[0-9]{{1,3}})?(?![A-Za-z0-9_-])(?P<quote>[\"']?\]?)"
     r"(?P<type>\s{0,4}:\s{0,4}[A-Za-z.|\[\] ]{1,40}(?=\s{0,4}=[^=>]))?"
@@ -156,7 +176,10 @@ _PASSWORD_WORD: Final = re.compile(r"(?i)pass|pwd")
 def _named_values(text: str) -> Iterator[Span]:
     """Values that stand beside a name which says that they are secret (`password = "…"`, `API_KEY: …`)."""
     position = 0
-    while match := _NAME.search(text, position):
+    for start in _telling_words(text):
+        match = _NAME.match(text, start) if start >= position else None
+        if match is None:
+            continue
         # The value may itself begin with a name (`secret: token=…`), so go on right behind the word.
         position = match.end("word")
         which = "quoted" if match["quoted"] is not None else "bare"
@@ -166,6 +189,21 @@ def _named_values(text: str) -> Iterator[Span]:
             tail = rest.match(text, match.end(which))
             position = tail.end() if tail else match.end(which)
             yield match.start(which), _unescaped(text, match.start(which), position), "named-secret"
+
+
+def _telling_words(text: str) -> Iterator[int]:
+    """Where a telling word may begin. A search for the plain stems first is fifteen times as fast as for `_NAME`."""
+    low = lowered(text)
+    for stem in _STEM.finditer(low):
+        if stem[0] != "key":
+            yield stem.start()
+        elif before := _KEY_OF.search(low, max(0, stem.start() - 12), stem.start()):
+            yield before.start()
+
+
+def is_named_secret(name: str, value: str) -> bool:
+    """Whether *value* is a secret because of the *name* it stands under (a member of a JSON object)."""
+    return bool(_STEM.search(name.lower())) and any(_named_values(f'{name}="{value[:200]}"'))
 
 
 def _quoted_is_secret(match: re.Match[str], value: str) -> bool:
@@ -207,6 +245,21 @@ def _mixes_case(value: str) -> bool:
 
 
 CONTEXT_RULES: Final = (
+    Rule(
+        "database-login",
+        ("identified",),
+        re.compile(
+            r"(?i)\bidentified\s{1,4}(?:with\s{1,4}\S{1,60}\s{1,4})?by\s{1,4}(?:password\s{1,4})?"
+            r"[\"'](?P<secret>[^\"'\r\n]{4,200})[\"']"
+        ),
+        _is_no_placeholder,
+    ),
+    Rule(
+        "database-login",
+        ("mysql", "mariadb"),
+        re.compile(r"(?:mysql|mariadb)[a-z-]{0,12}\s[^\r\n]{0,200}?\s-p(?P<secret>[^\s\"'$<-][^\s\"']{3,100})"),
+        _has_digit,
+    ),
     Rule(
         "url-password",
         ("://",),
@@ -282,6 +335,7 @@ CONTEXT_RULES: Final = (
 # ---------------------------------------------------------------------------------------------- opaque runs
 
 _OPAQUE: Final = re.compile(r"(?<=[\"'`=])[A-Za-z0-9_-]{32,128}(?=[\"'`\s]|$)", re.MULTILINE)
+_ALONE: Final = re.compile(r"(?<!\S)(?!AAAA)[A-Za-z0-9_-]{28,128}(?!\S)")
 _DIGEST_BEFORE: Final = re.compile(
     r"(?i)(?:sha-?\d{1,3}|md5|blake\w*|h1|etag|integrity|checksum|digest|hash|base64|nonce|fingerprint|key-?id|kid|uuid|guid|"
     r"public[_-]?key|rev(?:ision)?|commit|id)[\w-]{0,12}[\"']?\s{0,4}[=:,-]{0,2}\s{0,4}[\"'`]?$"
@@ -289,15 +343,29 @@ _DIGEST_BEFORE: Final = re.compile(
 
 
 def _opaque_runs(text: str) -> Iterator[Span]:
-    """Long random runs that stand in quotes or behind `=`, with no word before them that explains a digest."""
+    """Long random runs in quotes, behind `=` or between blanks, with no word before them that explains a digest.
+
+    A run that is a whole line is left alone: so look the lines of certificates and of other encoded blocks.
+    """
+    for match in _ALONE.finditer(text):
+        if not _is_line(text, match) and not _explained(text, match) and _looks_random(match[0]):
+            yield match.start(), match.end(), "opaque"
     for match in _OPAQUE.finditer(text):
         before = text[match.start() - 1]
         after = text[match.end() : match.end() + 1]
         enclosed = before in "\"'`" and after == before
         assigned = before == "=" and not after.strip("\"'`")
-        explained = _DIGEST_BEFORE.search(text[max(0, match.start() - 40) : match.start()])
-        if (enclosed or assigned) and not explained and _looks_random(match[0]):
+        if (enclosed or assigned) and not _explained(text, match) and _looks_random(match[0]):
             yield match.start(), match.end(), "opaque"
+
+
+def _explained(text: str, match: re.Match[str]) -> bool:
+    return _DIGEST_BEFORE.search(text[max(0, match.start() - 40) : match.start()]) is not None
+
+
+def _is_line(text: str, match: re.Match[str]) -> bool:
+    before, after = text[max(0, match.start() - 40) : match.start()], text[match.end() : match.end() + 40]
+    return not before.rpartition("\n")[2].strip() and not after.partition("\n")[0].strip()
 
 
 def _looks_random(run: str) -> bool:

@@ -194,6 +194,7 @@ class Application:
             "gpt_model_strategy": bridge.config.gpt_strategy,
             "in_flight": len(self._turns),
             "capacity": bridge.gate.facts(),
+            "mission_lanes": bridge.missions.lanes.facts(),
             "circuits": bridge.breakers.facts(time.monotonic()),
             "state_db": msgspec.to_builtins(bridge.responses.facts),
             "request_log": msgspec.to_builtins(bridge.requests.facts),

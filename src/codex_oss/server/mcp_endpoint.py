@@ -18,6 +18,7 @@ from starlette.routing import Route as Path
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from codex_oss.services.delegation import Delegation, begin_here
+from codex_oss.services.delegation_tools import instructions
 from codex_oss.services.mcp_host import build_mcp_server
 from codex_oss.wiring import Bridge
 
@@ -55,7 +56,8 @@ class McpEndpoint:
         from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 
         bridge = self._bridge
-        server = build_mcp_server(Delegation(bridge.missions, bridge.profiles, begin_here(bridge.missions)))
+        delegation = Delegation(bridge.missions, bridge.profiles, begin_here(bridge.missions))
+        server = build_mcp_server(delegation.call, instructions(bridge.project))
         manager = StreamableHTTPSessionManager(
             server,
             session_idle_timeout=IDLE_S,

@@ -3,7 +3,7 @@
 | route | answer |
 | --- | --- |
 | `GET /api/missions` | every mission, the latest first: its summary |
-| `POST /api/missions` | begin one: `{"handoff": {…} or text, "model"?}`; 202 with its ids, it runs on by itself |
+| `POST /api/missions` | begin one: `{"handoff": {…} or text, "model"?, "commentary"?}`; 202 with its ids, it runs on |
 | `GET /api/missions/{id}` | the summary of its latest run |
 | `GET /api/missions/{id}/report` | its report as it stands |
 | `GET /api/missions/{id}/events` | its log as SSE, `id:` is the sequence number; ends with the run |
@@ -15,25 +15,31 @@ Counterparts: `services.mission_control` does it; `server.access` has checked ke
 Rules that hold here:
 
 1. Everything shown is a fold of the log; a mission that another process runs is shown and cancelled like one of ours.
-2. An SSE client that comes back with `Last-Event-ID` gets what it has not seen.
+2. An SSE client that comes back with `Last-Event-ID` gets what it has not seen; one that has seen the end gets 204,
+   which is how `EventSource` is told to stop coming back.
+3. Each viewer reads the log for itself, at its own pace: a slow one holds up neither the mission nor another viewer,
+   and one that leaves ends nothing. While nothing happens a comment every HEARTBEAT_S keeps the connection alive.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
 from typing import Any, Final
 
+import msgspec
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route as Path
 
 from codex_oss.contracts.handoff import parse_document
 from codex_oss.errors import BridgeError, InvalidRequest
+from codex_oss.missions.commentary import LEVELS
 from codex_oss.missions.projections import final_report, project_summary
 from codex_oss.missions.record import RunRecord, fold
 from codex_oss.server.errors import json_response
-from codex_oss.services.log_tail import Tailed, follow_log
+from codex_oss.services.log_tail import Tailed, follow_log, with_heartbeats
 from codex_oss.services.mission_jobs import MissionJob
 from codex_oss.services.mission_runner import Admission
 from codex_oss.wire.fields import optional_text_at
@@ -42,6 +48,10 @@ from codex_oss.wiring import Bridge
 
 DEFAULT_PROFILE: Final = "kimi"
 ROOT: Final = "/api/missions"
+HEARTBEAT_S: Final = 10.0
+HEARTBEAT: Final = b": alive\n\n"
+RETRY_FRAME: Final = b"retry: 1000\n\n"
+"""How long `EventSource` waits before it comes back, in ms."""
 
 
 class MissionsApi:
@@ -70,13 +80,16 @@ class MissionsApi:
     async def begin(self, http: Request) -> Response:
         """Begin a mission that nobody needs to watch."""
         obj = decode_body(await self._read_body(http))
-        raw = _handoff_in(obj)
+        raw, level = _handoff_in(obj), optional_text_at(obj, "commentary", "")
+        if level and level not in LEVELS:
+            raise InvalidRequest(f"`commentary` must be one of {', '.join(LEVELS)}.", param="commentary")
         tier = str(raw.get("tier", "A3")).lower()
         model = optional_text_at(obj, "model", "") or f"mission-{tier}-{DEFAULT_PROFILE}"
         admitted = self._missions.admit(raw, model)
         if not isinstance(admitted, Admission):
             codes = "; ".join(f"{problem.code} {problem.field}: {problem.message}" for problem in admitted)
             raise InvalidRequest(codes, code="contract_invalid", param="handoff")
+        admitted = msgspec.structs.replace(admitted, trace_level=level or admitted.trace_level)
         return await self._begun(self._missions.jobs.start(admitted))
 
     async def one(self, http: Request) -> Response:
@@ -93,7 +106,9 @@ class MissionsApi:
         if not (told.isdecimal() and told.isascii() and len(told) < 12):
             raise InvalidRequest("`after` must be the number of an event.", param="after")
         record = await self._record(http)
-        frames = _frames(follow_log(self._missions.store.run_folder(record.run_id), int(told)))
+        if record.closed is not None and int(told) >= record.last_seq:
+            return Response(status_code=204)
+        frames = _frames(follow_log(self._missions.store.run_folder(record.run_id), int(told)), HEARTBEAT_S)
         return StreamingResponse(frames, media_type="text/event-stream", headers={"Cache-Control": "no-cache"})
 
     async def cancel(self, http: Request) -> Response:
@@ -141,10 +156,13 @@ def _handoff_in(obj: dict[str, Any]) -> dict[str, Any]:
     return dict(found.raw)
 
 
-async def _frames(batches: AsyncGenerator[list[Tailed], None]) -> AsyncGenerator[bytes, None]:
-    async for batch in batches:
-        yield b"".join(
-            b"id: %d\nevent: %b\ndata: %b\n\n"
-            % (one.recorded.seq, type(one.recorded.event).__name__.encode(), one.line)
-            for one in batch
-        )
+async def _frames(batches: AsyncGenerator[list[Tailed], None], heartbeat_s: float) -> AsyncGenerator[bytes, None]:
+    yield RETRY_FRAME
+    async with aclosing(with_heartbeats(batches, heartbeat_s)) as beats:
+        async for batch in beats:
+            frames = (
+                b"id: %d\nevent: %b\ndata: %b\n\n"
+                % (one.recorded.seq, type(one.recorded.event).__name__.encode(), one.line)
+                for one in batch
+            )
+            yield b"".join(frames) or HEARTBEAT

@@ -22,6 +22,7 @@ from codex_oss.contracts.profiles import ModelProfile
 from codex_oss.errors import BridgeError, LocalProtocolError
 from codex_oss.policy.routing import Route
 from codex_oss.policy.truncation import truncated
+from codex_oss.server.log_lines import CLEAN
 from codex_oss.server.metrics import Metrics, TurnLabels
 from codex_oss.server.turn_notes import Arrival, TurnNotes
 from codex_oss.wire.events import Lane, TurnEvent, TurnStarted, Usage
@@ -129,8 +130,9 @@ class TurnDesk:
         self.metrics.end(labels, end.usage, end.total_s, end.first_batch_s if request.stream else None)
         log.info(
             "%s %s %s %s %s %.3fs %s",
-            *(turn.request_id, request.response_id, turn.route.lane, request.model),
+            *(turn.request_id, request.response_id, turn.route.lane, self.notes.clean(request.model)),
             *(end.outcome, end.total_s, end.error_code),
+            extra=CLEAN,
         )
         self.notes.ended(end, labels.request_model)
 

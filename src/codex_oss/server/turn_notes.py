@@ -101,7 +101,7 @@ class TurnNotes:
             ],
         }
 
-    def _clean(self, text: str) -> str:
+    def clean(self, text: str) -> str:
         """A text of the client as it may be kept. Cut before it is remembered: it may have the size of a body."""
         return self._cleaned(text[:MAX_SEEN_CHARS])
 
@@ -110,19 +110,19 @@ class TurnNotes:
         asked = turn.route.profile
         reason = started.reason if started else ""
         answered, deviates = _answered(turn.route, started)
-        upstream_model = self._clean(started.upstream_model) if started else ""
+        upstream_model = self.clean(started.upstream_model) if started else ""
         record = RequestRecord(
             time=_iso(at),
             request_id=turn.request_id,
             response_id=request.response_id,
             surface=turn.surface,
-            client=self._clean(request.client),
-            session=self._clean(request.session_id),
-            thread=self._clean(request.thread_id),
-            model=self._clean(request.model),
+            client=self.clean(request.client),
+            session=self.clean(request.session_id),
+            thread=self.clean(request.thread_id),
+            model=self.clean(request.model),
             lane=turn.route.lane,
-            profile_asked=self._clean(asked.name),
-            profile=self._clean(answered),
+            profile_asked=self.clean(asked.name),
+            profile=self.clean(answered),
             upstream_model=upstream_model,
             deviation=deviates,
             reason=reason,
@@ -134,7 +134,7 @@ class TurnNotes:
             timings=Timings(started.queued_s if started else None, _rounded(end.first_batch_s), _rounded(end.total_s)),
             bytes_in=turn.bytes_in,
             bytes_out=end.bytes_out,
-            dropped_tools=tuple(self._clean(kind) for kind in request.dropped_tools[:MAX_TOOLS]),
+            dropped_tools=tuple(self.clean(kind) for kind in request.dropped_tools[:MAX_TOOLS]),
             cache=self._judged(end, label, monotonic_s),
         )
         return encode_record(record)
@@ -145,10 +145,10 @@ class TurnNotes:
             time=_iso(at),
             request_id=arrival.request_id,
             surface=arrival.surface,
-            client=self._clean(told["client"]),
-            session=self._clean(told["session_id"]),
-            thread=self._clean(told["thread_id"]),
-            model=self._clean(str(arrival.model)),
+            client=self.clean(told["client"]),
+            session=self.clean(told["session_id"]),
+            thread=self.clean(told["thread_id"]),
+            model=self.clean(str(arrival.model)),
             outcome="refused",
             error_code=code,
             timings=Timings(total_s=_rounded(total_s)),
@@ -162,9 +162,9 @@ class TurnNotes:
         if end.turn.route.lane != "oss" or end.usage is None or end.started is None or not whole:
             return CacheNote()
         identity = Identity(
-            self._clean(request.session_id),
-            self._clean(request.thread_id),
-            self._clean(request.prompt_cache_key or ""),
+            self.clean(request.session_id),
+            self.clean(request.thread_id),
+            self.clean(request.prompt_cache_key or ""),
             request.window,
         )
         prefix = prefix_of(request)

@@ -5,8 +5,9 @@ Counterparts: `services.event_log` notes each head after it was written; `servic
     $XDG_STATE_HOME/codex-oss/anchors/<project>/<run_id>.json      one record of 1 KiB, overwritten in place
 
 A log alone cannot say that its end was cut off, that it was written anew as a whole, or that it is missing. An anchor
-can, because whoever changes the project's files does not change it along. It lags behind by at most one write when
-the machine fails; a log may therefore go on after its anchor, but never end before it.
+can, because whoever changes the project's files does not change it along. When the machine or the writer fails it lags
+behind by what was written since the last durable write; a log may therefore go on after its anchor, but never end
+before it.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
 """The audit of a mission: its log, its projections and its claims, checked without trusting any of them.
 
 Counterparts: `services.event_log` verifies lines, `services.anchors` knows what a log must at least hold,
-`missions.projections` rebuilds the files, `missions.gates` judges the claims again.
+`missions.projections` rebuilds the files, `services.audit_claims` judges the claims again.
 
 | verdict | asks |
 | --- | --- |
-| integrity | is each event as it was written, and in its place? (hash chain, MAC) |
+| integrity | is each event as it was written, and in its place? (hash chain, MAC, order) |
 | completeness | is the end there, and is it the log that was written? (closing, anchor) |
 | projections | are the files what the log gives, byte for byte? |
 | claims | does the report stand on what was shown, and is what was read still the same? |
@@ -20,37 +20,26 @@ Rules that hold here:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Final, Literal
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
 
 from msgspec import Struct
 
 from codex_oss.errors import BridgeError, RequestError, StoreError
-from codex_oss.missions.closing import close_draft
-from codex_oss.missions.gates import judge_draft
-from codex_oss.missions.projections import NAMES
-from codex_oss.missions.record import RunRecord, fold
-from codex_oss.missions.report import parse_draft
+from codex_oss.missions.commentary import Commentator
+from codex_oss.missions.order import check_order
+from codex_oss.missions.projections import NAMES, render_files
+from codex_oss.missions.record import RunRecord, evolve, new_record
 from codex_oss.services.anchors import Anchor
+from codex_oss.services.audit_check import Check, Outcome, VerdictName
+from codex_oss.services.audit_claims import ReadSource, check_claims
 from codex_oss.services.event_log import LogReading, Seal
-from codex_oss.services.mission_store import MissionStore, rebuild
-
-Outcome = Literal["PASS", "FAIL", "WARN"]
-VerdictName = Literal["integrity", "completeness", "projections", "claims"]
-ReadDigest = Callable[[str], str | None]
-"""Path below the project to the hex SHA-256 of the file now; None when it cannot be read."""
+from codex_oss.services.mission_store import MissionStore
 
 VERDICTS: Final[tuple[VerdictName, ...]] = ("integrity", "completeness", "projections", "claims")
 WORST: Final[dict[Outcome, int]] = {"PASS": 0, "WARN": 1, "FAIL": 2}
-
-
-class Check(Struct, frozen=True):
-    """One thing that was looked at."""
-
-    verdict: VerdictName
-    name: str
-    status: Outcome
-    message: str
 
 
 class Audit(Struct, frozen=True):
@@ -73,37 +62,109 @@ class Audit(Struct, frozen=True):
         return found
 
 
-STATUS_RANK: Final = {"FAILED": 0, "ESCALATE": 0, "PARTIAL": 1, "COMPLETE": 2}
-
-
-def audit_mission(store: MissionStore, mission_id: str, read_digest: ReadDigest, seal: Seal) -> Audit:
+def audit_mission(store: MissionStore, mission_id: str, read_source: ReadSource, seal: Seal) -> Audit:
     """Audit the latest run of a mission. seal: the key and anchors of this machine, as far as there are any.
 
-    Raises RequestError `mission_not_found` when neither a log nor an anchor knows the mission.
+    read_source: a file of the project as it is now.
+
+    Raises RequestError `mission_not_found` when neither a log nor an anchor nor a file knows the mission.
     """
-    anchors = seal.anchors.of_mission(mission_id) if seal.anchors else []
-    missing = [anchor for anchor in anchors if not store.has_log(anchor.run_id)]
-    gone = [
-        Check("completeness", "log.missing", "FAIL", f"Run {anchor.run_id} had {anchor.seq} events; its log is gone.")
-        for anchor in missing
-    ]
+    with _without_collections():
+        return _audit(store, mission_id, read_source, seal)
+
+
+@contextmanager
+def _without_collections() -> Iterator[None]:
+    """Let the garbage collector rest: a fold makes no cycles, and 100,000 events that stay alive are walked each time.
+
+    Measured: a seventh of the time of such an audit.
+    """
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+def _audit(store: MissionStore, mission_id: str, read_source: ReadSource, seal: Seal) -> Audit:
+    gone = _missing_runs(store, mission_id, seal)
     try:
         reading = store.read_latest(mission_id, seal.key)
     except RequestError:
         if gone:
             return Audit(tuple(gone))
         raise
-    checks = [*_check_log(reading, seal), *gone, _check_anchor(reading, seal)]
+    checks = [
+        *_check_log(reading, seal),
+        *gone,
+        _check_anchor(reading, seal),
+        *_check_others(store, mission_id, reading, seal),
+    ]
     try:
-        record = fold(reading.run_id, reading.mission_id, reading.recorded())
+        replay = _replay(reading)
     except BridgeError as exc:
         checks.append(Check("integrity", "log.events", "FAIL", exc.message))
     else:
-        checks.append(_check_completeness(record, reading))
-        checks.extend(_check_projections(store, mission_id, reading))
-        checks.extend(_check_claims(record))
-        checks.append(_check_sources(record, read_digest))
+        checks.append(_check_order(replay))
+        checks.append(_check_completeness(replay.record, reading))
+        checks.extend(_check_projections(store, mission_id, replay))
+        checks.extend(check_claims(replay.record, read_source))
     return Audit(tuple(checks))
+
+
+class _Replay(Struct):
+    """What one walk over a log gives; a log of 100,000 events is walked once."""
+
+    record: RunRecord
+    files: dict[str, bytes]
+    """Every projection as it should lie there."""
+    disorder: str = ""
+    """What is wrong with the first event that cannot stand where it stands, and its number."""
+
+
+def _replay(reading: LogReading) -> _Replay:
+    record, commentator, remarks, disorder = new_record(reading.run_id, reading.mission_id), Commentator(), [], ""
+    for envelope, recorded in zip(reading.envelopes, reading.events(), strict=True):
+        if not disorder and (reason := check_order(record, envelope, recorded.event)):
+            disorder = f"Event {recorded.seq}: {reason}."
+        evolve(record, recorded)
+        remarks.extend(commentator.take(record, recorded))
+    return _Replay(record, render_files(record, remarks), disorder)
+
+
+def _missing_runs(store: MissionStore, mission_id: str, seal: Seal) -> list[Check]:
+    """A run of the mission that its files or an anchor name, and whose place holds no log or another one's."""
+    found = []
+    shown = store.projected_run(mission_id)
+    if shown and not store.has_log(shown):
+        message = f"The files of the mission are those of run {shown}; its log is gone."
+        found.append(Check("completeness", "log.missing", "FAIL", message))
+    for anchor in seal.anchors.of_mission(mission_id) if seal.anchors else []:
+        if not store.has_log(anchor.run_id):
+            message = f"Run {anchor.run_id} had {anchor.seq} events; its log is gone."
+            found.append(Check("completeness", "log.missing", "FAIL", message))
+        elif (header := store.header_of(anchor.run_id)) is None or header.mission_id != mission_id:
+            message = f"Run {anchor.run_id} had {anchor.seq} events; in its place lies another log."
+            found.append(Check("completeness", "log.missing", "FAIL", message))
+    return found
+
+
+def _check_others(store: MissionStore, mission_id: str, reading: LogReading, seal: Seal) -> Iterator[Check]:
+    """The other runs of the mission: which one is the latest is only what their first events say."""
+    audited = reading.path.parent.name
+    for run_id in store.runs_of(mission_id):
+        if run_id != audited:
+            other = store.read_run(run_id, seal.key)
+            faults = [
+                check for check in (*_check_log(other, seal), _check_anchor(other, seal)) if check.status == "FAIL"
+            ]
+            for fault in faults[:1]:
+                yield Check(fault.verdict, "log.others", "FAIL", f"{run_id}, another run of it: {fault.message}")
+    if strange := [run_id for run_id in store.strange_runs(seal.key) if run_id != audited]:
+        message = f"Whose runs these were cannot be told, their first events do not verify: {', '.join(strange[:10])}."
+        yield Check("completeness", "log.others", "WARN", message)
 
 
 def _check_log(reading: LogReading, seal: Seal) -> Iterator[Check]:
@@ -115,6 +176,11 @@ def _check_log(reading: LogReading, seal: Seal) -> Iterator[Check]:
         yield Check("integrity", "log.integrity", "FAIL", "The log holds no event.")
     else:
         yield Check("integrity", "log.integrity", "PASS", f"{count} events, each hash and each link verifies.")
+    folder = reading.path.parent.name
+    if count and reading.run_id != folder:
+        # A whole log of another run verifies by itself, with the right key too; only its place is wrong.
+        message = f"The log in the folder of run {folder} is that of run {reading.run_id}."
+        yield Check("integrity", "log.place", "FAIL", message)
     yield _check_mac(reading, seal)
     if reading.torn_bytes:
         message = f"{reading.torn_bytes} bytes after the last committed event were never committed (a torn write)."
@@ -133,12 +199,22 @@ def _check_mac(reading: LogReading, seal: Seal) -> Check:
         return Check("integrity", "log.mac", "FAIL", f"Event {without[0]} has no MAC, others have one.")
     if _anchor_of(reading, seal) is not None:
         return Check("integrity", "log.mac", "FAIL", "The log has no MACs, but was written with them.")
+    if seal.key and without:
+        # To leave them out is the first thing that somebody without the key would try.
+        message = "There is a key, but the log has no MACs: it was written anew, or where there was no key."
+        return Check("integrity", "log.mac", "FAIL", message)
     return Check("integrity", "log.mac", "WARN", "The log was written without a key.")
+
+
+def _check_order(replay: _Replay) -> Check:
+    if replay.disorder:
+        return Check("integrity", "log.order", "FAIL", replay.disorder)
+    return Check("integrity", "log.order", "PASS", "Each event follows from those before it.")
 
 
 def _anchor_of(reading: LogReading, seal: Seal) -> Anchor | None:
     try:
-        return seal.anchors.read(reading.run_id) if seal.anchors and reading.run_id else None
+        return seal.anchors.read(reading.path.parent.name) if seal.anchors else None
     except StoreError:
         return None
 
@@ -174,52 +250,14 @@ def _check_completeness(record: RunRecord, reading: LogReading) -> Check:
     )
 
 
-def _check_projections(store: MissionStore, mission_id: str, reading: LogReading) -> Iterator[Check]:
-    expected = rebuild(reading)
+def _check_projections(store: MissionStore, mission_id: str, replay: _Replay) -> Iterator[Check]:
     for name in NAMES:
         found = store.read_projection(mission_id, name)
         if found is None:
             yield Check(
                 "projections", f"projection.{name}", "FAIL", f"{name} is missing; it can be rebuilt from the log."
             )
-        elif found != expected[name]:
+        elif found != replay.files[name]:
             yield Check("projections", f"projection.{name}", "FAIL", f"{name} differs from what the log gives.")
         else:
             yield Check("projections", f"projection.{name}", "PASS", f"{name} is what the log gives, byte for byte.")
-
-
-def _check_claims(record: RunRecord) -> Iterator[Check]:
-    closed = record.closed
-    if closed is None:
-        yield Check("claims", "claims.hold", "WARN", "The mission is not closed; no claim stands yet.")
-        return
-    if record.draft is None:
-        fault = "COMPLETE without any report" if closed.status == "COMPLETE" else ""
-        message = fault or "No report was submitted; the closing claims nothing of the model's."
-        yield Check("claims", "claims.hold", "FAIL" if fault else "PASS", message)
-        return
-    draft = parse_draft(record.draft.draft)
-    failures = judge_draft(record, draft)
-    deserved = close_draft(record, draft, failures).status
-    if STATUS_RANK[closed.status] > STATUS_RANK[deserved] or closed.failures != failures:
-        message = f"The log says {closed.status}, the evidence in it carries {deserved}."
-        yield Check("claims", "claims.hold", "FAIL", message)
-        return
-    count = len(draft.findings)
-    refused = len({failure.finding for failure in failures if failure.finding >= 0})
-    yield Check("claims", "claims.hold", "PASS", f"{count - refused} of {count} findings stand on the lines they cite.")
-
-
-def _check_sources(record: RunRecord, read_digest: ReadDigest) -> Check:
-    changed = []
-    for path, extracts in record.evidence.extracts.items():
-        if read_digest(path) != extracts[-1].file_sha256:
-            changed.append(path)
-    if not record.evidence.extracts:
-        return Check("claims", "evidence.changed", "PASS", "No file was read.")
-    if changed:
-        shown = ", ".join(changed[:10])
-        return Check("claims", "evidence.changed", "WARN", f"Changed or gone since they were read: {shown}.")
-    return Check(
-        "claims", "evidence.changed", "PASS", f"All {len(record.evidence.extracts)} files read are unchanged since."
-    )

@@ -86,6 +86,8 @@ class BridgeHealth(msgspec.Struct, frozen=True):
     """Turns under way."""
     capacity: dict[str, Any] = {}
     """`max_total` upstream requests at once, those `under_way` by model, and the models of those `waiting`."""
+    mission_lanes: dict[str, Any] = {}
+    """Bounds of each scheduler lane, and the missions `running` in it and `waiting` for it."""
     circuits: dict[str, Any] = {}
     """The circuit of each model that failed lately."""
     state_db: dict[str, Any] = {}
@@ -229,8 +231,8 @@ def stop_bridge(project: Path, *, grace_s: float = STOP_GRACE_S) -> StopOutcome:
 
 
 def server_command() -> list[str]:
-    """The command that is the server: this interpreter and its module."""
-    return [sys.executable, "-m", SERVER_MODULE]
+    """The command that is the server: this interpreter and its module, and never a file of the current folder."""
+    return [sys.executable, "-P", "-m", SERVER_MODULE]
 
 
 def remove_record(project: Path, *, pid: int | None = None) -> bool:

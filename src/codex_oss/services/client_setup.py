@@ -5,13 +5,15 @@ Counterparts: `services.file_edits` writes them, `services.installation` records
 
 | file | scope project | scope user |
 | --- | --- | --- |
-| Codex provider and profile | `$CODEX_HOME/config.toml`, `$CODEX_HOME/codex-oss.config.toml` | the same |
+| Codex provider, profile and MCP server | `$CODEX_HOME/config.toml`, `$CODEX_HOME/codex-oss.config.toml` | the same |
 | Codex agents and rule | `.codex/agents/`, `.codex/rules/` | `$CODEX_HOME/agents/`, `$CODEX_HOME/rules/` |
 | advice for agents | `AGENTS.md` | `$CODEX_HOME/AGENTS.md` |
-| OpenCode provider | `opencode.json` or `opencode.jsonc` | the same below `$XDG_CONFIG_HOME/opencode/` |
+| OpenCode provider and MCP server | `opencode.json` or `opencode.jsonc` | the same below `$XDG_CONFIG_HOME/opencode/` |
 | git | `.gitignore` | |
 
-Observed: Codex CLI 0.169 ignores providers in a project's `.codex/config.toml`, so both scopes write the user's.
+Observed: Codex CLI 0.169 ignores providers in a project's `.codex/config.toml`, so both scopes write the user's. The
+MCP server stands there too: Codex reads a project's own file only in a project that is trusted. One entry serves every
+project, since the server looks at the folder in which it is started.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ from typing import Final, Literal
 from codex_oss.config import DEFAULT_LOCAL_KEY
 from codex_oss.contracts.profiles import ModelProfile
 from codex_oss.policy.routing import known_models
-from codex_oss.services import codex_config, opencode_config
+from codex_oss.services import codex_config, mcp_registration, opencode_config, toml_table
 from codex_oss.services.file_edits import Edit, Target
 from codex_oss.services.installation import Strip
 from codex_oss.services.marked_block import EditRefused, Markers, put_block, strip_block
@@ -84,6 +86,8 @@ class Connection:
     base_url: str
     local_key: str
     profiles: Mapping[str, ModelProfile]
+    mcp: bool = True
+    """Whether the clients also get our MCP server."""
 
 
 def codex_targets(places: Places, scope: Scope, connection: Connection) -> Iterator[Target]:
@@ -92,16 +96,22 @@ def codex_targets(places: Places, scope: Scope, connection: Connection) -> Itera
     anchor = home if scope == "user" else places.project
     settings = codex_config.provider_settings(connection.base_url, connection.local_key)
     config = home / "config.toml"
-    yield Target(config, home, "codex_config", lambda text: codex_config.put_provider(text or "", settings), 0o600)
+    edits: list[Edit] = [lambda text: codex_config.put_provider(text or "", settings)]
+    if connection.mcp:
+        names = {profile.key_env for profile in connection.profiles.values() if profile.key_env}
+        server = mcp_registration.codex_settings(connection.local_key, names)
+        edits.append(lambda text: mcp_registration.put_codex(text or "", server))
+    yield Target(config, home, "codex_config", tuple(edits), 0o600)
     if model := preferred_model(connection.profiles):
         profile = home / f"{codex_config.PROFILE}.config.toml"
-        yield Target(profile, home, "codex_profile", lambda text: codex_config.put_profile(text, model), 0o600)
+        yield Target(profile, home, "codex_profile", (lambda text: codex_config.put_profile(text, model),), 0o600)
     for name, text in agent_files(connection.profiles):
-        yield Target(folder / "agents" / name, anchor, "owned", whole_file(text))
+        yield Target(folder / "agents" / name, anchor, "owned", (whole_file(text),))
     rule = folder / "rules" / "no-recursive-codex.rules"
-    yield Target(rule, anchor, "owned", whole_file(_data("no-recursive-codex.rules").read_text(encoding="utf-8")))
+    rules = _data("no-recursive-codex.rules").read_text(encoding="utf-8")
+    yield Target(rule, anchor, "owned", (whole_file(rules),))
     advice = _data("AGENTS.md").read_text(encoding="utf-8")
-    yield Target(places.agreements(scope), anchor, "agreements", lambda t: put_block(t or "", advice, MARKDOWN))
+    yield Target(places.agreements(scope), anchor, "agreements", (lambda t: put_block(t or "", advice, MARKDOWN),))
 
 
 def opencode_targets(places: Places, scope: Scope, connection: Connection, key_file: Path) -> Iterator[Target]:
@@ -109,19 +119,25 @@ def opencode_targets(places: Places, scope: Scope, connection: Connection, key_f
 
     The file may be committed to git, so it then only refers to the key.
     """
-    path, api_key = places.opencode_file(scope), connection.local_key
-    if api_key != DEFAULT_LOCAL_KEY:
-        yield Target(key_file, key_file.parent, "key", lambda text: connection.local_key, 0o600)
+    path, reference = places.opencode_file(scope), ""
+    if connection.local_key != DEFAULT_LOCAL_KEY:
+        yield Target(key_file, key_file.parent, "key", (lambda text: connection.local_key,), 0o600)
         below = key_file.is_relative_to(path.parent)
-        api_key = f"{{file:{f'./{key_file.relative_to(path.parent)}' if below else key_file}}}"
-    settings = opencode_config.provider_settings(connection.base_url, api_key, known_models(connection.profiles))
+        reference = f"{{file:{f'./{key_file.relative_to(path.parent)}' if below else key_file}}}"
+    settings = opencode_config.provider_settings(
+        connection.base_url, reference or connection.local_key, known_models(connection.profiles)
+    )
+    edits: list[Edit] = [lambda text: opencode_config.put_provider(text or "", settings)]
+    if connection.mcp:
+        server = mcp_registration.opencode_settings(reference)
+        edits.append(lambda text: mcp_registration.put_opencode(text or "", server))
     anchor = places.opencode_home if scope == "user" else places.project
-    yield Target(path, anchor, "opencode", lambda text: opencode_config.put_provider(text or "", settings))
+    yield Target(path, anchor, "opencode", tuple(edits))
 
 
 def project_targets(places: Places) -> Iterator[Target]:
     """What keeps our state out of git."""
-    yield Target(places.project / ".gitignore", places.project, "gitignore", _ignore)
+    yield Target(places.project / ".gitignore", places.project, "gitignore", (_ignore,))
 
 
 def agent_files(profiles: Mapping[str, ModelProfile]) -> Iterator[tuple[str, str]]:
@@ -143,7 +159,7 @@ def whole_file(wanted: str) -> Edit:
     """An edit of a file that is ours alone; one of the same name that we did not write is left alone."""
 
     def edit(text: str | None) -> str:
-        if text is not None and codex_config.OURS not in text:
+        if text is not None and toml_table.OURS not in text:
             raise EditRefused("It exists and was not written by codex-oss.", hint="Rename it, then run install again.")
         return wanted
 
@@ -151,11 +167,11 @@ def whole_file(wanted: str) -> Edit:
 
 
 STRIPS: Final[dict[str, Strip]] = {
-    "codex_config": codex_config.strip_provider,
+    "codex_config": lambda text: mcp_registration.strip_codex(codex_config.strip_provider(text)),
     "codex_profile": codex_config.strip_profile,
     "agreements": lambda text: strip_block(text, MARKDOWN),
     "gitignore": lambda text: strip_block(text, IGNORES),
-    "opencode": opencode_config.strip_provider,
+    "opencode": lambda text: mcp_registration.strip_opencode(opencode_config.strip_provider(text)),
     "owned": lambda text: None,
     "key": lambda text: "",
 }

@@ -121,7 +121,7 @@ def run_codex(codex: str, turn: CodexTurn, on_event: Callable[[CodexEvent], None
         ) as child,
     ):
         try:
-            for line in _lines(child, started + turn.timeout_s):
+            for line in json_lines(child, started + turn.timeout_s):
                 event = CodexEvent(time.monotonic() - started, line)
                 events.append(event)
                 if on_event is not None:
@@ -130,7 +130,7 @@ def run_codex(codex: str, turn: CodexTurn, on_event: Callable[[CodexEvent], None
         except (TimeoutError, subprocess.TimeoutExpired):
             code = 124
         finally:
-            _end_group(child)
+            end_group(child)
         stderr.seek(0)
         tail = stderr.read().decode("utf-8", "replace").strip().splitlines()[-5:]
     return CodexRun(code, tuple(events), " | ".join(tail))
@@ -193,8 +193,11 @@ def catalog_entry(model: str) -> dict[str, Any]:
     }
 
 
-def _lines(child: subprocess.Popen[bytes], deadline: float) -> Iterator[dict[str, Any]]:
-    """The JSON objects of stdout as they arrive; other lines are skipped. Raises TimeoutError."""
+def json_lines(child: subprocess.Popen[bytes], deadline: float) -> Iterator[dict[str, Any]]:
+    """The JSON objects of stdout as they arrive; other lines are skipped. Raises TimeoutError.
+
+    deadline: on the clock of `time.monotonic`.
+    """
     assert child.stdout is not None
     pending = b""
     while True:
@@ -218,7 +221,7 @@ def _object(line: bytes) -> dict[str, Any] | None:
     return value if isinstance(value, dict) else None
 
 
-def _end_group(child: subprocess.Popen[bytes]) -> None:
+def end_group(child: subprocess.Popen[bytes]) -> None:
     """End what is left of the process group (the launcher and the program it started)."""
     try:
         os.killpg(child.pid, signal.SIGKILL)

@@ -7,7 +7,9 @@ Rules that hold here:
 
 1. A line counts when it ends in a line feed, verifies by its own hash, and follows its predecessor. Bytes after the
    last line feed are a torn write: they were never committed, are ignored on reading and cut off on re-opening.
-2. One `append` is one write and one `fdatasync`, however many events it takes.
+2. One `append` is one write and one `fdatasync`, however many events it takes. What only follows from the log itself
+   (a proposal, a verdict) may be written without the sync: the next durable append, before anything is done outside,
+   brings it to the disk too. The anchor never runs ahead of the disk.
 3. One writer: each write happens under the lease (`services.writer_lease`), the file must be exactly as long as this
    writer left it, and nothing follows a closing.
 4. The record is folded where the events are written, under the same lock, so that it can never run ahead of the disk
@@ -19,17 +21,19 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-import msgspec
 from msgspec import Struct
 
 from codex_oss.errors import LocalProtocolError, LogConflict, LogCorrupt, StoreError
-from codex_oss.missions.events import Envelope, Known, Recorded, record_of, seal, unseal
+from codex_oss.missions.envelope import Envelope, claimed, record_of, seal, unseal
+from codex_oss.missions.events import Known, Recorded
 from codex_oss.missions.record import RunRecord, evolve, new_record
 from codex_oss.services.anchors import Anchor, AnchorBook
 from codex_oss.services.state_files import open_plain, read_plain
@@ -39,6 +43,8 @@ LOG_NAME: Final = "events.jsonl"
 LOCK_NAME: Final = "events.lock"
 MAX_LOG_BYTES: Final = 512 * 1024 * 1024
 """A log beyond this is none of ours: a mission may show 500,000 bytes and ask 25 times."""
+MAX_HEADER_BYTES: Final = 4 * 1024 * 1024
+HEADER_LINES: Final = 8
 _LOG_FLAGS: Final = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
@@ -82,15 +88,22 @@ class LogReading(Struct, frozen=True):
         """Mission of the first event; empty for an empty log."""
         return self.envelopes[0].mission_id if self.envelopes else ""
 
-    def recorded(self) -> list[Recorded]:
-        """The events, opened for folding. Raises LogCorrupt for a payload this version cannot read."""
-        opened = []
+    def events(self) -> Iterator[Recorded]:
+        """The events, opened one at a time for folding.
+
+        Raises LogCorrupt for a payload this version cannot read, and for a log of which nothing verifies.
+        """
+        if self.bad_line == 1:
+            raise LogCorrupt(1, self.bad_reason)
         for line, envelope in enumerate(self.envelopes, 1):
             try:
-                opened.append(record_of(envelope))
+                yield record_of(envelope)
             except ValueError as exc:
                 raise LogCorrupt(line, str(exc)) from exc
-        return opened
+
+    def recorded(self) -> list[Recorded]:
+        """All of them at once."""
+        return list(self.events())
 
 
 def read_log(path: Path, key: bytes = b"") -> LogReading:
@@ -116,15 +129,19 @@ def _check_line(line: bytes, before: list[Envelope], key: bytes) -> str:
         envelope = unseal(line, key)
     except ValueError as exc:
         return str(exc)
-    previous = before[-1] if before else None
-    if envelope.seq != len(before) + 1:
+    if envelope.seq != len(before) + 1 or envelope.event_id != f"evt_{envelope.seq:06d}":
         return "seq_mismatch"
-    if envelope.prev_hash != (previous.event_hash if previous else ""):
-        return "prev_hash_mismatch"
-    if previous and (envelope.run_id, envelope.mission_id) != (previous.run_id, previous.mission_id):
-        return "run_id_mismatch"
-    if previous and envelope.epoch < previous.epoch:
-        return "epoch_mismatch"
+    if not before:
+        if envelope.prev_hash:
+            return "prev_hash_mismatch"
+    else:
+        previous = before[-1]
+        if envelope.prev_hash != previous.event_hash:
+            return "prev_hash_mismatch"
+        if envelope.run_id != previous.run_id or envelope.mission_id != previous.mission_id:
+            return "run_id_mismatch"
+        if envelope.epoch < previous.epoch:
+            return "epoch_mismatch"
     before.append(envelope)
     return ""
 
@@ -169,6 +186,9 @@ class EventLog:
             self._lease.take()
             self._fd = os.open(self.path, _LOG_FLAGS, 0o600)
             self._recover()
+        except OSError as exc:
+            self.close()
+            raise StoreError(f"The event log cannot be opened: {exc.strerror}.", code="log_unwritable") from exc
         except BaseException:
             self.close()
             raise
@@ -187,8 +207,8 @@ class EventLog:
         """What became of the writer before this one."""
         return self._lease.replaced
 
-    def append(self, events: Sequence[Known]) -> list[Recorded]:
-        """Commit events and fold them. Returns them with their places; blocking (one fdatasync).
+    def append(self, events: Sequence[Known], *, durable: bool = True) -> list[Recorded]:
+        """Commit events and fold them. Returns them with their places; blocking (one fdatasync, when durable).
 
         Raises LogConflict when someone else wrote to the file, StoreError when the disk refuses, StoreError
         `writer_replaced` when another writer took the run over.
@@ -201,13 +221,14 @@ class EventLog:
             data = b"".join(line + b"\n" for line in lines)
             try:
                 with self._lease.writing():
-                    self._commit(data)
+                    self._commit(data, durable=durable)
             except OSError as exc:
                 raise StoreError(f"The event log cannot be written: {exc.strerror}.", code="log_unwritable") from exc
             self._size += len(data)
             for entry in recorded:
                 evolve(self.record, entry)
-            self._note_head()
+            if durable:
+                self._note_head()
             return recorded
 
     def close(self) -> None:
@@ -234,7 +255,7 @@ class EventLog:
             self._lease.rise_above(reading.head.epoch)
         if reading.torn_bytes:
             os.ftruncate(self._fd, reading.committed_bytes)
-        for entry in reading.recorded():
+        for entry in reading.events():
             evolve(self.record, entry)
         self._size = reading.committed_bytes
 
@@ -257,7 +278,7 @@ class EventLog:
             lines.append(line)
         return recorded, lines
 
-    def _commit(self, data: bytes) -> None:
+    def _commit(self, data: bytes, *, durable: bool) -> None:
         found = os.fstat(self._fd).st_size
         if found != self._size:
             raise LogConflict(self._size, found)
@@ -265,7 +286,8 @@ class EventLog:
             view = memoryview(data)
             while view:
                 view = view[os.write(self._fd, view) :]
-            os.fdatasync(self._fd)
+            if durable:
+                os.fdatasync(self._fd)
         except OSError:
             os.ftruncate(self._fd, self._size)  # a half-written batch must not stand before the next one
             raise
@@ -284,9 +306,31 @@ class EventLog:
 
 
 def read_header(path: Path) -> Envelope | None:
-    """The first event of a log, without reading the rest; None when there is none that verifies."""
+    """Whose log this is: its first event, without reading the rest; None when there is none.
+
+    Where that does not verify, the next one that does speaks for it, or what the first one claims: a log whose begin
+    was damaged must not be passed over, as if its run had never been.
+    """
+    claim = None
     try:
         with os.fdopen(open_plain(path), "rb") as file:
-            return unseal(file.readline(4 * 1024 * 1024).rstrip(b"\n"))
-    except (OSError, ValueError, msgspec.MsgspecError):
+            for line in islice(iter(lambda: file.readline(MAX_HEADER_BYTES), b""), HEADER_LINES):
+                if line.endswith(b"\n"):
+                    claim = claim or claimed(line)
+                    with suppress(ValueError):
+                        return unseal(line[:-1])
+    except OSError:
         return None
+    return claim
+
+
+def header_verifies(path: Path, key: bytes = b"") -> bool:
+    """Whether the first event of a log verifies; so does a log that has none yet."""
+    try:
+        with os.fdopen(open_plain(path), "rb") as file:
+            line = file.readline(MAX_HEADER_BYTES)
+            if line.endswith(b"\n"):
+                unseal(line[:-1], key)
+            return True
+    except (OSError, ValueError):
+        return False

@@ -4,7 +4,8 @@ Counterpart: `services.installation`, which records them so that they can be tak
 
 Rules that hold here:
 
-1. Planning reads and never writes. A file that cannot be edited safely is a refusal beside the plan, not an end of it.
+1. Planning reads and never writes. An edit that cannot be made safely is a refusal beside the plan, not an end of it:
+   the other edits, in the same file too, are planned.
 2. Links are refused, as the file itself and as a folder on the way below the anchor.
 3. A file that changed between plan and write stops the work; nothing is overwritten unseen. Its mode stays.
 """
@@ -40,7 +41,8 @@ class Target:
     anchor: Path
     kind: str
     """Names the Strip that takes our part out again."""
-    edit: Edit
+    edits: tuple[Edit, ...]
+    """Made one after the other, each on what the one before left."""
     mode: int = 0o644
     """For a file that does not exist yet."""
 
@@ -57,7 +59,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What would be done. refusals: one (path, EditRefused) per file that is left alone."""
+    """What would be done. refusals: one (path, EditRefused) per file or edit that is left out."""
 
     changes: tuple[Change, ...]
     refusals: tuple[tuple[Path, EditRefused], ...]
@@ -73,12 +75,12 @@ def plan_changes(targets: Sequence[Target]) -> Plan:
     changes, refusals = [], []
     for target in targets:
         try:
-            change = _planned(target)
-        except EditRefused as refused:
-            refusals.append((target.path, refused))
-        else:
-            if change is not None:
-                changes.append(change)
+            change, refused = _planned(target)
+        except EditRefused as whole:
+            change, refused = None, [whole]
+        refusals += [(target.path, one) for one in refused]
+        if change is not None:
+            changes.append(change)
     return Plan(tuple(changes), tuple(refusals))
 
 
@@ -97,7 +99,7 @@ def render_diff(plan: Plan, secrets: Sequence[str] = ()) -> str:
     return text
 
 
-def _planned(target: Target) -> Change | None:
+def _planned(target: Target) -> tuple[Change | None, list[EditRefused]]:
     refuse_links(target.path, target.anchor)
     above = next(folder for folder in target.path.parents if folder.exists())
     if not above.is_dir():
@@ -107,15 +109,29 @@ def _planned(target: Target) -> Change | None:
         text = None if before is None else before.decode("utf-8")
     except UnicodeDecodeError as exc:
         raise EditRefused("It is not UTF-8.", hint="Convert it, then run it again.") from exc
-    edited = target.edit(text)
+    edited, refused = _edited(text, target.edits)
     try:
         after = None if edited is None else edited.encode()
     except UnicodeEncodeError as exc:
         raise EditRefused("It holds half a character (a lone surrogate).", hint="Correct that escape.") from exc
     if after is None or after == before:
-        return None
+        return None, refused
     mode = target.mode if before is None else stat.S_IMODE(target.path.stat().st_mode)
-    return Change(target, before, after, mode)
+    return Change(target, before, after, mode), refused
+
+
+def _edited(text: str | None, edits: Sequence[Edit]) -> tuple[str | None, list[EditRefused]]:
+    """The text after every edit that can be made, and what the others said, each once."""
+    refused: list[EditRefused] = []
+    for edit in edits:
+        try:
+            edited = edit(text)
+        except EditRefused as exc:
+            if not any((exc.message, exc.hint) == (one.message, one.hint) for one in refused):
+                refused.append(exc)
+        else:
+            text = text if edited is None else edited
+    return text, refused
 
 
 def refuse_links(path: Path, anchor: Path) -> None:

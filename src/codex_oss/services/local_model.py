@@ -62,7 +62,7 @@ def run_local_model(*, start_timeout_s: float = START_TIMEOUT_S) -> Iterator[Loc
     Raises BridgeError: `local_model_missing`, or `local_model_failed` with the child's last words.
     """
     key = secrets.token_hex(24)
-    command = [sys.executable, "-m", "codex_oss.services.local_model_server", str(find_weights())]
+    command = [sys.executable, "-P", "-m", "codex_oss.services.local_model_server", str(find_weights())]
     with contextlib.ExitStack() as stack:
         try:
             child = stack.enter_context(

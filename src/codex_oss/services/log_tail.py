@@ -9,13 +9,15 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from pathlib import Path
 from typing import Final
 
 from msgspec import Struct
 
 from codex_oss.errors import LogCorrupt, StoreError
-from codex_oss.missions.events import Recorded, record_of, unseal
+from codex_oss.missions.envelope import record_of, unseal
+from codex_oss.missions.events import Recorded
 from codex_oss.services.event_log import LOCK_NAME, LOG_NAME
 from codex_oss.services.state_files import open_plain
 from codex_oss.services.writer_lease import HolderState, read_holder, state_of
@@ -62,6 +64,29 @@ async def follow_log(folder: Path, after_seq: int = 0) -> AsyncGenerator[list[Ta
                 return
             if not lines:
                 await asyncio.sleep(POLL_S)
+
+
+async def with_heartbeats(
+    batches: AsyncGenerator[list[Tailed], None], every_s: float
+) -> AsyncGenerator[list[Tailed], None]:
+    """The same batches, and an empty one whenever nothing came for *every_s*."""
+    async with aclosing(batches):
+        step: asyncio.Future[list[Tailed] | None] | None = None
+        try:
+            while True:
+                step = step or asyncio.ensure_future(anext(batches, None))
+                done, _ = await asyncio.wait((step,), timeout=every_s)
+                if not done:
+                    yield []
+                elif (batch := step.result()) is None:
+                    return
+                else:
+                    step = None
+                    yield batch
+        finally:
+            if step is not None:
+                step.cancel()
+                await asyncio.gather(step, return_exceptions=True)
 
 
 def _writer_of(folder: Path) -> HolderState:

@@ -1,4 +1,4 @@
-"""The MCP server: the tools of `services.delegation`, spoken over the official SDK.
+"""The MCP server: the tools of `services.delegation_tools`, spoken over the official SDK.
 
 Counterparts: `cli.mcp` runs it on stdin and stdout, `server.mcp_endpoint` on HTTP. The SDK is imported when a server is
 made, not when this file is: it takes more time and memory than the whole bridge.
@@ -6,37 +6,27 @@ made, not when this file is: it takes more time and memory than the whole bridge
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
 from codex_oss import __version__
-from codex_oss.services.delegation import TOOLS, Delegation
+from codex_oss.services.delegation_tools import SERVER_NAME, TOOLS
 
 if TYPE_CHECKING:
-    from mcp.server import Server
-
-INSTRUCTIONS: Final = (
-    "Hands bounded, read-only investigations of this project to open models. Use delegate for one question, "
-    "mission_start for several at once. Findings cite refs that were checked; judge them yourself."
-)
-
-
-def build_mcp_server(delegation: Delegation) -> Server[Any]:
-    """A server that offers the tools of *delegation*."""
-    import mcp_types as types
     from mcp.server import Server, ServerRequestContext
 
-    tools = [
-        types.Tool(
-            name=tool.name,
-            title=tool.title,
-            description=tool.description,
-            input_schema=tool.input_schema(),
-            annotations=types.ToolAnnotations(
-                title=tool.title, read_only_hint=tool.read_only, destructive_hint=False, open_world_hint=False
-            ),
-        )
-        for tool in TOOLS
-    ]
+    from codex_oss.services.delegation import Caller, Tell, ToolReply
+
+    Call = Callable[[str, Mapping[str, Any], Tell, Caller], Awaitable[ToolReply]]
+    """Carries one tool out: name, arguments, where its progress is told, and who calls."""
+
+
+def build_mcp_server(call: Call, instructions: str) -> Server[Any]:
+    """A server that offers the tools and has *call* carry them out."""
+    import mcp_types as types
+    from mcp.server import Server
+
+    tools = [types.Tool.model_validate(tool.on_wire()) for tool in TOOLS]
 
     async def list_tools(
         context: ServerRequestContext[Any], params: types.PaginatedRequestParams | None
@@ -49,7 +39,7 @@ def build_mcp_server(delegation: Delegation) -> Server[Any]:
         async def tell(number: int, sentence: str) -> None:
             await context.session.report_progress(float(number), None, sentence)
 
-        reply = await delegation.call(params.name, params.arguments or {}, tell)
+        reply = await call(params.name, params.arguments or {}, tell, _caller(context))
         return types.CallToolResult(
             content=[types.TextContent(type="text", text=reply.text)],
             structured_content=reply.structured,
@@ -57,9 +47,24 @@ def build_mcp_server(delegation: Delegation) -> Server[Any]:
         )
 
     return Server(
-        "codex-oss",
+        SERVER_NAME,
         version=__version__,
-        instructions=INSTRUCTIONS,
+        instructions=instructions,
         on_list_tools=list_tools,
         on_call_tool=call_tool,
+    )
+
+
+def _caller(context: ServerRequestContext[Any]) -> Caller:
+    """Who calls. Observed: Codex CLI 0.169 puts `threadId` into the `_meta` of each call, beside the progress token."""
+    from codex_oss.services.delegation import Caller
+
+    meta: Mapping[str, Any] = context.meta or {}
+    thread = meta.get("threadId")
+    params = context.session.client_params
+    info = params.client_info if params is not None else None
+    return Caller(
+        thread if isinstance(thread, str) else "",
+        f"{info.name}/{info.version}" if info is not None else "",
+        listens=meta.get("progress_token", meta.get("progressToken")) is not None,
     )

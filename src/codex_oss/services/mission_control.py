@@ -5,6 +5,7 @@ Counterparts: the command line and the local API call it; `services.mission_jobs
 
 | the latest run is | resume | cancel |
 | --- | --- | --- |
+| closed, its files not all written | they are written | said; nothing changes |
 | closed | refused | said; nothing changes |
 | written by a process that lives | refused | its writer is asked, and closes it |
 | written by one that is gone or stopped | taken over | taken over and closed |
@@ -19,24 +20,36 @@ from typing import Any, Final
 from codex_oss.contracts.mission import Problem
 from codex_oss.errors import RequestError, StoreError
 from codex_oss.missions.record import RunRecord, fold
+from codex_oss.policy.admission import REFUSALS
 from codex_oss.policy.routing import Route
 from codex_oss.services.admission import AdmissionDesk
+from codex_oss.services.delivery_log import DeliveryBook
 from codex_oss.services.event_log import LogReading
 from codex_oss.services.mission_jobs import MissionJob, MissionJobs
+from codex_oss.services.mission_lanes import MissionLanes
 from codex_oss.services.mission_runner import Admission, MissionRunner
 from codex_oss.services.mission_store import MissionStore
 
 CANCEL_WAIT_S: Final = 15.0
 CANCEL_POLL_S: Final = 0.1
+_CHILD_REFUSED: Final = REFUSALS["child_model_refused"]
 
 
 class MissionControl:
     """The missions of one project, for those who direct them."""
 
     def __init__(
-        self, store: MissionStore, desk: AdmissionDesk, runner: MissionRunner, route: Callable[[str], Route]
+        self,
+        store: MissionStore,
+        desk: AdmissionDesk,
+        runner: MissionRunner,
+        route: Callable[[str], Route],
+        lanes: MissionLanes,
+        delivery: DeliveryBook,
     ) -> None:
         self.store = store
+        self.lanes = lanes
+        self.delivery = delivery
         self.jobs = MissionJobs(runner)
         self._desk = desk
         self._runner = runner
@@ -45,8 +58,10 @@ class MissionControl:
     def admit(self, raw: Mapping[str, Any], model: str) -> Admission | tuple[Problem, ...]:
         """Judge a raw mission for a model name. Raises RequestError for a name that nobody answers to."""
         route = self._route(model)
+        if route.lane == "passthrough":
+            return (Problem("child_model_refused", "model", f"{model!r} takes no mission: {_CHILD_REFUSED}."),)
         try:
-            return self._desk.admit(raw, model_alias=model, profile=route.profile, tier=route.tier)
+            return self._desk.admit(raw, model_alias=model, profile=route.profile, tier=route.tier, reason=route.reason)
         except StoreError as exc:
             return (Problem(exc.code, "", exc.message),)
 
@@ -55,10 +70,11 @@ class MissionControl:
 
         Raises RequestError `mission_not_found`, `mission_closed` or `mission_already_running`, LogCorrupt.
         """
-        record = _folded(self.store.read_latest(mission_id))
+        reading = self.store.read_latest(mission_id)
+        record = _folded(reading)
         if record.opened is None:
             raise RequestError(f"Mission {mission_id} was never opened.", code="mission_not_found")
-        if record.closed is not None:
+        if record.closed is not None and self.store.is_projected(reading):
             raise RequestError(
                 f"Mission {mission_id} ended as {record.closed.status}; there is nothing to go on with.",
                 hint="`codex-oss mission run` begins a new run.",

@@ -1,11 +1,11 @@
 """The hands of a mission: carries out what `missions.decide` chooses and appends what happened.
 
-Counterparts: `missions.decide` chooses, `services.event_log` keeps, `services.tool_host` runs tools, and the model is
-asked through a lane like any other client of it. `lanes.mission` is the viewer.
+Counterparts: `missions.decide` chooses, `services.event_log` keeps, `services.tool_call` runs tools, and
+`services.model_call` asks the model through a lane like any other client of it. `lanes.mission` is the viewer.
 
     decide(record) ─► AskModel ─► ModelAsked, lane, ModelAnswered
                    ─► RunTool  ─► ToolStarted, tool in a thread, ToolFinished
-                   ─► Append   ─► the events themselves
+                   ─► Append   ─► the events themselves, until one of the others follows
                    ─► Finished ─► projections are written
 
 Rules that hold here:
@@ -23,70 +23,52 @@ Rules that hold here:
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import logging
+import functools
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final, ParamSpec, TypeVar, assert_never
 
 import msgspec
 from msgspec import Struct
 
 from codex_oss.contracts.mission import MissionV1
-from codex_oss.contracts.tools import ToolCall, ToolResult, tool_error
-from codex_oss.errors import BridgeError, RequestError, StoreError, fault_of
-from codex_oss.missions.action_schema import action_schema
+from codex_oss.contracts.profiles import ActionProtocol, ModelProfile
+from codex_oss.errors import RequestError, StoreError
 from codex_oss.missions.closing import close_by_runtime
-from codex_oss.missions.decide import CHARS_PER_TOKEN, Append, AskModel, Finished, RunTool, decide, remaining_ms
+from codex_oss.missions.decide import Append, AskModel, Finished, RunTool, decide, refuse_at_door, tool_time_ms
 from codex_oss.missions.events import (
     Known,
+    MissionClosed,
     MissionOpened,
     MissionResumed,
+    MissionScheduled,
     ModelAnswered,
-    ModelAsked,
+    ModelReplaced,
     Recorded,
-    ToolFinished,
     ToolStarted,
 )
-from codex_oss.missions.prompt import build_conversation
+from codex_oss.missions.observation_limit import cut_to_limit
 from codex_oss.missions.record import RunRecord, epoch_ms
+from codex_oss.policy.admission import ModelAdmission
 from codex_oss.policy.exposure import Redactor
 from codex_oss.policy.scope import Scope
 from codex_oss.services.event_log import EventLog, Seal, read_log
+from codex_oss.services.mission_lanes import LaneRefused, MissionLanes
 from codex_oss.services.mission_store import MissionStore, rebuild
-from codex_oss.services.tool_host import ToolLimits
-from codex_oss.wire.events import (
-    ItemStarted,
-    Lane,
-    MessageStart,
-    TextDelta,
-    TurnCompleted,
-    TurnFailed,
-    TurnIncomplete,
-    Usage,
-    UsageReported,
-    batches_of,
-)
-from codex_oss.wire.items import Sampling, TextFormat, TurnRequest
+from codex_oss.services.model_call import ModelCalls, question_of
+from codex_oss.services.tool_call import ToolCalls, Tools
+from codex_oss.wire.events import Lane
 
-MAX_ANSWER_CHARS: Final = 200_000
-"""More than this is cut: no action is that long, and the log keeps what was answered."""
-
-
+LOG_THREADS: Final = 4
+"""More would only wait for the interpreter; while one waits for the disk, others go on."""
 CANCEL_POLL_S: Final = 0.25
-MAX_TOOL_S: Final = 20.0
-MIN_TOOL_S: Final = 0.2
-logger = logging.getLogger(__name__)
 
 
-class Tools(Protocol):
-    """What the runner needs of a tool host."""
-
-    def run(self, call: ToolCall, scope: Scope, limits: ToolLimits) -> ToolResult:
-        """Run one tool; blocking, never raises for what the model did."""
-        ...
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class Admission(Struct, frozen=True):
@@ -110,6 +92,14 @@ class Admission(Struct, frozen=True):
     trace_level: str
     trace_max_events: int
     trace_max_chars: int
+    lane: str = "read_pool"
+    """The scheduler lane it runs in."""
+    model: ModelAdmission = ModelAdmission()
+    """How its model was found."""
+    replaced: tuple[ModelReplaced, ...] = ()
+    """Who stands in for the model that was asked for."""
+    action_protocol: ActionProtocol = "json"
+    replay_reasoning: bool = False
 
 
 class Seen(Struct, frozen=True):
@@ -131,11 +121,17 @@ class MissionRunner:
         monotonic_ms: Callable[[], int] = lambda: time.monotonic_ns() // 1_000_000,
         *,
         open_seal: Callable[[], Seal] = Seal,
+        lanes: MissionLanes | None = None,
+        profiles: Mapping[str, ModelProfile] | None = None,
     ) -> None:
+        """lanes: None runs every mission at once. profiles: who may stand in for the model of a mission."""
         self._store = store
+        self._lanes = lanes
+        # Their own: a search of twenty seconds must not hold up what other missions write.
+        self._log_threads = ThreadPoolExecutor(LOG_THREADS, thread_name_prefix="mission-log")
         self._open_seal = open_seal
-        self._tools = tools
-        self._lane = lane
+        self._tool = ToolCalls(tools, monotonic_ms)
+        self._model = ModelCalls(lane, redactor, monotonic_ms, profiles)
         self._redactor = redactor
         self._monotonic_ms = monotonic_ms
 
@@ -148,7 +144,7 @@ class MissionRunner:
         with self._store.claim(admission.mission.mission_id):
             folder = self._store.prepare_run(admission.run_id)
             with self._open(folder, admission) as log:
-                opening = (_opening(admission, self._redactor),)
+                opening: list[Known] = [_opening(admission, self._redactor), *admission.replaced]
                 async with aclosing(self._follow(log, admission, opening)) as seen:
                     async for each in seen:
                         yield each
@@ -158,12 +154,17 @@ class MissionRunner:
 
         admission: with the run's own id. A tool that had been started is run again, since all of them only read; a
         question without an answer is asked again, and the lost answer is noted as unknown.
+        A run that was killed between its closing and its files gets its files, and nothing more is written to its log.
         Raises StoreError `log_locked` when its writer lives, RequestError `mission_closed` when there is nothing to do.
         """
         with self._open(self._store.run_folder(admission.run_id), admission) as log:
             if log.record.closed is not None:
-                raise RequestError(f"Run {admission.run_id} ended already.", code="mission_closed")
-            async with aclosing(self._follow(log, admission, _resumption(log))) as seen:
+                if self._store.is_projected(read_log(log.path)):
+                    raise RequestError(f"Run {admission.run_id} ended already.", code="mission_closed")
+                await self._in_thread(self._project, log)
+                return
+            first: list[Known] = [*_resumption(log), *admission.replaced]
+            async with aclosing(self._follow(log, admission, first)) as seen:
                 async for each in seen:
                     yield each
 
@@ -174,6 +175,8 @@ class MissionRunner:
                 detail = "Cancelled on request, after its writer had gone."
                 log.append((close_by_runtime(log.record, "cancelled", detail=detail),))
                 self._project(log)
+            if self._lanes is not None:
+                self._lanes.forget(run_id)
             return log.record
 
     def _open(self, folder: Path, admission: Admission) -> EventLog:
@@ -185,7 +188,7 @@ class MissionRunner:
         ending, detail = "cancelled", "The mission was cut off."
         try:
             yield await self._commit(log, *first)
-            async with aclosing(self._steps(log, admission)) as steps:
+            async with aclosing(self._in_lane(log, admission)) as steps:
                 while (seen := await self._next(steps, log.run_id)) is not None:
                     yield seen
             if log.record.closed is None:
@@ -199,7 +202,7 @@ class MissionRunner:
             if log.record.opened is not None and ending != "writer_replaced":
                 if log.record.closed is None:
                     log.append((close_by_runtime(log.record, ending, detail=detail),))
-                await asyncio.to_thread(self._project, log)
+                await self._in_thread(self._project, log)
 
     async def _next(self, steps: AsyncGenerator[Seen, None], run_id: str) -> Seen | None:
         """The next step's events; None when there are none, or when somebody asked to cancel the run."""
@@ -216,82 +219,89 @@ class MissionRunner:
                 step.cancel()
                 await asyncio.gather(step, return_exceptions=True)
 
+    async def _in_lane(self, log: EventLog, admission: Admission) -> AsyncGenerator[Seen, None]:
+        """Wait for a slot, then every step. What is refused at the door anyway waits for nothing."""
+        opened = log.record.opened
+        lanes = None if opened is not None and refuse_at_door(opened) else self._lanes
+        lease = lanes.lease(admission.lane, log.run_id, log.mission_id) if lanes else None
+        try:
+            if lease is not None:
+                async for event in lease.waits():
+                    yield await self._commit(log, event)
+            if log.record.queued is not None:  # it waited in a process that died, and need not wait in this one
+                yield await self._commit(log, MissionScheduled(admission.lane, 0))
+            async with aclosing(self._steps(log, admission)) as steps:
+                async for seen in steps:
+                    yield seen
+        except LaneRefused as refused:
+            closing = close_by_runtime(log.record, "capacity_timeout", refused.code, detail=refused.message)
+            yield await self._commit(log, closing)
+        finally:
+            if lease is not None:
+                lease.release()
+
     async def _steps(self, log: EventLog, admission: Admission) -> AsyncGenerator[Seen, None]:
         begun_ms, began = epoch_ms(log.record.last_at), self._monotonic_ms()
+        outcome: Sequence[Known] = ()
         while True:
             now_ms = begun_ms + self._monotonic_ms() - began
             # In a thread: a report of a hundred findings may take seconds to judge, and other turns go on meanwhile.
-            step = await asyncio.to_thread(decide, log.record, now_ms, admission.scope)
+            recorded, step = await self._in_thread(_advance, log, outcome, now_ms, admission.scope)
+            if recorded:
+                yield Seen(recorded, log.record)
             match step:
-                case Finished():
-                    return
-                case Append(events):
-                    yield await self._commit(log, *events)
                 case AskModel():
-                    yield await self._commit(log, self._question(log.record, step))
-                    yield await self._commit(log, await self._ask(log.record, step, admission))
+                    outcome = await self._model.ask(log.record, step, admission.ask_model)
                 case RunTool():
-                    if not step.again:
-                        started = ToolStarted(step.step, step.call, step.tool.tool, step.tool.arguments)
-                        yield await self._commit(log, started)
-                    left_s = remaining_ms(log.record, now_ms) / 1000
-                    yield await self._commit(log, await self._run_tool(step, admission, left_s))
+                    left_s = tool_time_ms(log.record, now_ms) / 1000
+                    finished = await self._tool.run(step, admission.scope, left_s)
+                    left_bytes = admission.mission.max_total_observation_bytes - log.record.bytes_shown
+                    result = cut_to_limit(finished.result, left_bytes)
+                    outcome = (msgspec.structs.replace(finished, result=result),)
+                case _:
+                    return
 
     async def _commit(self, log: EventLog, *events: Known) -> Seen:
-        return Seen(await asyncio.to_thread(log.append, events), log.record)
+        return Seen(await self._in_thread(log.append, events), log.record)
+
+    async def _in_thread(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Work on a log, to its end also when the caller is cancelled meanwhile: the record changes under no reader."""
+        call = functools.partial(work, *args, **kwargs)
+        done = asyncio.get_running_loop().run_in_executor(self._log_threads, call)
+        try:
+            return await asyncio.shield(done)
+        except asyncio.CancelledError:
+            await asyncio.wait((done,))
+            raise
 
     def _project(self, log: EventLog) -> None:
         self._store.write_projections(log.mission_id, rebuild(read_log(log.path)))
 
-    def _question(self, record: RunRecord, step: AskModel) -> ModelAsked:
-        rules, messages = build_conversation(record)
-        texts = [rules, *(part.text for message in messages for part in message.parts if hasattr(part, "text"))]
-        text = "\x00".join([*texts, step.instruction])
-        digest = hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
-        return ModelAsked(step.call, step.purpose, step.instruction, len(text), digest, max(1, step.timeout_ms))
 
-    async def _ask(self, record: RunRecord, step: AskModel, admission: Admission) -> ModelAnswered:
-        started = self._monotonic_ms()
-        answer = _Answer()
-        try:
-            async with asyncio.timeout(max(1, step.timeout_ms) / 1000):
-                async with aclosing(batches_of(self._lane, _turn(record, step, admission))) as batches:
-                    async for batch in batches:
-                        answer.take(batch)
-        except TimeoutError:
-            answer.fail("model_timeout", f"no answer within {max(1, step.timeout_ms) / 1000:.1f} s")
-        except BridgeError as exc:
-            answer.fail(exc.code, f"{exc.message} {exc.hint}".rstrip())
-        except Exception as exc:
-            logger.error("%s: question %d failed unexpectedly: %s", admission.run_id, step.call, fault_of(exc))
-            answer.fail("internal", "The bridge failed; its log has the details.")
-        return answer.event(step.call, self._monotonic_ms() - started, self._redactor)
+def _advance(
+    log: EventLog, outcome: Sequence[Known], now_ms: int, scope: Scope
+) -> tuple[list[Recorded], AskModel | RunTool | Finished]:
+    """Append what came of the last step and all that follows from it; blocking.
 
-    async def _run_tool(self, step: RunTool, admission: Admission, left_s: float) -> ToolFinished:
-        started = self._monotonic_ms()
-        limits = tool_limits(admission.context_tokens, left_s)
-        try:
-            result = await asyncio.to_thread(self._tools.run, step.tool, admission.scope, limits)
-        except BridgeError as exc:
-            result = tool_error(step.tool.tool, exc.code, exc.message)
-        except Exception as exc:
-            logger.error("%s: %s failed unexpectedly: %s", admission.run_id, step.tool.tool, fault_of(exc))
-            result = tool_error(
-                step.tool.tool, "tool_failed", "The tool failed; the log of the bridge has the details."
-            )
-        return ToolFinished(step.step, result, self._monotonic_ms() - started)
-
-
-def tool_limits(context_tokens: int, left_s: float = MAX_TOOL_S) -> ToolLimits:
-    """How much one observation may show: about a sixth of what the model can read. left_s: to the deadline."""
-    max_chars = min(40_000, max(1_200, context_tokens * CHARS_PER_TOKEN // 6))
-    return ToolLimits(
-        max_lines=2_000,
-        max_chars=max_chars,
-        max_matches=max(10, min(100, max_chars // 120)),
-        max_file_bytes=4 * 1024 * 1024,
-        timeout_s=min(MAX_TOOL_S, max(MIN_TOOL_S, left_s)),
-    )
+    Returns what was appended and the next thing to do outside. By then its beginning, and so everything before it, is
+    on the disk.
+    """
+    recorded = log.append(outcome, durable=False) if outcome else []
+    while True:
+        match step := decide(log.record, now_ms, scope):
+            case Append(events):
+                recorded += log.append(events, durable=any(isinstance(event, MissionClosed) for event in events))
+                continue
+            case AskModel():
+                recorded += log.append((question_of(log.record, step),))
+            case RunTool() if not step.again:
+                started = ToolStarted(step.step, step.call, step.tool.tool, step.tool.arguments)
+                recorded += log.append((started,))
+            case RunTool() | Finished():
+                pass
+            case _:
+                assert_never(step)
+        return recorded, step
 
 
 def _opening(admission: Admission, redactor: Redactor) -> MissionOpened:
@@ -308,6 +318,11 @@ def _opening(admission: Admission, redactor: Redactor) -> MissionOpened:
         trace_level=admission.trace_level,
         trace_max_events=admission.trace_max_events,
         trace_max_chars=admission.trace_max_chars,
+        lane=admission.lane,
+        admission=admission.model,
+        action_protocol=admission.action_protocol,
+        max_output_tokens=admission.max_output_tokens,
+        replay_reasoning=admission.replay_reasoning,
     )
 
 
@@ -329,77 +344,3 @@ def redacted_mission(mission: MissionV1, redactor: Redactor) -> MissionV1:
     """
     raw = redactor.redact_value(msgspec.to_builtins(mission))
     return msgspec.convert({**raw, "mission_id": mission.mission_id}, MissionV1)
-
-
-def _turn(record: RunRecord, step: AskModel, admission: Admission) -> TurnRequest:
-    """The question as a turn like any other; the record has taken its instruction in already."""
-    rules, messages = build_conversation(record)
-    text_format = TextFormat()
-    if admission.structured_output != "none":
-        text_format = TextFormat("json_schema", "action", action_schema(record, step.purpose), True)
-    return TurnRequest(
-        response_id=f"resp_{admission.run_id}_{step.call}",
-        model=admission.ask_model,
-        items=messages,
-        instructions=rules,
-        stream=True,
-        store=False,
-        text_format=text_format,
-        sampling=Sampling(temperature=0.0),
-        max_output_tokens=admission.max_output_tokens,
-        prompt_cache_key=admission.run_id[:64],
-        session_id=admission.run_id,
-    )
-
-
-class _Answer:
-    """Collects the text of a turn; only message items count, reasoning is dropped unseen."""
-
-    def __init__(self) -> None:
-        self.parts: list[str] = []
-        self.chars = 0
-        self.messages: set[int] = set()
-        self.usage = Usage()
-        self.outcome: str = ""
-        self.error_code = ""
-        self.error_message = ""
-
-    def take(self, batch: Sequence[object]) -> None:
-        for event in batch:
-            match event:
-                case ItemStarted(index=index, item=MessageStart()):
-                    self.messages.add(index)
-                case TextDelta(index=index, text=text) if index in self.messages and self.chars < MAX_ANSWER_CHARS:
-                    self.parts.append(text)
-                    self.chars += len(text)
-                case UsageReported(usage=usage):
-                    self.usage = usage
-                case TurnCompleted():
-                    self.outcome = "completed"
-                case TurnIncomplete():
-                    self.outcome = "incomplete"
-                case TurnFailed(code=code, message=message):
-                    self.fail(code, message)
-                case _:
-                    pass
-
-    def fail(self, code: str, message: str) -> None:
-        self.outcome, self.error_code, self.error_message = "failed", code, message
-
-    def event(self, call: int, duration_ms: int, redactor: Redactor) -> ModelAnswered:
-        if not self.outcome:
-            self.fail("stream_interrupted", "the lane ended without a closing event")
-        redacted = redactor.redact("".join(self.parts)[:MAX_ANSWER_CHARS])
-        return ModelAnswered(
-            call=call,
-            text=redacted.text,
-            outcome=self.outcome,  # type: ignore[arg-type]
-            error_code=self.error_code,
-            error_message=redactor.redact(self.error_message[:500]).text,
-            input_tokens=self.usage.input_tokens,
-            output_tokens=self.usage.output_tokens,
-            cached_tokens=self.usage.cached_tokens,
-            usage_estimated=self.usage.estimated,
-            duration_ms=duration_ms,
-            redactions=redacted.count,
-        )

@@ -15,21 +15,42 @@ Rules that hold here:
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Final
 
+import msgspec
 from filelock import FileLock, Timeout
+from msgspec import Struct
 
 from codex_oss.errors import LogCorrupt, RequestError, StoreError
+from codex_oss.missions.envelope import Envelope
 from codex_oss.missions.projections import project_files
-from codex_oss.services.event_log import LOCK_NAME, LOG_NAME, MAX_LOG_BYTES, LogReading, read_header, read_log
+from codex_oss.services.event_log import (
+    LOCK_NAME,
+    LOG_NAME,
+    MAX_LOG_BYTES,
+    LogReading,
+    header_verifies,
+    read_header,
+    read_log,
+)
 from codex_oss.services.state_files import ensure_private_dir, read_plain, write_atomic
 from codex_oss.services.state_folder import STATE_DIR, open_state_folder
 from codex_oss.services.writer_lease import HolderState, read_holder, state_of
 
+PLAIN_ID: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,199}")
+"""What may name a run's folder; a file that somebody else wrote may name anything."""
 CANCEL_NAME = "cancel"
 """A file of this name beside a log asks its writer to cancel the run."""
+
+
+class _Projected(Struct):
+    """What is wanted of a projected file."""
+
+    source_run_id: str = ""
 
 
 class MissionStore:
@@ -95,6 +116,15 @@ class MissionStore:
         """Whether a log of this run lies here."""
         return (self.run_folder(run_id) / LOG_NAME).is_file()
 
+    def header_of(self, run_id: str) -> Envelope | None:
+        """The first event of the log that lies in a run's place; None when there is none that verifies."""
+        return read_header(self.run_folder(run_id) / LOG_NAME)
+
+    def strange_runs(self, key: bytes) -> list[str]:
+        """Runs whose first event does not verify: whose they were is only what they claim."""
+        logs = sorted((self.state / "runs").glob(f"*/{LOG_NAME}"))
+        return [path.parent.name for path in logs if not header_verifies(path, key)]
+
     def runs_of(self, mission_id: str) -> list[str]:
         """Run ids of a mission, oldest first."""
         found = []
@@ -113,8 +143,8 @@ class MissionStore:
                 latest[header.mission_id] = max(header.created_at, latest.get(header.mission_id, ""))
         return sorted(latest, key=latest.__getitem__, reverse=True)
 
-    def read_latest(self, mission_id: str, key: bytes = b"") -> LogReading:
-        """The log of the latest run, with a key its MACs verified. Raises RequestError `mission_not_found`."""
+    def latest_run(self, mission_id: str) -> str:
+        """The run that began last. Raises RequestError `mission_not_found`."""
         runs = self.runs_of(mission_id)
         if not runs:
             known = ", ".join(self.mission_ids()[:5])
@@ -123,7 +153,15 @@ class MissionStore:
                 hint=f"Known missions: {known}." if known else "No mission was run here yet.",
                 code="mission_not_found",
             )
-        return read_log(self.run_folder(runs[-1]) / LOG_NAME, key)
+        return runs[-1]
+
+    def read_latest(self, mission_id: str, key: bytes = b"") -> LogReading:
+        """The log of the latest run, with a key its MACs verified. Raises RequestError `mission_not_found`."""
+        return self.read_run(self.latest_run(mission_id), key)
+
+    def read_run(self, run_id: str, key: bytes = b"") -> LogReading:
+        """The log of one run, with a key its MACs verified. Errors: StoreError."""
+        return read_log(self.run_folder(run_id) / LOG_NAME, key)
 
     def write_projections(self, mission_id: str, files: Mapping[str, bytes]) -> Path:
         """Write the projected files, each atomically; returns their folder."""
@@ -133,6 +171,21 @@ class MissionStore:
         for name, data in files.items():
             write_atomic(folder / name, data, durable=False)
         return folder
+
+    def projected_run(self, mission_id: str) -> str:
+        """The run that the mission's files say they were made from; empty when they say none that could be one."""
+        if not PLAIN_ID.fullmatch(mission_id):
+            return ""
+        try:
+            data = self.read_projection(mission_id, "mission_summary.json")
+            run_id = msgspec.json.decode(data, type=_Projected).source_run_id if data else ""
+        except (StoreError, msgspec.MsgspecError, UnicodeDecodeError):
+            return ""
+        return run_id if PLAIN_ID.fullmatch(run_id) else ""
+
+    def is_projected(self, reading: LogReading) -> bool:
+        """Whether every projected file lies there as the log gives it. Raises LogCorrupt."""
+        return all(self.read_projection(reading.mission_id, name) == data for name, data in rebuild(reading).items())
 
     def read_projection(self, mission_id: str, name: str) -> bytes | None:
         """A projected file as it lies there; None when it is absent."""
@@ -146,7 +199,7 @@ class MissionStore:
 
 def rebuild(reading: LogReading) -> dict[str, bytes]:
     """All projections of a log, as they should lie in the mission's folder."""
-    return project_files(reading.run_id, reading.mission_id, reading.recorded())
+    return project_files(reading.run_id, reading.mission_id, reading.events())
 
 
 def write_rebuilt(store: MissionStore, mission_id: str) -> list[str]:

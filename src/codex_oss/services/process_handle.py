@@ -18,7 +18,7 @@ import signal
 import time
 from pathlib import Path
 from types import TracebackType
-from typing import Final
+from typing import Final, Literal
 
 POLL_S: Final = 0.05
 """Distance of two looks where the system cannot wake us."""
@@ -92,19 +92,34 @@ def process_runs(pid: int) -> bool:
 
 def process_mark(pid: int) -> str:
     """A name that no other process has or had on this machine: boot, pid and start; empty when it does not run."""
-    try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-        stat = Path(f"/proc/{pid}/stat").read_bytes()
-    except OSError:
-        return ""
-    state, *fields = stat.rpartition(b")")[2].split()
-    return "" if state == b"Z" else f"{boot}:{pid}:{fields[18].decode()}"
+    return _mark_and_state(pid)[0]
 
 
 def mark_runs(mark: str) -> bool:
     """Whether the process of this mark runs still."""
+    return look_at_mark(mark) != "gone"
+
+
+def look_at_mark(mark: str) -> Literal["lives", "stopped", "gone"]:
+    """What became of the process of this mark. stopped: by a signal or a debugger; it may be continued."""
     pid = mark.split(":")[1] if mark.count(":") == 2 else ""
-    return pid.isascii() and pid.isdecimal() and process_mark(int(pid)) == mark
+    if not (pid.isascii() and pid.isdecimal()):
+        return "gone"
+    found, state = _mark_and_state(int(pid))
+    if found != mark:
+        return "gone"
+    return "stopped" if state in (b"T", b"t") else "lives"
+
+
+def _mark_and_state(pid: int) -> tuple[str, bytes]:
+    """The mark and the state letter of a process; both empty when it does not run. Source: proc(5)."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        stat = Path(f"/proc/{pid}/stat").read_bytes()
+    except OSError:
+        return "", b""
+    state, *fields = stat.rpartition(b")")[2].split()
+    return ("", b"") if state == b"Z" else (f"{boot}:{pid}:{fields[18].decode()}", state)
 
 
 def command_line(pid: int) -> tuple[str, ...]:

@@ -11,6 +11,10 @@ from typing import Final
 from codex_oss.policy.exposure import count_placeholders
 
 LINE_CUT: Final = " …[line cut]"
+LINE_FRAME_BYTES: Final = 9
+"""What an observation puts around a line: its number, a colon, a blank and the line end."""
+MAX_CHAR_BYTES: Final = 4
+"""Of one character in UTF-8."""
 
 
 def lines_of(data: bytes) -> list[str]:
@@ -21,20 +25,27 @@ def lines_of(data: bytes) -> list[str]:
     return [line.removesuffix("\r") for line in lines]
 
 
-def bounded(lines: Sequence[str], max_lines: int, max_chars: int, max_line_chars: int) -> tuple[tuple[str, ...], bool]:
+def bounded(lines: Sequence[str], max_lines: int, max_bytes: int, max_line_chars: int) -> tuple[tuple[str, ...], bool]:
     """As many of *lines* as fit, and whether something was left out. The first line is shown at least in part."""
     shown: list[str] = []
-    cut, left = False, max_chars
+    cut, left = False, max_bytes
     for line in lines:
-        width = min(max_line_chars, max_chars)
-        short = shortened(line, width)
-        if len(shown) >= max_lines or (shown and len(short) + 1 > left):
+        short = shortened(line, max_line_chars)
+        if not shown and shown_size(short) > max_bytes:
+            short = shortened(line, max(max_bytes - LINE_FRAME_BYTES, 0) // MAX_CHAR_BYTES)
+        cost = shown_size(short)
+        if len(shown) >= max_lines or (shown and cost > left):
             cut = True
             break
         cut = cut or short != line
-        left -= len(short) + 1
+        left -= cost
         shown.append(short)
     return tuple(shown), cut
+
+
+def shown_size(line: str) -> int:
+    """Bytes that a line takes in an observation."""
+    return len(line.encode("utf-8", "replace")) + LINE_FRAME_BYTES
 
 
 def shortened(line: str, width: int) -> str:

@@ -6,7 +6,8 @@ Rules that hold here:
 
 1. It is private to the user: mode 0700, never a link.
 2. It keeps itself out of git, because it holds excerpts of files and conversations. What a team may want to commit
-   (`config.toml`, `models.toml`, `ignore`) is left visible. A `.gitignore` that is there already is left as it is.
+   (`config.toml`, `models.toml`, `ignore`, `critical-paths`, `hard-links`) is left visible. A `.gitignore` that is
+   there already is left as it is.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ GITIGNORE: Final = b"""# Written by codex-oss: records and state stay out of git
 !config.toml
 !models.toml
 !ignore
+!critical-paths
+!hard-links
 """
 
 

@@ -14,6 +14,7 @@ Rules that hold here:
 4. A match on a line that redaction changed counts only when the redacted line matches too. Otherwise searching would
    tell a secret letter by letter.
 5. `complete` is False whenever a bound left something out; what was not shown is no evidence, neither for nor against.
+   Critical paths that the mission does not open are counted apart (`critical_left_out`): that is no bound.
 6. Control characters are shown as U+FFFD: a line of a file must not move the cursor of whoever reads it.
 """
 
@@ -22,17 +23,20 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain, islice
 from typing import Any, Final
 
 from codex_oss.contracts.tools import Match, ToolCall, ToolResult, tool_error
 from codex_oss.policy.exposure import Redactor
+from codex_oss.policy.folder_view import ScopeFilter
 from codex_oss.policy.printable import INVISIBLE
-from codex_oss.policy.scope import WHOLE_PROJECT, Scope, check_path, check_tool, glob_matches, normalise_path
+from codex_oss.policy.scope import WHOLE_PROJECT, Scope, check_path, check_tool, may_be_linked, normalise_path
 from codex_oss.services.expressions import PatternInvalid
 from codex_oss.services.git import Git, GitProblem, GitText
-from codex_oss.services.project_files import Entry, EntryKind, FileRefused, ProjectRoot, Walk
-from codex_oss.services.search import Document, LineFinder, PatternTooSlow, batches, parse_query
-from codex_oss.services.shown_lines import bounded, lines_of, redactions_in, shortened, size_of
+from codex_oss.services.project_files import Entry, FileRefused, ProjectRoot, Walk
+from codex_oss.services.search import Document, LineFinder, PatternTooSlow, Query, batches, parse_query
+from codex_oss.services.shown_lines import bounded, lines_of, redactions_in, shortened, shown_size, size_of
+from codex_oss.services.wide_search import NARROW_FILES, WideSearch, wide_engine
 
 MAX_LINE_CHARS: Final = 2_000
 MAX_MATCH_CHARS: Final = 500
@@ -49,9 +53,9 @@ _NOT_FOUND: Final = frozenset({"not_found", "not_a_folder"})
 class ToolLimits:
     """Bounds of one call; the runner sizes them to the model's context."""
 
-    max_lines: int = 400
-    max_chars: int = 40_000
-    """Characters of all shown lines together, line ends included."""
+    max_lines: int = 10_000
+    max_bytes: int = 40_000
+    """Of all shown lines together as the model reads them: UTF-8, with what stands around each line."""
     max_matches: int = 100
     max_file_bytes: int = 2_000_000
     """Larger files are read in part and are not searched."""
@@ -106,7 +110,7 @@ class ToolHost:
 
     def _read(self, arguments: dict[str, Any], scope: Scope, limits: ToolLimits) -> ToolResult:
         path = str(normalise_path(arguments["path"]))
-        content = self._root.read_file(path, limits.max_file_bytes)
+        content = self._root.read_file(path, limits.max_file_bytes, allow_hard_links=may_be_linked(path, scope))
         if b"\0" in content.data:
             return tool_error("rtk_read", "binary_file", f"{path!r} is a binary file.", path=path)
         raw = lines_of(content.data)
@@ -117,7 +121,7 @@ class ToolHost:
         if start > max(total, 1):
             return tool_error("rtk_read", "range_outside_file", f"{path!r} has {total} lines.", exit_code=1, path=path)
         clean = self._clean_lines(raw)
-        shown, cut = bounded(clean[start - 1 : end], limits.max_lines, limits.max_chars, MAX_LINE_CHARS)
+        shown, cut = bounded(clean[start - 1 : end], limits.max_lines, limits.max_bytes, MAX_LINE_CHARS)
         return ToolResult(
             tool="rtk_read",
             kind="extract",
@@ -136,39 +140,68 @@ class ToolHost:
 
     def _grep(self, arguments: dict[str, Any], scope: Scope, limits: ToolLimits) -> ToolResult:
         query = parse_query(arguments["pattern"], case_sensitive=arguments.get("case_sensitive") is not False)
+        accept = ScopeFilter(scope, arguments.get("include_glob"))
         search = _Search(
             finder=LineFinder(query),
-            walk=self._root.walk(arguments.get("path") or WHOLE_PROJECT, _filter(scope, arguments.get("include_glob"))),
+            walk=self._root.walk(arguments.get("path") or WHOLE_PROJECT, accept),
             deadline=time.monotonic() + limits.timeout_s,
             max_matches=min(arguments.get("max_results") or DEFAULT_MAX_RESULTS, limits.max_matches),
-            chars_left=limits.max_chars,
+            bytes_left=limits.max_bytes,
             around=arguments.get("context_lines") or 0,
         )
-        for batch in batches(self._documents(search, limits)):
+        paths = self._paths(search, query, arguments, scope, limits)
+        for batch in batches(self._documents(search, paths, scope, limits)):
             found = search.finder.find(batch, timeout_s=search.match_time())
             for document, numbers in zip(batch, found, strict=True):
                 if numbers:
                     self._take(search, document, numbers)
-        return _search_result(arguments, search)
+        return _search_result(arguments, search, search.critical if search.wide else accept.critical)
 
-    def _documents(self, search: _Search, limits: ToolLimits) -> Iterator[Document]:
-        """The text files of the walk, until the time is over."""
-        for path in search.walk:
+    def _paths(
+        self, search: _Search, query: Query, arguments: dict[str, Any], scope: Scope, limits: ToolLimits
+    ) -> Iterator[str]:
+        """The files to search: those of the walk, or where these are very many, those in which something may match."""
+        walked = iter(search.walk)
+        first = list(islice(walked, NARROW_FILES))
+        program = wide_engine() if len(first) == NARROW_FILES else None
+        if program is not None:
+            folder, glob = normalise_path(arguments.get("path") or WHOLE_PROJECT), arguments.get("include_glob")
+            wide = WideSearch(
+                self._root,
+                "" if folder in (None, WHOLE_PROJECT) else str(folder),
+                query,
+                max_file_bytes=limits.max_file_bytes,
+                deadline=search.deadline,
+            )
+            survey = ScopeFilter(scope, glob)
+            # A search that may read files with hard links asks for each by its name.
+            if not scope.linked and wide.run(program, survey, survey.files, linked=False):
+                search.surveyed(wide, survey.critical)
+                accept = ScopeFilter(scope, glob)
+                return (path for path in wide.paths if accept(path, "file"))
+        return chain(first, walked)
+
+    def _documents(self, search: _Search, paths: Iterator[str], scope: Scope, limits: ToolLimits) -> Iterator[Document]:
+        """The text files of *paths*, until the time is over."""
+        for path in paths:
             if search.time_left() <= 0:
                 search.cut = True
                 return
             try:
-                content = self._root.read_file(path, limits.max_file_bytes)
+                linked = may_be_linked(path, scope)
+                content = self._root.read_file(path, limits.max_file_bytes, allow_hard_links=linked)
             except FileRefused as refused:
-                search.skipped += 1
-                search.cut = search.cut or refused.code != "not_found"
+                if not search.wide:
+                    search.skipped += 1
+                    search.cut = search.cut or refused.code != "not_found"
                 continue
             if not content.complete or b"\0" in content.data:
                 # A binary file has no lines to match; a file too large for us might have had some.
-                search.skipped += 1
-                search.cut = search.cut or b"\0" not in content.data
+                if not search.wide:
+                    search.skipped += 1
+                    search.cut = search.cut or b"\0" not in content.data
                 continue
-            search.searched += 1
+            search.searched += not search.wide
             yield Document(path, tuple(lines_of(content.data)))
 
     def _take(self, search: _Search, document: Document, numbers: Sequence[int]) -> None:
@@ -176,13 +209,12 @@ class ToolHost:
         clean = self._clean_lines(document.lines)
         numbers = _still_matching(search, document, clean, numbers)
         search.count += len(numbers)
-        room = search.max_matches - len(search.matches)
-        kept = [number for number in numbers[: max(room, 0)] if search.afford(clean[number - 1])]
+        room, path = search.max_matches - len(search.matches), self._clean(document.path)
+        kept = [number for number in numbers[: max(room, 0)] if search.afford(path, clean[number - 1])]
         search.cut = search.cut or len(kept) < len(numbers)
-        path = self._clean(document.path)
         search.matches += [_match(path, number, clean) for number in kept]
         around = _around(kept, search.around, len(clean))
-        context = [number for number in around if search.afford(clean[number - 1])]
+        context = [number for number in around if search.afford(path, clean[number - 1])]
         search.cut = search.cut or len(context) < len(around)
         search.context += [_match(path, number, clean) for number in context]
         raw = [document.lines[number - 1] for number in (*kept, *context)]
@@ -195,16 +227,18 @@ class ToolHost:
         path = normalise_path(arguments.get("path") or WHOLE_PROJECT) or WHOLE_PROJECT
         listing = self._root.list_directory(path)
         prefix = "" if path == WHOLE_PROJECT else f"{path}/"
-        visible = [entry for entry in listing.entries if _may_show(f"{prefix}{entry.name}", entry.kind, scope)]
+        accept = ScopeFilter(scope)
+        visible = [entry for entry in listing.entries if accept(f"{prefix}{entry.name}", entry.kind)]
         raw = [_named(entry) for entry in visible]
         names = self._clean_lines(raw)
-        shown, cut = bounded(names, limits.max_lines, limits.max_chars, MAX_LINE_CHARS)
+        shown, cut = bounded(names, limits.max_lines, limits.max_bytes, MAX_LINE_CHARS)
         return ToolResult(
             tool="rtk_ls",
             kind="entries",
             exit_code=0,
             path=path,
             lines=shown,
+            critical_left_out=accept.critical,
             complete=listing.complete and not cut,
             bytes_read=size_of(raw[: len(shown)]),
             redactions=redactions_in(raw[: len(shown)], shown),
@@ -232,7 +266,7 @@ class ToolHost:
 
     def _text(self, tool: str, found: GitText, limits: ToolLimits) -> ToolResult:
         clean = self._clean_lines(found.lines)
-        shown, cut = bounded(clean, limits.max_lines, limits.max_chars, MAX_LINE_CHARS)
+        shown, cut = bounded(clean, limits.max_lines, limits.max_bytes, MAX_LINE_CHARS)
         return ToolResult(
             tool=tool,
             kind="text",
@@ -263,7 +297,7 @@ class _Search:
     walk: Walk
     deadline: float
     max_matches: int
-    chars_left: int
+    bytes_left: int
     around: int
     matches: list[Match] = field(default_factory=list)
     context: list[Match] = field(default_factory=list)
@@ -273,6 +307,15 @@ class _Search:
     bytes_read: int = 0
     redactions: int = 0
     cut: bool = False
+    wide: bool = False
+    """The counts come from a survey, not from what was read (`services.wide_search`)."""
+    critical: int = 0
+
+    def surveyed(self, wide: WideSearch, critical: int) -> None:
+        """Take over what a survey counted."""
+        self.wide, self.critical, self.searched = True, critical, wide.survey.files
+        self.skipped = wide.survey.skipped
+        self.cut = self.cut or wide.cut or not wide.survey.complete
 
     def time_left(self) -> float:
         return self.deadline - time.monotonic()
@@ -281,18 +324,18 @@ class _Search:
         """Seconds for matching what was read: reading slowly is not the pattern's fault."""
         return max(self.time_left(), MIN_MATCH_S)
 
-    def afford(self, line: str) -> bool:
-        """Whether *line* still fits the bound on characters; if so it is paid."""
-        cost = min(len(line), MAX_MATCH_CHARS) + 1
-        if cost > self.chars_left:
+    def afford(self, path: str, line: str) -> bool:
+        """Whether *line* of *path* still fits the bound on bytes; if so it is paid."""
+        cost = shown_size(path) + len(shortened(line, MAX_MATCH_CHARS).encode("utf-8", "replace"))
+        if cost > self.bytes_left:
             return False
-        self.chars_left -= cost
+        self.bytes_left -= cost
         self.cut = self.cut or len(line) > MAX_MATCH_CHARS
         return True
 
 
-def _search_result(arguments: dict[str, Any], search: _Search) -> ToolResult:
-    skipped = search.skipped + search.walk.skipped
+def _search_result(arguments: dict[str, Any], search: _Search, critical: int) -> ToolResult:
+    skipped = search.skipped + (0 if search.wide else search.walk.skipped)
     return ToolResult(
         tool="rtk_grep",
         kind="matches",
@@ -303,7 +346,8 @@ def _search_result(arguments: dict[str, Any], search: _Search) -> ToolResult:
         context=tuple(search.context),
         files_searched=search.searched,
         files_skipped=skipped,
-        complete=search.walk.complete and not search.cut,
+        critical_left_out=critical,
+        complete=(search.wide or search.walk.complete) and not search.cut,
         bytes_read=search.bytes_read,
         redactions=search.redactions,
     )
@@ -334,19 +378,6 @@ def _around(numbers: Sequence[int], distance: int, total: int) -> list[int]:
 
 def _accepts(scope: Scope) -> Callable[[str], bool]:
     return lambda path: check_path(path, scope).allowed
-
-
-def _filter(scope: Scope, glob: str | None) -> Callable[[str, EntryKind], bool]:
-    def accept(path: str, kind: EntryKind) -> bool:
-        if kind == "folder":
-            return check_path(path, scope, walk=True).allowed
-        return check_path(path, scope).allowed and (glob is None or glob_matches(path, glob))
-
-    return accept
-
-
-def _may_show(path: str, kind: EntryKind, scope: Scope) -> bool:
-    return check_path(path, scope, walk=kind == "folder").allowed
 
 
 def _named(entry: Entry) -> str:

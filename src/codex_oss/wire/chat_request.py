@@ -45,6 +45,8 @@ def encode_chat_request(request: TurnRequest, profile: ModelProfile, *, stream: 
     if request.max_output_tokens is not None:
         body[profile.quirks.max_tokens_field] = min(request.max_output_tokens, profile.max_output_tokens)
     response_format, system_note = _structure(request.text_format, profile)
+    if not request.text_format.spoken:
+        system_note = ""
     if response_format is not None:
         body["response_format"] = response_format
     body.update(_effort_fields(request.reasoning_effort, profile))

@@ -166,12 +166,17 @@ class ToolChoice(Struct, frozen=True):
 
 
 class TextFormat(Struct, frozen=True):
-    """Structured output. kind json_schema has name, schema and strict."""
+    """Structured output. kind json_schema has name, schema and strict.
+
+    spoken: where the upstream cannot be told, the system message says it. A mission says its shapes itself and changes
+    the schema from turn to turn, which would cost the upstream's prompt cache each time.
+    """
 
     kind: Literal["text", "json_object", "json_schema"] = "text"
     name: str = ""
     schema: dict[str, Any] = {}
     strict: bool | None = None
+    spoken: bool = True
 
 
 class Sampling(Struct, frozen=True):

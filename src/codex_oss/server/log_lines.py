@@ -1,0 +1,35 @@
+"""The lines of the bridge's own log: whatever was put into one, secrets are taken out before it is written.
+
+Counterpart: `policy.exposure`. Our own messages hold no content (`errors.fault_of`); this is for those of libraries,
+which quote what they choked on.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Final
+
+from codex_oss.policy.exposure import Redactor
+
+CLEAN: Final = {"clean": True}
+"""`extra` of a message that holds nothing but our own words and what was redacted already: for lines of every turn."""
+LINE_FORMAT: Final = "%(asctime)s %(levelname)s %(name)s %(message)s"
+
+
+class RedactedLines(logging.Formatter):
+    """Formats a record, its traceback included, and redacts the text."""
+
+    def __init__(self, redactor: Redactor) -> None:
+        super().__init__(LINE_FORMAT)
+        self._redactor = redactor
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The text of *record* without secrets; lines stay lines."""
+        line = super().format(record)
+        return line if getattr(record, "clean", False) else self._redactor.redact(line).text
+
+
+def redact_log(redactor: Redactor) -> None:
+    """From now on every handler of this process writes redacted lines."""
+    for handler in logging.getLogger().handlers:
+        handler.setFormatter(RedactedLines(redactor))
