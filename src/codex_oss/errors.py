@@ -6,6 +6,7 @@
     ├─ UpstreamError     the peer failed        UpstreamProtocolError · Unavailable · RateLimited
     │                                           UpstreamRefused · ContextWindowExceeded · AnswerInvalid ·
     │                                           StreamInterrupted · QuotaExhausted · CircuitOpen
+    ├─ AccountError      no usable credential   NoAccountReady · LoginFailed
     ├─ StoreError        our disk               LogConflict · LogCorrupt
     └─ LocalProtocolError                       a wrong call by our own code
 
@@ -159,6 +160,36 @@ class StreamInterrupted(UpstreamError):
     code = "stream_interrupted"
 
 
+class AccountError(BridgeError):
+    """No account of the user's can answer. Never names a token."""
+
+    code = "account_error"
+
+
+class NoAccountReady(AccountError):
+    """Every account is held back. resets_at: epoch seconds, only where a backend named the instant; else None.
+
+    Codes: `no_accounts_configured`, `accounts_need_login`, `no_enabled_accounts`, `usage_limit_reached`,
+    `accounts_unavailable` (the rest: workspaces that refuse, pauses after failures).
+    """
+
+    code = "accounts_unavailable"
+
+    def __init__(self, message: str, *, hint: str = "", code: str = "", resets_at: float | None = None) -> None:
+        super().__init__(message, hint=hint, code=code)
+        self.resets_at = resets_at
+
+
+class LoginFailed(AccountError):
+    """A sign-in that came to nothing.
+
+    Codes: `login_denied`, `login_expired`, `login_refused`, `login_port_busy`, `login_state_mismatch`,
+    `login_cancelled`, `issuer_unavailable`.
+    """
+
+    code = "login_refused"
+
+
 class StoreError(BridgeError):
     """Our own disk failed or holds something else than expected."""
 
@@ -234,6 +265,11 @@ HTTP_STATUS: Final[dict[str, int]] = {
     "stream_interrupted": 502,
     "request_timeout": 408,
     "compaction_failed": 502,
+    "no_accounts_configured": 401,
+    "accounts_need_login": 401,
+    "no_enabled_accounts": 403,
+    "usage_limit_reached": 429,
+    "accounts_unavailable": 503,
     "store_error": 500,
     "key_unusable": 500,
     "internal": 500,

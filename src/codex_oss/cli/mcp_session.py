@@ -21,7 +21,6 @@ from typing import Any, cast
 
 from mcp.server.stdio import stdio_server
 
-from codex_oss import wiring
 from codex_oss.cli.mission_client import is_ours
 from codex_oss.cli.mission_detach import begin_in_bridge
 from codex_oss.errors import BridgeError
@@ -32,6 +31,7 @@ from codex_oss.services.mcp_greeting import Greeter
 from codex_oss.services.mcp_host import build_mcp_server
 from codex_oss.services.settings import read_settings
 from codex_oss.services.stdio_lines import Lines
+from codex_oss.wiring.bridge import Bridge, build
 
 
 class ProjectCalls:
@@ -40,7 +40,7 @@ class ProjectCalls:
     def __init__(self, project: Path, max_wait_s: float) -> None:
         self._project = project
         self._max_wait_s = max_wait_s
-        self._bridge: wiring.Bridge | None = None
+        self._bridge: Bridge | None = None
 
     async def call(self, name: str, arguments: Mapping[str, Any], tell: Tell, caller: Caller) -> ToolReply:
         """Carry one tool out."""
@@ -57,10 +57,10 @@ class ProjectCalls:
         if self._bridge is not None:
             await self._bridge.aclose()
 
-    def _opened(self) -> wiring.Bridge:
+    def _opened(self) -> Bridge:
         if self._bridge is None:
             settings = read_settings(self._project, {}, os.environ)
-            self._bridge = wiring.build(settings, self._project, os.environ)
+            self._bridge = build(settings, self._project, os.environ)
         return self._bridge
 
 
@@ -84,7 +84,7 @@ async def _serve(lines: Lines, greeter: Greeter, line: bytes, calls: ProjectCall
         await calls.aclose()
 
 
-def _begin_where_it_runs(bridge: wiring.Bridge, project: Path) -> Begin:
+def _begin_where_it_runs(bridge: Bridge, project: Path) -> Begin:
     """In the running bridge if there is one, looked for each time; else here."""
     here = begin_here(bridge.missions)
 

@@ -89,7 +89,7 @@ def _run(project: Path, settings: Settings, sock: socket.socket, instance: Insta
     from codex_oss.server.process import BridgeServer
     from codex_oss.server.turn_response import OpenTurns
     from codex_oss.services.source import source_hash
-    from codex_oss.wiring import build
+    from codex_oss.wiring.bridge import build
 
     bridge = build(settings, project, os.environ)
     redact_log(bridge.redactor)

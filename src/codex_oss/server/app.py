@@ -14,7 +14,7 @@
 | `/mcp` | the tools of `codex-oss mcp` over HTTP; see `server.mcp_endpoint` |
 | `/api/missions` | the missions of the project; see `server.missions_api` |
 
-Counterparts: `server.access` wraps it, `server.turn_response` runs a turn, `wiring.Bridge` chooses its lane.
+Counterparts: `server.access` wraps it, `server.turn_response` runs a turn, `wiring.bridge` chooses its lane.
 Any other path is a 404 and any other method a 405, both as JSON.
 """
 
@@ -64,7 +64,7 @@ from codex_oss.wire.items import TurnRequest
 from codex_oss.wire.relay_stream import RelayEncoder
 from codex_oss.wire.responses_request import decode_body, decode_turn, turn_items
 from codex_oss.wire.stored_items import RawItem
-from codex_oss.wiring import Bridge
+from codex_oss.wiring.bridge import Bridge
 
 log = logging.getLogger(__name__)
 

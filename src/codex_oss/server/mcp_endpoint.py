@@ -20,7 +20,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from codex_oss.services.delegation import Delegation, begin_here
 from codex_oss.services.delegation_tools import instructions
 from codex_oss.services.mcp_host import build_mcp_server
-from codex_oss.wiring import Bridge
+from codex_oss.wiring.bridge import Bridge
 
 MAX_SESSIONS: Final = 64
 IDLE_S: Final = 1800.0

@@ -27,7 +27,7 @@ from codex_oss.server.metrics import Metrics, TurnLabels
 from codex_oss.server.turn_notes import Arrival, TurnNotes
 from codex_oss.wire.events import Lane, TurnEvent, TurnStarted, Usage
 from codex_oss.wire.items import CompactionItem, Item, OpaqueItem, TurnRequest
-from codex_oss.wiring import Bridge
+from codex_oss.wiring.bridge import Bridge
 
 log = logging.getLogger(__name__)
 

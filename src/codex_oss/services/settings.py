@@ -1,6 +1,6 @@
 """Reading the settings: configuration and model profiles, from flags, the environment and files.
 
-Counterparts: `config` and `contracts.profiles` judge what is read here; `wiring.build` makes a bridge of it. The files,
+Counterparts: `config` and `contracts.profiles` judge what is read here; `wiring.bridge` builds it. The files,
 the strongest first (`XDG_CONFIG_HOME` defaults to `~/.config`):
 
     <project>/.codex-oss/config.toml     $XDG_CONFIG_HOME/codex-oss/config.toml

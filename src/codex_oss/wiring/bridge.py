@@ -1,4 +1,4 @@
-"""The one place where concrete things meet: services are built, lanes are tied to them.
+"""One running bridge: services are built, lanes are tied to them.
 
 Counterparts: `services.settings` reads what is to be built; `server` and `cli` call `build`; everything below takes its
 collaborators as arguments. Adding a lane is one line in `build`.
@@ -29,12 +29,10 @@ from codex_oss.policy.key_trust import may_hold_key
 from codex_oss.policy.retry import RetryPolicy
 from codex_oss.policy.routing import Route, choose_route, known_models
 from codex_oss.services.admission import AdmissionDesk
-from codex_oss.services.anchors import AnchorBook
-from codex_oss.services.audit_claims import ReadSource, Source
 from codex_oss.services.capacity import CapacityGate
 from codex_oss.services.delivery_log import DeliveryBook
 from codex_oss.services.event_log import Seal
-from codex_oss.services.local_key import open_key, read_key, user_state_folder
+from codex_oss.services.local_key import user_state_folder
 from codex_oss.services.mission_control import MissionControl
 from codex_oss.services.mission_lanes import MissionLanes
 from codex_oss.services.mission_runner import MissionRunner
@@ -51,19 +49,16 @@ from codex_oss.services.tool_host import ToolHost
 from codex_oss.services.upstream import Deadlines, UpstreamClient
 from codex_oss.wire.events import Lane, TurnEvent
 from codex_oss.wire.items import TurnRequest
+from codex_oss.wiring.records import open_seal
 
 PRIMARY_KEY_NAMES = (PRIMARY_KEY_ENV, "UPSTREAM_API_KEY")
 """Variables whose value is `Config.upstream_key`, wherever that was set."""
 
 log = logging.getLogger(__name__)
 
-RECORD_KEY = "record"
-"""Name of the key that mission logs are sealed with, in the user's state folder."""
 NATIVE_QUIET_S = 300.0
 """`stream_idle_timeout_ms` of Codex 0.169."""
 NATIVE_TOTAL_S = 3600.0
-MAX_AUDITED_BYTES = 64 * 1024 * 1024
-"""A file above this is said to be changed or gone by the audit: no mission could have read it whole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,24 +221,6 @@ def _router(settings: Settings) -> Callable[[str], Route]:
     return route
 
 
-def open_project(project: Path) -> ProjectRoot:
-    """The project's folder, opened; a context manager."""
-    return ProjectRoot(project)
-
-
-def source_reader(root: ProjectRoot) -> ReadSource:
-    """Reads what a file of the project is now, for the audit."""
-
-    def read_source(path: str) -> Source | None:
-        try:
-            content = root.read_file(path, MAX_AUDITED_BYTES)
-        except StoreError:
-            return None
-        return Source(content.sha256, content.data)
-
-    return read_source
-
-
 def _patient(deadlines: Deadlines) -> Deadlines:
     """For relayed turns: never less than Codex itself waits for its native backend, which may think for minutes."""
     return Deadlines(
@@ -251,31 +228,6 @@ def _patient(deadlines: Deadlines) -> Deadlines:
         max(deadlines.idle_s, NATIVE_QUIET_S),
         max(deadlines.total_s, NATIVE_TOTAL_S),
     )
-
-
-def open_seal(project: Path, environ: Mapping[str, str]) -> Seal:
-    """What the logs of this project are sealed with; nothing, with a warning, where the user has no state folder."""
-    folder = user_state_folder(environ)
-    if folder is None:
-        log.warning("there is no folder for the user's state: mission logs get neither MAC nor anchor")
-        return Seal()
-    return Seal(open_key(folder, RECORD_KEY), AnchorBook(folder, project))
-
-
-def seal_for_audit(project: Path, environ: Mapping[str, str], key_file: Path | None) -> Seal:
-    """Key and anchors as far as they are here; nothing is made. Errors: StoreError for a key that is not usable."""
-    folder = user_state_folder(environ)
-    if folder is None and key_file is None:
-        return Seal()
-    anchors = AnchorBook(folder, project) if folder else None
-    path = key_file or (folder / f"{RECORD_KEY}.key" if folder else None)
-    try:
-        key = read_key(path) if path else b""
-    except FileNotFoundError:
-        if key_file is not None:
-            raise StoreError(f"There is no key {key_file}.", code="key_unusable") from None
-        key = b""
-    return Seal(key, anchors)
 
 
 def _missions(

@@ -1,0 +1,81 @@
+"""The user's accounts: the store, the issuer and the refresh, as the environment places them.
+
+Counterparts: `wiring.bridge` ties the lane to them, `cli` and `tui` change them. Nothing is opened before the first
+use, and neither the event loop nor an HTTP client is imported for a verb that only reads the book.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from codex_oss.accounts.oauth import ISSUER
+from codex_oss.errors import ConfigInvalid, StoreError
+from codex_oss.services.account_store import AccountStore, accounts_folder
+from codex_oss.setting_values import parse_loopback_url
+
+if TYPE_CHECKING:
+    from codex_oss.services.issuer import Issuer
+    from codex_oss.services.token_refresh import TokenRefresh
+
+ISSUER_ENV: Final = "CODEX_OSS_OAUTH_ISSUER"
+"""Places the issuer on this machine, for tests; any other address is refused."""
+
+
+class Accounts:
+    """Everything about the user's accounts. folder: where the book lies; `cache/` in it is what can be lost."""
+
+    def __init__(self, folder: Path, issuer_base: str) -> None:
+        self.folder = folder
+        self.issuer_base = issuer_base
+
+    @cached_property
+    def store(self) -> AccountStore:
+        """The book on disk."""
+        return AccountStore(self.folder)
+
+    @cached_property
+    def issuer(self) -> Issuer:
+        """Who gives tokens."""
+        from codex_oss.services.issuer import Issuer
+
+        return Issuer(self.issuer_base)
+
+    @cached_property
+    def refresh(self) -> TokenRefresh:
+        """The refreshes of this process."""
+        from codex_oss.services.token_refresh import TokenRefresh
+
+        return TokenRefresh(self.store, self.issuer)
+
+    async def aclose(self) -> None:
+        """Let refreshes under way end, then close the connections."""
+        if "refresh" in self.__dict__:
+            await self.refresh.aclose()
+        if "issuer" in self.__dict__:
+            await self.issuer.aclose()
+
+
+def open_accounts(environ: Mapping[str, str]) -> Accounts:
+    """The accounts of this user. Raises StoreError without a home, ConfigInvalid for an issuer that is not here."""
+    folder = accounts_folder(environ)
+    if folder is None:
+        raise StoreError(
+            "There is no folder for accounts: neither HOME nor XDG_CONFIG_HOME is an absolute path.",
+            hint="Set HOME.",
+            code="accounts_unreadable",
+        )
+    return Accounts(folder, issuer_base(environ))
+
+
+def issuer_base(environ: Mapping[str, str]) -> str:
+    """The issuer's address: the real one, or the one on this machine that ISSUER_ENV names."""
+    told = environ.get(ISSUER_ENV, "").strip()
+    if not told:
+        return ISSUER
+    try:
+        return parse_loopback_url(told)
+    except ValueError as exc:
+        raise ConfigInvalid(f"{ISSUER_ENV}: {exc}.") from exc
