@@ -12,12 +12,16 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import os
+from collections.abc import Mapping
 from typing import Any, Final
 
 from starlette.routing import Route as Path
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from codex_oss.services.delegation import Delegation, begin_here
+from codex_oss.errors import BridgeError
+from codex_oss.services.account_tools import ACCOUNT_TOOL_NAMES, offered_tools, offers_accounts
+from codex_oss.services.delegation import Caller, Delegation, Tell, ToolReply, begin_here, refusal
 from codex_oss.services.delegation_tools import instructions
 from codex_oss.services.mcp_host import build_mcp_server
 from codex_oss.wiring.bridge import Bridge
@@ -57,7 +61,13 @@ class McpEndpoint:
 
         bridge = self._bridge
         delegation = Delegation(bridge.missions, bridge.profiles, begin_here(bridge.missions))
-        server = build_mcp_server(delegation.call, instructions(bridge.project))
+
+        async def call(name: str, arguments: Mapping[str, Any], tell: Tell, caller: Caller) -> ToolReply:
+            if name in ACCOUNT_TOOL_NAMES and offers_accounts(os.environ):
+                return await _about_accounts(name, arguments)
+            return await delegation.call(name, arguments, tell, caller)
+
+        server = build_mcp_server(call, instructions(bridge.project), lambda: offered_tools(os.environ))
         manager = StreamableHTTPSessionManager(
             server,
             session_idle_timeout=IDLE_S,
@@ -69,6 +79,16 @@ class McpEndpoint:
         await ready
         self._handler = manager.handle_request
         return manager.handle_request
+
+
+async def _about_accounts(name: str, arguments: Mapping[str, Any]) -> ToolReply:
+    from codex_oss.wiring.accounts import open_accounts
+
+    try:
+        calls = open_accounts(os.environ).calls
+    except BridgeError as exc:
+        return refusal(exc)
+    return await calls.call(name, arguments)
 
 
 async def _hold(manager: Any, ready: asyncio.Future[None]) -> None:

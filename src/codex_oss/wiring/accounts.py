@@ -17,7 +17,9 @@ from codex_oss.services.account_store import AccountStore, accounts_folder
 from codex_oss.setting_values import parse_loopback_url
 
 if TYPE_CHECKING:
+    from codex_oss.services.account_calls import AccountCalls
     from codex_oss.services.issuer import Issuer
+    from codex_oss.services.proactive_refresh import ProactiveRefresh
     from codex_oss.services.token_refresh import TokenRefresh
 
 ISSUER_ENV: Final = "CODEX_OSS_OAUTH_ISSUER"
@@ -50,8 +52,24 @@ class Accounts:
 
         return TokenRefresh(self.store, self.issuer)
 
+    @cached_property
+    def proactive(self) -> ProactiveRefresh:
+        """Who renews tokens ahead of need, in a bridge."""
+        from codex_oss.services.proactive_refresh import ProactiveRefresh
+
+        return ProactiveRefresh(self.store, self.refresh)
+
+    @cached_property
+    def calls(self) -> AccountCalls:
+        """What the MCP tools about accounts do."""
+        from codex_oss.services.account_calls import AccountCalls
+
+        return AccountCalls(self.store, dict)
+
     async def aclose(self) -> None:
         """Let refreshes under way end, then close the connections."""
+        if "proactive" in self.__dict__:
+            await self.proactive.aclose()
         if "refresh" in self.__dict__:
             await self.refresh.aclose()
         if "issuer" in self.__dict__:
