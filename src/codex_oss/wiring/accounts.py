@@ -18,6 +18,7 @@ from codex_oss.setting_values import parse_loopback_url
 
 if TYPE_CHECKING:
     from codex_oss.services.issuer import Issuer
+    from codex_oss.services.quota_store import QuotaStore
     from codex_oss.services.token_refresh import TokenRefresh
 
 ISSUER_ENV: Final = "CODEX_OSS_OAUTH_ISSUER"
@@ -50,8 +51,17 @@ class Accounts:
 
         return TokenRefresh(self.store, self.issuer)
 
+    @cached_property
+    def quotas(self) -> QuotaStore:
+        """What is known of each account's windows."""
+        from codex_oss.services.quota_store import QuotaStore
+
+        return QuotaStore(self.folder)
+
     async def aclose(self) -> None:
         """Let refreshes under way end, then close the connections."""
+        if "quotas" in self.__dict__:
+            self.quotas.flush()
         if "refresh" in self.__dict__:
             await self.refresh.aclose()
         if "issuer" in self.__dict__:
