@@ -1,4 +1,4 @@
-"""`codex-oss run` as a real process against a scripted model: what it prints, what it does, and how it can be resumed."""
+"""`codex-oss run` as a real process against a scripted model: what it prints, what it does, how it is resumed."""
 
 from __future__ import annotations
 
@@ -12,16 +12,10 @@ from typing import Any
 import pytest
 
 from tests.fakes.chat_upstream import (
-    SSE,
-    Answer,
     ChatUpstream,
     Request,
-    cut,
-    error,
-    stream,
     text,
     tool_call,
-    tool_calls,
 )
 
 MODEL = "ocg-kimi-k2.6"
@@ -140,3 +134,16 @@ def test_json_prints_events_and_ends_with_the_outcome(project: Path) -> None:
     assert events[-1]["outcome"] == "done"
     assert events[-1]["session_id"] == events[0]["session_id"] == session_of(done)
     assert "".join(event["text"] for event in events if event["type"] == "text") == "Two folders."
+
+
+def test_a_command_runs_in_the_sandbox(project: Path) -> None:
+    """A command sees the project, writes there, and its output reaches the model without secrets."""
+    command = "cat app/keys.py; echo made > made.txt; echo no > ../home/out.txt"
+    with ChatUpstream([tool_call("shell", {"command": command}), text("Ran.")]) as upstream:
+        done = run(project, upstream, "-m", MODEL, "--yes", "Go")
+        output = told_by_tools(upstream.requests[1])[0]
+    assert done.returncode == 0, done.stderr
+    assert "NAME = 'x'" in output
+    assert SECRET not in output + done.stderr
+    assert (project / "made.txt").read_text() == "made\n"
+    assert not (project.parent / "home/out.txt").exists()

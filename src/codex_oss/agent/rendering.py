@@ -17,6 +17,12 @@ from codex_oss.contracts.tools import ToolResult
 
 MAX_SUMMARY_CHARS: Final = 160
 MORE: Final = "… more was left out; ask for a smaller part."
+ENDED_BY: Final = {
+    "time": "It did not end in its time and was killed",
+    "processes": "It started too many processes and was killed",
+    "memory": "It took too much memory and was killed",
+}
+"""Why the sandbox ends a command, in words."""
 _ANSI: Final = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]{0,500}(?:\x07|\x1b\\)?)")
 
 
@@ -42,17 +48,16 @@ def told_result(tool: str, result: ToolResult) -> Told:
             return Told(True, f"{len(result.lines)} entries", body if result.complete else f"{body}\n{MORE}")
 
 
-def told_command(exit_code: int | None, output: str, *, timed_out: bool, cut: bool) -> Told:
-    """The result of a command. output: redacted; cut: it is not all that the command wrote."""
-    if timed_out:
-        ended = "The command did not end in its time and was killed."
-    elif exit_code is None or exit_code < 0:
-        ended = "The command was killed."
-    else:
-        ended = f"exit code {exit_code}"
-    lines = output.count("\n") + (not output.endswith("\n") and bool(output))
-    note = f"\n{MORE}" if cut else ""
-    return Told(exit_code == 0 and not timed_out, f"{ended}, {lines} lines", f"{ended}\n{output}{note}".rstrip("\n"))
+def told_command(exit_code: int, output: str, *, ended_by: str = "", whole: bool = True) -> Told:
+    """The result of a command. output: redacted. ended_by: `time`, `processes` or `memory` when it was killed for it.
+
+    whole: *output* is all that the command wrote.
+    """
+    ended = ENDED_BY.get(ended_by, f"It was killed: {ended_by}.") if ended_by else f"exit code {exit_code}"
+    note = "" if whole else f"\n{MORE}"
+    lines = len(output.splitlines())
+    told = f"{ended}\n{output}".rstrip("\n") + note
+    return Told(exit_code == 0 and not ended_by, f"{ended}, {lines} line{'' if lines == 1 else 's'} of output", told)
 
 
 def one_line(text: str, max_chars: int = MAX_SUMMARY_CHARS) -> str:

@@ -1,7 +1,7 @@
 """What the agent's tools do: a call in, a proposal out; and when that was approved, the work and its result.
 
 Counterparts: `agent.tools` read the call, `agent.edits` computes what an edit makes of a file, `services.tool_host`
-reads, lists and searches, `services.project_edits` writes, a sandbox runs commands.
+reads, lists and searches, `services.project_edits` writes, `services.agent_shell` runs commands.
 
     prepare(call) ─► refused, with a sentence for the model
                  └─► Prepared: a proposal ─ approved ─► perform() ─► Performed
@@ -32,7 +32,8 @@ from codex_oss.policy.exposure import Redactor
 from codex_oss.policy.printable import printable
 from codex_oss.policy.scope import Scope, check_path, may_be_linked, normalise_path
 from codex_oss.services.project_edits import check_absent, create_file, replace_file
-from codex_oss.services.project_files import FileRefused, ProjectRoot
+from codex_oss.services.project_files import ProjectRoot
+from codex_oss.services.sandbox import CommandResult
 from codex_oss.services.tool_host import ToolHost, ToolLimits
 
 MAX_EDIT_BYTES: Final = 4_000_000
@@ -44,30 +45,18 @@ MAX_SHOWN_CHARS: Final = 40_000
 HOW_TO_SANDBOX: Final = "Install bubblewrap, or use a kernel with Landlock; `codex-oss doctor --sandbox` says more."
 
 
-class CommandRan(Protocol):
-    """What a sandbox says of a command."""
-
-    @property
-    def exit_code(self) -> int | None:
-        """None when it was killed."""
-
-    @property
-    def output(self) -> str:
-        """stdout and stderr as they came, bounded."""
-
-    @property
-    def timed_out(self) -> bool:
-        """It was killed because its time was over."""
-
-
-class Sandbox(Protocol):
-    """Where commands run; `wiring.agent` ties the real one to it."""
+class Shell(Protocol):
+    """Where commands run, enclosed; `services.agent_shell.ProjectShell`."""
 
     async def level(self) -> str:
         """`bwrap`, `landlock` or `none`."""
         ...
 
-    async def run(self, command: str, *, timeout_s: float, max_output_bytes: int) -> CommandRan:
+    async def problem(self) -> str:
+        """Why it is `none`."""
+        ...
+
+    async def run(self, command: str, *, timeout_s: float, max_output_bytes: int) -> CommandResult:
         """Run one command line to its end, or kill it with all its children. Raises BridgeError when it cannot."""
         ...
 
@@ -91,11 +80,11 @@ class Prepared:
 class AgentTools:
     """The tools on one project. root and scope: what may be touched; the caller closes the root."""
 
-    def __init__(self, root: ProjectRoot, scope: Scope, redactor: Redactor, sandbox: Sandbox) -> None:
+    def __init__(self, root: ProjectRoot, scope: Scope, redactor: Redactor, shell: Shell) -> None:
         self._root = root
         self._scope = scope
         self._redactor = redactor
-        self._sandbox = sandbox
+        self._shell = shell
         self._host = ToolHost(root, redactor)
 
     async def prepare(self, wanted: Wanted, left_s: float) -> Prepared | Verdict:
@@ -195,19 +184,21 @@ class AgentTools:
         command = wanted.text("command")
         if not command.strip():
             return denied("argument_invalid", "shell: command must not be empty.")
-        level = await self._sandbox.level()
+        level = await self._shell.level()
         if level == "none":
-            return denied("sandbox_missing", f"Commands are not run: this machine has no sandbox. {HOW_TO_SANDBOX}")
+            why = f"Commands are not run, because nothing encloses them here ({await self._shell.problem()})."
+            return denied("sandbox_missing", self._clean(f"{why} {HOW_TO_SANDBOX}"))
         timeout_s = min(float(wanted.arguments.get("timeout_s") or DEFAULT_SHELL_S), max(1.0, left_s))
 
         async def perform() -> Performed:
             try:
-                ran = await self._sandbox.run(command, timeout_s=timeout_s, max_output_bytes=MAX_OUTPUT_BYTES)
+                ran = await self._shell.run(command, timeout_s=timeout_s, max_output_bytes=MAX_OUTPUT_BYTES)
             except BridgeError as error:
                 told = self._clean(f"{error.code}: {error.message}")
                 return Performed(Told(False, told, told))
-            output, cut = self._shown_output(ran.output)
-            return Performed(told_command(ran.exit_code, output, timed_out=ran.timed_out, cut=cut), changed=True)
+            output, shortened = self._shown_output(ran.output)
+            whole = not shortened and not ran.left_out_bytes
+            return Performed(told_command(ran.exit_code, output, ended_by=ran.cut, whole=whole), changed=True)
 
         summary = f"run {one_line(self._redactor.redact(command).text)}"
         return Prepared(
@@ -217,15 +208,11 @@ class AgentTools:
     def _shown_output(self, output: str) -> tuple[str, bool]:
         """The output without colours, secrets and control characters; its begin and its end when it is long."""
         clean = printable(self._redactor.redact(without_colours(output)).text)
-        cut = len(output.encode(errors="replace")) >= MAX_OUTPUT_BYTES
         if len(clean) <= MAX_SHOWN_CHARS:
-            return clean, cut
+            return clean, False
         half = MAX_SHOWN_CHARS // 2
         head, tail = clean[:half].rpartition("\n")[0], clean[-half:].partition("\n")[2]
         return f"{head}\n… {len(clean) - len(head) - len(tail)} characters left out …\n{tail}", True
 
     def _clean(self, text: str) -> str:
         return printable(self._redactor.redact(text).text)
-
-
-__all__ = ["AgentTools", "FileRefused", "Performed", "Prepared", "Sandbox"]

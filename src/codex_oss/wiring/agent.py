@@ -18,7 +18,8 @@ from codex_oss.policy.printable import printable
 from codex_oss.policy.scope import WHOLE_PROJECT, Scope
 from codex_oss.services.admission import PATTERN_FILES, read_patterns
 from codex_oss.services.agent_session import AgentSession, Setup
-from codex_oss.services.agent_tools import AgentTools, CommandRan, Sandbox
+from codex_oss.services.agent_shell import ProjectShell
+from codex_oss.services.agent_tools import AgentTools, Shell
 from codex_oss.services.local_key import user_state_folder
 from codex_oss.services.project_files import FileRefused
 from codex_oss.services.session_journal import SessionJournal, check_session_id, sessions_folder
@@ -31,18 +32,6 @@ PROJECT_WORDS: Final = "AGENTS.md"
 MAX_NAMES_TOLD: Final = 12
 
 
-class NoSandbox:
-    """Where nothing can be enclosed, nothing is run."""
-
-    async def level(self) -> str:
-        """None at all."""
-        return "none"
-
-    async def run(self, command: str, *, timeout_s: float, max_output_bytes: int) -> CommandRan:
-        """Never: `level` says so first."""
-        raise StoreError("There is no sandbox.", code="sandbox_missing")
-
-
 @asynccontextmanager
 async def open_agent(
     project: Path,
@@ -52,7 +41,7 @@ async def open_agent(
     session_id: str = "",
     limits: Limits | None = None,
     approve_all: bool = False,
-    sandbox: Sandbox | None = None,
+    shell: Shell | None = None,
 ) -> AsyncIterator[AgentSession]:
     """A session on *project*; leaving the context closes everything that it opened.
 
@@ -72,7 +61,7 @@ async def open_agent(
                 session_id=journal.path.stem,
                 model=name,
                 lane_for=_lane_of(bridge),
-                tools=_tools(bridge, project, sandbox or NoSandbox()),
+                tools=_tools(bridge, project, shell or ProjectShell(project, environ)),
                 journal=journal,
                 limits=limits or Limits(),
                 instructions=instructions(_project_words(bridge)),
@@ -108,11 +97,11 @@ def _lane_of(bridge: Bridge) -> Callable[[TurnRequest], Lane]:
     return lambda request: bridge.lane_for(request)[1]
 
 
-def _tools(bridge: Bridge, project: Path, sandbox: Sandbox) -> AgentTools:
+def _tools(bridge: Bridge, project: Path, shell: Shell) -> AgentTools:
     """The whole project, without what its own files hide. Nobody admits missions here: critical paths are readable."""
     ignored, _, linked = (read_patterns(project, name) for name in PATTERN_FILES)
     scope = Scope(roots=(WHOLE_PROJECT,), ignored=ignored, linked=linked, guards_critical=False)
-    return AgentTools(bridge.root, scope, bridge.redactor, sandbox)
+    return AgentTools(bridge.root, scope, bridge.redactor, shell)
 
 
 def _project_words(bridge: Bridge) -> str:
