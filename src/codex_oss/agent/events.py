@@ -32,6 +32,9 @@ Outcome = Literal["done", "incomplete", "failed", "cancelled", "step_limit", "ti
 - step_limit: `max_steps` questions were asked · no_progress: call after call could not be run
 """
 
+Approver = Literal["policy", "person", "flag"]
+"""Who let a tool run: policy (it only reads), a person, or `--yes`."""
+
 NoticeCode = Literal[
     "account_switched",
     "model_replaced",
@@ -39,8 +42,6 @@ NoticeCode = Literal[
     "stream_cut",
     "quota_threshold",
     "calls_closed",
-    "too_many_calls",
-    "information",
 ]
 
 
@@ -97,10 +98,10 @@ class ToolProposed(Struct, frozen=True, tag="tool_proposed"):
 
 
 class ToolApproved(Struct, frozen=True, tag="tool_approved"):
-    """It may run. by: `policy` (it only reads), `person` or `flag` (`--yes`)."""
+    """It may run."""
 
     call_id: str
-    by: Literal["policy", "person", "flag"]
+    by: Approver
 
 
 class ToolRefused(Struct, frozen=True, tag="tool_refused"):
