@@ -185,7 +185,7 @@ class LoginFailed(AccountError):
     """A sign-in that came to nothing.
 
     Codes: `login_denied`, `login_expired`, `login_refused`, `login_port_busy`, `login_state_mismatch`,
-    `login_cancelled`, `issuer_unavailable`.
+    `login_cancelled`, `login_under_way`, `login_unidentified`, `login_device_off`, `issuer_unavailable`.
     """
 
     code = "login_refused"

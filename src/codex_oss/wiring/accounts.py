@@ -18,6 +18,7 @@ from codex_oss.setting_values import parse_loopback_url
 
 if TYPE_CHECKING:
     from codex_oss.services.issuer import Issuer
+    from codex_oss.services.sign_in import SignIn
     from codex_oss.services.token_refresh import TokenRefresh
 
 ISSUER_ENV: Final = "CODEX_OSS_OAUTH_ISSUER"
@@ -50,8 +51,17 @@ class Accounts:
 
         return TokenRefresh(self.store, self.issuer)
 
+    @cached_property
+    def sign_in(self) -> SignIn:
+        """The sign-ins of this process."""
+        from codex_oss.services.sign_in import SignIn
+
+        return SignIn(self.store, self.issuer)
+
     async def aclose(self) -> None:
-        """Let refreshes under way end, then close the connections."""
+        """Let refreshes under way end, then close listeners and connections."""
+        if "sign_in" in self.__dict__:
+            await self.sign_in.aclose()
         if "refresh" in self.__dict__:
             await self.refresh.aclose()
         if "issuer" in self.__dict__:
