@@ -18,6 +18,7 @@ from codex_oss.setting_values import parse_loopback_url
 
 if TYPE_CHECKING:
     from codex_oss.services.issuer import Issuer
+    from codex_oss.services.quota_store import QuotaStore
     from codex_oss.services.sign_in import SignIn
     from codex_oss.services.token_refresh import TokenRefresh
 
@@ -58,10 +59,19 @@ class Accounts:
 
         return SignIn(self.store, self.issuer)
 
+    @cached_property
+    def quotas(self) -> QuotaStore:
+        """What is known of each account's windows."""
+        from codex_oss.services.quota_store import QuotaStore
+
+        return QuotaStore(self.folder)
+
     async def aclose(self) -> None:
         """Let refreshes under way end, then close listeners and connections."""
         if "sign_in" in self.__dict__:
             await self.sign_in.aclose()
+        if "quotas" in self.__dict__:
+            self.quotas.flush()
         if "refresh" in self.__dict__:
             await self.refresh.aclose()
         if "issuer" in self.__dict__:
