@@ -23,6 +23,10 @@ from codex_oss.policy.printable import printable, printable_json
 
 VERBS: Final[dict[str, tuple[str, str]]] = {
     "demo": ("codex_oss.cli.demo:demo", "Run one real mission with the embedded open model."),
+    "run": (
+        "codex_oss.cli.run:run",
+        "Put a prompt to a model that can read, search, edit and run commands in the project.",
+    ),
     "up": ("codex_oss.cli.daemon:up", "Run the bridge in the foreground, or around one command."),
     "start": ("codex_oss.cli.daemon:start", "Start the bridge in the background."),
     "stop": ("codex_oss.cli.daemon:stop", "Stop the bridge of this project."),
