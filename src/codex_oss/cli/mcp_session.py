@@ -32,7 +32,7 @@ from codex_oss.services.mcp_greeting import Greeter
 from codex_oss.services.mcp_host import build_mcp_server
 from codex_oss.services.settings import read_settings
 from codex_oss.services.stdio_lines import Lines
-from codex_oss.wiring.accounts import open_accounts
+from codex_oss.wiring.accounts import call_account_tool
 from codex_oss.wiring.bridge import Bridge, build
 
 
@@ -47,7 +47,7 @@ class ProjectCalls:
     async def call(self, name: str, arguments: Mapping[str, Any], tell: Tell, caller: Caller) -> ToolReply:
         """Carry one tool out."""
         if name in ACCOUNT_TOOL_NAMES and offers_accounts(os.environ):
-            return await self._about_accounts(name, arguments)
+            return await call_account_tool(os.environ, name, arguments)
         try:
             bridge = self._opened()
         except BridgeError as exc:
@@ -60,14 +60,6 @@ class ProjectCalls:
         """End what runs here."""
         if self._bridge is not None:
             await self._bridge.aclose()
-
-    async def _about_accounts(self, name: str, arguments: Mapping[str, Any]) -> ToolReply:
-        """Accounts are the user's: no project, no bridge and no configuration is needed."""
-        try:
-            calls = open_accounts(os.environ).calls
-        except BridgeError as exc:
-            return refusal(exc)
-        return await calls.call(name, arguments)
 
     def _opened(self) -> Bridge:
         if self._bridge is None:

@@ -19,11 +19,11 @@ from typing import Any, Final
 from starlette.routing import Route as Path
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from codex_oss.errors import BridgeError
 from codex_oss.services.account_tools import ACCOUNT_TOOL_NAMES, offered_tools, offers_accounts
-from codex_oss.services.delegation import Caller, Delegation, Tell, ToolReply, begin_here, refusal
+from codex_oss.services.delegation import Caller, Delegation, Tell, ToolReply, begin_here
 from codex_oss.services.delegation_tools import instructions
 from codex_oss.services.mcp_host import build_mcp_server
+from codex_oss.wiring.accounts import call_account_tool
 from codex_oss.wiring.bridge import Bridge
 
 MAX_SESSIONS: Final = 64
@@ -64,7 +64,7 @@ class McpEndpoint:
 
         async def call(name: str, arguments: Mapping[str, Any], tell: Tell, caller: Caller) -> ToolReply:
             if name in ACCOUNT_TOOL_NAMES and offers_accounts(os.environ):
-                return await _about_accounts(name, arguments)
+                return await call_account_tool(os.environ, name, arguments)
             return await delegation.call(name, arguments, tell, caller)
 
         server = build_mcp_server(call, instructions(bridge.project), lambda: offered_tools(os.environ))
@@ -79,16 +79,6 @@ class McpEndpoint:
         await ready
         self._handler = manager.handle_request
         return manager.handle_request
-
-
-async def _about_accounts(name: str, arguments: Mapping[str, Any]) -> ToolReply:
-    from codex_oss.wiring.accounts import open_accounts
-
-    try:
-        calls = open_accounts(os.environ).calls
-    except BridgeError as exc:
-        return refusal(exc)
-    return await calls.call(name, arguments)
 
 
 async def _hold(manager: Any, ready: asyncio.Future[None]) -> None:

@@ -9,16 +9,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from codex_oss.accounts.oauth import ISSUER
-from codex_oss.errors import ConfigInvalid, StoreError
+from codex_oss.errors import BridgeError, ConfigInvalid, StoreError
 from codex_oss.services.account_store import AccountStore, accounts_folder
 from codex_oss.setting_values import parse_loopback_url
 
 if TYPE_CHECKING:
     from codex_oss.services.account_calls import AccountCalls
     from codex_oss.services.affinity_store import AffinityStore
+    from codex_oss.services.delegation import ToolReply
     from codex_oss.services.issuer import Issuer
     from codex_oss.services.proactive_refresh import ProactiveRefresh
     from codex_oss.services.quota_store import QuotaStore
@@ -114,6 +115,17 @@ def open_accounts(environ: Mapping[str, str]) -> Accounts:
             code="accounts_unreadable",
         )
     return Accounts(folder, issuer_base(environ))
+
+
+async def call_account_tool(environ: Mapping[str, str], name: str, arguments: Mapping[str, Any]) -> ToolReply:
+    """Carry out one of the MCP tools about accounts: they are the user's, no project and no bridge is needed."""
+    from codex_oss.services.delegation import refusal
+
+    try:
+        accounts = open_accounts(environ)
+    except BridgeError as exc:
+        return refusal(exc)
+    return await accounts.calls.call(name, arguments)
 
 
 def issuer_base(environ: Mapping[str, str]) -> str:
