@@ -20,7 +20,9 @@ from codex_oss.services.delegation_tools import TOOLS, DelegationTool, NoArgumen
 SWITCH_ENV: Final = "CODEX_OSS_ACCOUNT_TOOLS"
 """`on` offers the tools without accounts, too; `off` never does."""
 
-Index = Annotated[int, Meta(ge=1, description="The number of the account in codex-status; the first one is 1.")]
+Index = Annotated[
+    int, Meta(ge=1, le=100_000, description="The number of the account in codex-status; the first one is 1.")
+]
 
 
 class IndexArguments(Struct, forbid_unknown_fields=True):
