@@ -33,6 +33,11 @@ def port_owner(port: int) -> str:
     return f"{_name(pid)} (pid {pid})"
 
 
+def is_taken(port: int) -> bool:
+    """Whether some program listens on the port, as far as the system tells."""
+    return any(True for table in TABLES for _ in _listeners(table, port))
+
+
 def _listeners(table: str, port: int) -> Iterator[tuple[int, str]]:
     """User id and inode of every socket that listens on the port."""
     try:
@@ -49,7 +54,7 @@ def _holder(wanted: set[str]) -> int | None:
     """The process that holds one of these sockets, among those that we may look into."""
     for folder in Path("/proc").glob("[0-9]*/fd"):
         try:
-            links = [os.readlink(entry) for entry in os.scandir(folder)]
+            links = [os.readlink(folder / name) for name in os.listdir(folder)]
         except OSError:  # another user's, or gone meanwhile
             continue
         if wanted & set(links):
