@@ -54,12 +54,19 @@ def _holder(wanted: set[str]) -> int | None:
     """The process that holds one of these sockets, among those that we may look into."""
     for folder in Path("/proc").glob("[0-9]*/fd"):
         try:
-            links = [os.readlink(folder / name) for name in os.listdir(folder)]
+            names = os.listdir(folder)
         except OSError:  # another user's, or gone meanwhile
             continue
-        if wanted & set(links):
+        if any(_target(folder / name) in wanted for name in names):
             return int(folder.parent.name)
     return None
+
+
+def _target(link: Path) -> str:
+    try:
+        return os.readlink(link)
+    except OSError:  # closed meanwhile
+        return ""
 
 
 def _name(pid: int) -> str:
