@@ -163,6 +163,16 @@ def test_remove_asks(home: Home) -> None:
     assert home.told("accounts", "remove", "bob@x.y", "--yes")["account"]["key"] == BOB.key
 
 
+def test_remove_says_what_is_left(home: Home) -> None:
+    """A damaged file that was put aside holds the tokens yet: it is named, and that is not done."""
+    aside = home.folder / "quarantine" / "codex-accounts.json.5.quarantine.json"
+    aside.parent.mkdir(mode=0o700)
+    aside.write_bytes(home.store.path.read_bytes())
+    told = home.told("accounts", "remove", KEY, "--yes", status=1)
+    assert (told["ok"], told["left"]) == (False, [str(aside)])
+    assert KEY not in home.listed()
+
+
 @pytest.mark.parametrize(("answer", "left"), [("n", 3), ("", 3), ("y", 2)])
 def test_remove_asks_at_a_terminal(home: Home, answer: str, left: int) -> None:
     """No answer and no are no; yes is yes."""

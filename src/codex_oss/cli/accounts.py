@@ -176,11 +176,11 @@ def remove(name: str, yes: bool, dry_run: bool, as_json: bool) -> None:
 
     Only signing in brings it back. The sign-in service is not told; the other accounts stay as they are.
     """
-    from codex_oss.accounts.changes import removed
     from codex_oss.accounts.view import label_of
-    from codex_oss.cli.account_naming import change_named, one_named
+    from codex_oss.cli.account_naming import one_named
     from codex_oss.cli.account_table import shown
     from codex_oss.cli.asking import agreed
+    from codex_oss.services.signing_out import sign_out
 
     accounts = _opened()
     book = accounts.store.read()
@@ -199,10 +199,22 @@ def remove(name: str, yes: bool, dry_run: bool, as_json: bool) -> None:
     if not agreed(f"Remove {label} and its credentials from this machine?", yes=yes):
         _say(as_json, {"ok": False, "verb": "remove", "changed": False, "account": None}, "Nothing was removed.")
         sys.exit(1)
-    before, after, person = change_named(accounts, account.key, removed)
-    told = {"ok": True, "verb": "remove", "changed": True, "account": _told(accounts, before, person), "undo": None}
-    _say(as_json, told, f"Removed {label}; its credentials are gone from this machine.\nundo: codex-oss login")
-    _say_who_answers(before, after, as_json)
+    told = _told(accounts, book, account.person_key)
+    done = sign_out(accounts.store, [account.person_key])
+    left = [str(path) for path in done.left]
+    words = f"Removed {label}.\nundo: codex-oss login"
+    if not left:
+        words = f"Removed {label}; looked: no token of it is left in {accounts.folder}.\nundo: codex-oss login"
+    _say(
+        as_json,
+        {"ok": not left, "verb": "remove", "changed": True, "account": told, "undo": None, "left": left},
+        words,
+    )
+    for path in left:
+        click.echo(shown(f"A damaged file that was put aside still holds its tokens; delete it: {path}"), err=True)
+    if not as_json:
+        _say_who_answers(book, accounts.store.read())
+    sys.exit(1 if left else 0)
 
 
 @accounts.command(epilog="Example: codex-oss accounts strategy hybrid")
@@ -246,8 +258,8 @@ def _switch(name: str, as_json: bool, *, enabled: bool) -> None:
     verb, back = ("enable", "disable") if enabled else ("disable", "enable")
     words = "{} may be used." if enabled else "{} is disabled: neither used nor refreshed."
     _say_changed(accounts, verb, before, after, person, words, (back, _key_of(after, person)), as_json)
-    if not enabled:
-        _say_who_answers(before, after, as_json)
+    if not enabled and not as_json:
+        _say_who_answers(before, after)
 
 
 def _opened() -> Accounts:
@@ -318,13 +330,13 @@ def _say_changed(
         click.echo("note: it needs a login before it can answer: codex-oss login", err=True)
 
 
-def _say_who_answers(before: Book, after: Book, as_json: bool) -> None:
+def _say_who_answers(before: Book, after: Book) -> None:
     """Name the account that took over, when another one did."""
     from codex_oss.accounts.view import active_of, label_of
     from codex_oss.cli.account_table import shown
 
     was, is_now = active_of(before), active_of(after)
-    if as_json or was is None or (is_now is not None and is_now.person_key == was.person_key):
+    if was is None or (is_now is not None and is_now.person_key == was.person_key):
         return
     click.echo(f"{shown(label_of(is_now))} answers now." if is_now else "No account is left that may answer.")
 
