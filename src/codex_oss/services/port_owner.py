@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -49,11 +50,13 @@ def _holder(wanted: set[str]) -> int | None:
     """The process that holds one of these sockets, among those that we may look into."""
     for folder in Path("/proc").glob("[0-9]*/fd"):
         try:
-            links = [os.readlink(entry) for entry in os.scandir(folder)]
+            names = os.listdir(folder)
         except OSError:  # another user's, or gone meanwhile
             continue
-        if wanted & set(links):
-            return int(folder.parent.name)
+        for name in names:
+            with suppress(OSError):
+                if os.readlink(folder / name) in wanted:
+                    return int(folder.parent.name)
     return None
 
 
