@@ -189,6 +189,17 @@ def test_two_logins_at_once(person: Person, rude: RudeIssuer) -> None:
     assert {account.key for account in person.book().accounts} == {KEY, "acc2|bob@x.y|team"}
 
 
+def test_our_own_on_the_port_is_named(person: Person) -> None:
+    """A sign-in that waits for its person stays, and the other one says so."""
+    with person.begin("--browser", "--no-open", "--port", "0") as login:
+        url = login.line()
+        port = parameters(url)["redirect_uri"].split(":")[2].partition("/")[0]
+        done = person.run("login", "--browser", "--no-open", "--port", port)
+        assert f"another codex-oss (pid {login.process.pid})" in done.stderr
+        assert visit(url)[0] == 200
+        assert login.end() == 0
+
+
 def test_device(person: Person, rude: RudeIssuer) -> None:
     """stdout is address, code, key, one line each; "not yet" in all its forms is waited out."""
     rude.pages.script = ["pending", "pending_403", "pending_404"]
@@ -220,6 +231,13 @@ def test_the_device_flow_ends_when_the_issuer_says_so(person: Person, rude: Rude
     done = person.run("login", "--device", "--no-open")
     assert (done.returncode, len(done.stdout.splitlines())) == (1, 2)
     assert f"[{code}]" in done.stderr
+
+
+def test_nobody_types_the_code(person: Person) -> None:
+    """It ends by itself, with its code and exit 1."""
+    person.environ["CODEX_DEVICE_AUTH_TIMEOUT_MS"] = "1000"
+    done = person.run("login", "--device", "--no-open")
+    assert (done.returncode, "[login_expired]" in done.stderr) == (1, True)
 
 
 def test_no_device_flow_there(person: Person, rude: RudeIssuer) -> None:

@@ -12,11 +12,11 @@ import pytest
 
 from codex_oss.accounts.account import Account
 from codex_oss.accounts.sign_in_pages import HEADERS
-from codex_oss.errors import LoginFailed
+from codex_oss.errors import LoginFailed, StoreError
 from codex_oss.services import callback_server
 from codex_oss.services.account_store import AccountStore
 from codex_oss.services.issuer import Issuer
-from codex_oss.services.sign_in import DevicePrompt, SignIn, Times
+from codex_oss.services.sign_in import DevicePrompt, SignIn, Times, times_of
 from tests.cli.signing_in import parameters, visit, where_back
 from tests.fakes.issuer import Issuer as RudeIssuer
 
@@ -384,3 +384,29 @@ async def test_paste_ends_in_time_and_after_some_tries(make_desk: MakeDesk) -> N
         with pytest.raises(LoginFailed) as caught:
             await make_desk(wait_s=0.2).sign_in.by_paste(lambda url: None, paste)
         assert caught.value.code == code
+
+
+@pytest.mark.parametrize(
+    ("environ", "times"),
+    [
+        ({}, Times(600.0, 600.0, 2.0, 60.0)),
+        ({"CODEX_OAUTH_CALLBACK_TIMEOUT_MS": "59999", "CODEX_DEVICE_AUTH_TIMEOUT_MS": "999"}, Times()),
+        ({"CODEX_OAUTH_CALLBACK_TIMEOUT_MS": "60000", "CODEX_DEVICE_AUTH_TIMEOUT_MS": "1500"}, Times(60.0, 1.5)),
+        ({"CODEX_OAUTH_SERVER_SHUTDOWN_ERROR_GRACE_MS": "0"}, Times(failed_grace_s=0.0)),
+        ({"CODEX_OAUTH_CALLBACK_TIMEOUT_MS": "-1", "CODEX_DEVICE_AUTH_TIMEOUT_MS": "9" * 50}, Times()),
+    ],
+)
+def test_times(environ: dict[str, str], times: Times) -> None:
+    """The environment may change them; what is too short or no number is ignored."""
+    assert times_of(environ) == times
+
+
+async def test_a_damaged_store_is_said_first(make_desk: MakeDesk) -> None:
+    """Before the person goes through a sign-in in vain; the next one works."""
+    desk = make_desk()
+    desk.store.folder.mkdir()
+    desk.store.path.write_bytes(b"{")
+    with pytest.raises(StoreError):
+        await desk.begin()
+    assert desk.urls.empty()
+    assert await open_page_of(desk) == 200
