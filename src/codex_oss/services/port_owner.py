@@ -4,7 +4,8 @@ Counterpart: `services.callback_server` names it when a port is busy. Source: pr
 
 Rules that hold here:
 
-1. A program is named by its short name and its process id, never by its arguments: they may hold secrets.
+1. A program is named by its short name and its process id, never by its arguments: they may hold secrets. Only our
+   own is told from another Python by them.
 2. Of another user's process only the user is known. Where there is no /proc, nothing is.
 """
 
@@ -12,10 +13,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 from codex_oss.policy.printable import printable
+from codex_oss.services.process_handle import command_line
 
 TABLES: Final = ("/proc/net/tcp", "/proc/net/tcp6")
 _LISTENING: Final = "0A"
@@ -49,15 +52,19 @@ def _holder(wanted: set[str]) -> int | None:
     """The process that holds one of these sockets, among those that we may look into."""
     for folder in Path("/proc").glob("[0-9]*/fd"):
         try:
-            links = [os.readlink(entry) for entry in os.scandir(folder)]
+            names = os.listdir(folder)
         except OSError:  # another user's, or gone meanwhile
             continue
-        if wanted & set(links):
-            return int(folder.parent.name)
+        for name in names:
+            with suppress(OSError):
+                if os.readlink(folder / name) in wanted:
+                    return int(folder.parent.name)
     return None
 
 
 def _name(pid: int) -> str:
+    if {"codex_oss", "codex-oss"} & {os.path.basename(word) for word in command_line(pid)[:4]}:
+        return "another codex-oss"
     try:
         return printable(Path(f"/proc/{pid}/comm").read_text("utf-8", "replace").strip()) or "a program"
     except OSError:
