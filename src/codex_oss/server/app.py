@@ -228,6 +228,7 @@ class Application:
 
     @asynccontextmanager
     async def _lifespan(self, _: Starlette) -> AsyncIterator[None]:
+        self._bridge.start()
         try:
             yield
         finally:

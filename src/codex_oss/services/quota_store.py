@@ -18,14 +18,13 @@ Rules that hold here:
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 from msgspec import Struct
@@ -42,6 +41,9 @@ from codex_oss.accounts.quota_record import (
 from codex_oss.errors import StoreError
 from codex_oss.services.account_store import exclusive
 from codex_oss.services.state_files import ensure_private_dir, read_plain, write_atomic
+
+if TYPE_CHECKING:
+    import asyncio
 
 FILE_NAME: Final = "codex-quotas.json"
 CACHE_FOLDER: Final = "cache"
@@ -107,6 +109,8 @@ class QuotaStore:
 
     async def take_soon(self, person: str, told: Quota) -> tuple[Crossed, ...]:
         """`take`, beside the loop."""
+        import asyncio
+
         found = await asyncio.to_thread(self.take, person, told)
         with self._guard:
             self._write_soon()
@@ -122,6 +126,8 @@ class QuotaStore:
 
     def _write_soon(self) -> None:
         """Have the loop write, if there is one; else the next `take` or `flush` does."""
+        import asyncio  # here, so that who only reads starts without it
+
         if not self._waiting or self._due is not None:
             return
         try:
