@@ -109,6 +109,8 @@ class Config:
     """Where a line for each request is appended; relative to the project."""
     request_log_max_bytes: int = 16 * 1024 * 1024
     """A larger request log is put aside; one older file is kept."""
+    run_model: str = ""
+    """The model of `codex-oss run` and `chat` when none is named; empty: it must be named."""
     shutdown_drain_s: float = 4.0
     """Open streams get this long to end after SIGTERM; the process is gone within 5 s."""
 
@@ -358,6 +360,7 @@ SETTINGS: Final[tuple[Setting, ...]] = (
     ),
     Setting("request_log", ("PROXY_LOG_PATH",), parse_text, "file of the request log, from the project's folder on"),
     Setting("request_log_max_bytes", (), whole(4096, 1 << 40), "size at which the request log is put aside"),
+    Setting("run_model", ("CODEX_OSS_RUN_MODEL",), parse_text, "the model of `run` and `chat` when none is named"),
     Setting(
         "shutdown_drain_s",
         ("BRIDGE_SHUTDOWN_DRAIN_SECONDS",),

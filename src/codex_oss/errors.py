@@ -8,6 +8,7 @@
     │                                           StreamInterrupted · QuotaExhausted · CircuitOpen
     ├─ AccountError      no usable credential   NoAccountReady · LoginFailed
     ├─ StoreError        our disk               LogConflict · LogCorrupt
+    ├─ SandboxError      a command stays unrun
     └─ LocalProtocolError                       a wrong call by our own code
 
 Rules that hold here:
@@ -184,7 +185,7 @@ class LoginFailed(AccountError):
     """A sign-in that came to nothing.
 
     Codes: `login_denied`, `login_expired`, `login_refused`, `login_port_busy`, `login_state_mismatch`,
-    `login_cancelled`, `issuer_unavailable`.
+    `login_cancelled`, `login_under_way`, `login_unidentified`, `login_device_off`, `issuer_unavailable`.
     """
 
     code = "login_refused"
@@ -216,6 +217,16 @@ class LogCorrupt(StoreError):
         super().__init__(f"Line {line} of the event log does not verify: {reason}.")
         self.line = line
         self.reason = reason
+
+
+class SandboxError(BridgeError):
+    """A command that was not run, because it could not be enclosed.
+
+    Codes: `sandbox_unavailable` (no level works here), `sandbox_root_refused` (the folder would enclose nothing),
+    `sandbox_failed` (the enclosure could not be built this time).
+    """
+
+    code = "sandbox_unavailable"
 
 
 class LocalProtocolError(BridgeError):

@@ -57,8 +57,8 @@ from codex_oss.server.turn_desk import AcceptedTurn, TurnDesk
 from codex_oss.server.turn_notes import Arrival, arrival_of
 from codex_oss.server.turn_response import OpenTurns, TurnResponse
 from codex_oss.server.turn_socket import TurnSockets
+from codex_oss.wire.chat_answer import BYTES_PER_TOKEN
 from codex_oss.wire.chat_request import encode_chat_request
-from codex_oss.wire.chat_stream import BYTES_PER_TOKEN
 from codex_oss.wire.codex_models import codex_models
 from codex_oss.wire.items import TurnRequest
 from codex_oss.wire.relay_stream import RelayEncoder

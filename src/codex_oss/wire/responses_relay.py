@@ -33,9 +33,9 @@ from msgspec import Struct
 
 from codex_oss.contracts.profiles import ModelProfile
 from codex_oss.errors import UpstreamError
+from codex_oss.wire.chat_answer import BYTES_PER_TOKEN
 from codex_oss.wire.chat_chunks import decode_usage
 from codex_oss.wire.chat_errors import classify_chat_error
-from codex_oss.wire.chat_stream import BYTES_PER_TOKEN
 from codex_oss.wire.chat_tools import ToolNames
 from codex_oss.wire.events import (
     Relayed,

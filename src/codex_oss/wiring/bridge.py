@@ -165,24 +165,8 @@ def build(settings: Settings, project: Path, environ: Mapping[str, str]) -> Brid
     relay, sealer = RelayClient(_patient(deadlines)), Sealer(user_state_folder(environ))
     breakers = Breakers(BreakerPolicy(config.circuit_breaker_errors, config.circuit_breaker_cooldown_s))
     route, root = _router(settings), ProjectRoot(project)
-    raw = OssLane(
-        resolve=lambda model: route(model).profile,
-        profiles=profiles,
-        upstream=upstream,
-        gate=gate,
-        retry=RetryPolicy(max_retries=config.upstream_retries),
-        breakers=breakers,
-        stream=config.upstream_stream,
-        total_s=min(config.upstream_total_timeout_s, config.turn_deadline_s),
-        redact=lambda text: redactor.redact(text).text,
-    )
+    raw = _raw_lane(settings, route, upstream, gate, breakers, redactor)
     with_files = WithFiles(raw, PdfTexts().text_of)
-    checked = CheckedLane(with_files, able=lambda model: route(model).profile.quirks.structured_output)
-
-    def oss(request: TurnRequest) -> AsyncIterator[Sequence[TurnEvent]]:
-        """A server that speaks Responses itself gets files and demands as they are, and answers for them."""
-        return (raw if route(request.model).profile.api == "responses" else checked)(request)
-
     # A mission judges the answers of its model by itself.
     missions = _missions(settings, project, environ, root, redactor, raw, route)
     mission = MissionLane(
@@ -199,7 +183,11 @@ def build(settings: Settings, project: Path, environ: Mapping[str, str]) -> Brid
         return (gpt if route(request.model).lane == "chatgpt" else with_files)(request)
 
     compaction = CompactionLane(summarised, lambda text, model: sealer.seal(Sealed(text, model, int(time.time()))))
-    lanes: dict[str, Lane] = {"oss": oss, "mission": mission, "compaction": compaction}
+    lanes: dict[str, Lane] = {
+        "oss": _clients_lane(raw, with_files, route),
+        "mission": mission,
+        "compaction": compaction,
+    }
     if chatgpt is not None:
         lanes["chatgpt"] = chatgpt.lane
     return Bridge(
@@ -237,6 +225,40 @@ def _chatgpt(
     return build_chatgpt(
         config, open_accounts(environ), gate, attempts, deadlines, lambda text: redactor.redact(text).text
     )
+
+
+def _raw_lane(
+    settings: Settings,
+    route: Callable[[str], Route],
+    upstream: UpstreamClient,
+    gate: CapacityGate,
+    breakers: Breakers,
+    redactor: Redactor,
+) -> OssLane:
+    """Raw open models, as missions ask them."""
+    config = settings.config
+    return OssLane(
+        resolve=lambda model: route(model).profile,
+        profiles=settings.profiles,
+        upstream=upstream,
+        gate=gate,
+        retry=RetryPolicy(max_retries=config.upstream_retries),
+        breakers=breakers,
+        stream=config.upstream_stream,
+        total_s=min(config.upstream_total_timeout_s, config.turn_deadline_s),
+        redact=lambda text: redactor.redact(text).text,
+    )
+
+
+def _clients_lane(raw: Lane, with_files: Lane, route: Callable[[str], Route]) -> Lane:
+    """Raw open models, as clients ask them."""
+    checked = CheckedLane(with_files, able=lambda model: route(model).profile.quirks.structured_output)
+
+    def oss(request: TurnRequest) -> AsyncIterator[Sequence[TurnEvent]]:
+        """A server that speaks Responses itself gets files and demands as they are, and answers for them."""
+        return (raw if route(request.model).profile.api == "responses" else checked)(request)
+
+    return oss
 
 
 def _router(settings: Settings) -> Callable[[str], Route]:
