@@ -3,7 +3,7 @@
 Counterparts: `lanes.account_request` hears it; `services.quota_store` and `services.account_catalog` keep it;
 `services.account_pool` lets an account cool whose windows are used up.
 
-    headers, codex.rate_limits ─► task ─► QuotaSink.take ─► crossed a threshold? ─► one log line quota_threshold
+    headers, codex.rate_limits ─► task ─► QuotaSink ─► crossed a threshold? ─► one log line quota_threshold
                                             └─ nothing left ─► the account cools until the reset
 
 Rules that hold here:
@@ -47,7 +47,7 @@ class Crossing(Protocol):
 class QuotaSink(Protocol):
     """Whoever keeps quotas; `services.quota_store.QuotaStore`."""
 
-    def take(self, person: str, told: Quota) -> Sequence[Crossing]:
+    async def take_soon(self, person: str, told: Quota) -> Sequence[Crossing]:
         """Keep what was told; the thresholds that are newly crossed."""
 
 
@@ -102,7 +102,7 @@ class AccountSignals:
 
     async def _take(self, account: Account, told: Quota) -> None:
         if self._quotas is not None:
-            for crossed in await asyncio.to_thread(self._quotas.take, account.person_key, told):
+            for crossed in await self._quotas.take_soon(account.person_key, told):
                 left = f"{crossed.left_percent:g}"
                 log.warning(
                     "quota_threshold account=%s window=%s remaining_percent=%s", label_of(account), crossed.window, left
