@@ -64,7 +64,8 @@ def test_an_answer_that_was_cut_keeps_its_text_only(end: TurnFailed | TurnIncomp
     """No call of a cut answer is run, and no reasoning without what follows it goes back."""
     thought: Batch = [ItemStarted(0, ReasoningStart()), ReasoningDelta(0, "hm"), ItemDone(0)]
     batches = [thought, said("part", index=1), called("shell", '{"command":"rm x"}', index=2)]
-    answer, _ = fed([*batches, *([[end]] if end is not None else [])])
+    last: list[Batch] = [[end]] if end is not None else []
+    answer, _ = fed([*batches, *last])
     assert answer.record().items == (Message("assistant", (TextPart("part"),)),)
     assert answer.cut is not isinstance(end, TurnIncomplete)
 
@@ -94,7 +95,8 @@ def test_arguments_without_bound_are_not_kept(monkeypatch: pytest.MonkeyPatch) -
 def test_an_endless_answer_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     """It ends as failed, with what came before the bound, and nothing after it is shown."""
     monkeypatch.setattr(module, "MAX_ANSWER_CHARS", 10)
-    answer, told = fed([[ItemStarted(0, MessageStart())], *([TextDelta(0, "12345")] for _ in range(5))])
+    flood: list[Batch] = [[TextDelta(0, "12345")] for _ in range(5)]
+    answer, told = fed([[ItemStarted(0, MessageStart())], *flood])
     assert told == [shown.TextDelta("12345")] * 2
     assert isinstance(answer.ended, TurnFailed)
     assert answer.ended.code == "answer_too_long"
