@@ -36,9 +36,15 @@ VERBS: Final[dict[str, tuple[str, str]]] = {
     ),
     "status": ("codex_oss.cli.daemon:status", "Say whether the bridge runs, which one, and how it is."),
     "requests": ("codex_oss.cli.requests:requests", "List the requests that the bridge answered or refused."),
+    "accounts": ("codex_oss.cli.accounts:accounts", "See your ChatGPT accounts and say which of them answers."),
     "doctor": ("codex_oss.cli.doctor:doctor", "Check the set-up and name the fix for each fault."),
     "install": ("codex_oss.cli.install:install", "Connect Codex and OpenCode to the bridge."),
     "uninstall": ("codex_oss.cli.install:uninstall", "Take out what install wrote."),
+    "login": ("codex_oss.cli.login:login", "Sign in with a ChatGPT account."),
+    "logout": (
+        "codex_oss.cli.logout:logout",
+        "Sign out: remove an account and its tokens from this machine.",
+    ),
     "mcp": (
         "codex_oss.cli.mcp:mcp",
         "Offer missions as MCP tools (delegate, mission_start, …) on stdin and stdout.",

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import click
 
+from codex_oss.cli.options import FOLDER
 from codex_oss.services.delegation_tools import MAX_WAIT_S, instructions
 from codex_oss.services.mcp_greeting import Greeter
 from codex_oss.services.stdio_lines import Lines, claim_stdio
@@ -20,7 +21,7 @@ from codex_oss.services.stdio_lines import Lines, claim_stdio
 @click.command("mcp", epilog="Example: codex mcp add codex-oss -- codex-oss mcp")
 @click.option(
     "--project",
-    type=click.Path(exists=True, file_okay=False, path_type=Path, resolve_path=True),
+    type=FOLDER,
     show_default="the one around the current folder",
     metavar="DIR",
     help="The project's folder.",

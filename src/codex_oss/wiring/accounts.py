@@ -17,7 +17,10 @@ from codex_oss.services.account_store import AccountStore, accounts_folder
 from codex_oss.setting_values import parse_loopback_url
 
 if TYPE_CHECKING:
+    from codex_oss.services.affinity_store import AffinityStore
     from codex_oss.services.issuer import Issuer
+    from codex_oss.services.quota_store import QuotaStore
+    from codex_oss.services.sign_in import SignIn
     from codex_oss.services.token_refresh import TokenRefresh
 
 ISSUER_ENV: Final = "CODEX_OSS_OAUTH_ISSUER"
@@ -50,8 +53,33 @@ class Accounts:
 
         return TokenRefresh(self.store, self.issuer)
 
+    @cached_property
+    def sign_in(self) -> SignIn:
+        """The sign-ins of this process."""
+        from codex_oss.services.sign_in import SignIn
+
+        return SignIn(self.store, self.issuer)
+
+    @cached_property
+    def quotas(self) -> QuotaStore:
+        """What is known of each account's windows."""
+        from codex_oss.services.quota_store import QuotaStore
+
+        return QuotaStore(self.folder)
+
+    @cached_property
+    def affinity(self) -> AffinityStore:
+        """Which account each conversation is bound to."""
+        from codex_oss.services.affinity_store import AffinityStore
+
+        return AffinityStore(self.folder)
+
     async def aclose(self) -> None:
-        """Let refreshes under way end, then close the connections."""
+        """Let refreshes under way end, then close listeners and connections."""
+        if "sign_in" in self.__dict__:
+            await self.sign_in.aclose()
+        if "quotas" in self.__dict__:
+            self.quotas.flush()
         if "refresh" in self.__dict__:
             await self.refresh.aclose()
         if "issuer" in self.__dict__:
