@@ -34,7 +34,7 @@ from typing import Any, Final
 from codex_oss.services.sandbox_bwrap import TEMPORARY, bwrap_arguments, missing_places
 from codex_oss.services.sandbox_enclosure import Enclosure, Limits
 from codex_oss.services.sandbox_landlock import SCOPE_ABI, confine, libc
-from codex_oss.services.sandbox_marshal import marshal, tell_line
+from codex_oss.services.sandbox_marshal import PR_SET_CHILD_SUBREAPER, marshal, tell_line
 from codex_oss.services.sandbox_seccomp import ALWAYS, filter_program, machine
 from codex_oss.services.sandbox_tree import descendants, end_all, reap_all, threads_of_user, wait_ended
 
@@ -45,14 +45,13 @@ MAX_REPORT_BYTES: Final = 65_536
 NOT_STARTED: Final = 125
 MARSHAL_TIMEOUT_S: Final = 2.0
 _PR_SET_PDEATHSIG: Final = 1
-_PR_SET_CHILD_SUBREAPER: Final = 36
 
 
 def main() -> int:
     """Read the order, run it, report. The exit status says nothing; the report does."""
     report_fd = int(sys.argv[1])
     order = json.loads(_first_line())
-    libc().prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    libc().prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     enclosure = Enclosure(**{name: _tuples(value) for name, value in order["enclosure"].items()})
     limits = Limits(**order["limits"])
     started = time.monotonic()
@@ -100,15 +99,11 @@ class _Scene:
             status, cut = self._watch(child)
             os.close(hold)
             self._end(child)
-        return _told(_read_all(told), status, cut)
+        return _told(_read_all(told), status, cut, self.level)
 
     def _end(self, child: int) -> None:
-        """First whoever can end all at once (see `_become`), then whoever is left, one by one."""
-        if self.level == "bwrap":
-            with suppress(ProcessLookupError):
-                os.kill(child, signal.SIGKILL)
-        elif self.level == "landlock" and self.abi >= SCOPE_ABI:
-            wait_ended(child, MARSHAL_TIMEOUT_S)
+        """The marshal ends all at once; whoever is left then is ended one by one."""
+        wait_ended(child, MARSHAL_TIMEOUT_S)
         end_all(os.getpid(), reap=True)
         reap_all()
 
@@ -140,11 +135,9 @@ class _Scene:
         return "memory" if sum(entry.resident_bytes for entry in tree) > self.limits.memory_bytes else ""
 
     def _become(self, tell: int, leash: int) -> None:
-        """In the child: become the command, or the marshal above it. Never returns."""
+        """In the child: become the marshal, which starts the command. Never returns."""
         try:
-            if self.level == "landlock" and self.abi >= SCOPE_ABI:
-                marshal(lambda: self._start(tell), tell, leash)
-            self._start(tell)
+            marshal(self._start, tell, leash, scoped=self.level == "landlock" and self.abi >= SCOPE_ABI)
         except OSError as exc:
             tell_line(tell, {"problem": exc.strerror or str(exc)})
         finally:
@@ -216,10 +209,11 @@ class _Placeholders:
         os.close(self._lock)
 
 
-def _told(said: bytes, status: int, cut: str) -> dict[str, Any]:
-    """The report. Whoever ended with 1 may be the command or bubblewrap itself: only a record tells a command that ran.
+def _told(said: bytes, status: int, cut: str, level: str) -> dict[str, Any]:
+    """The report.
 
-    Records: `problem` and `status` are ours, `child-pid` and `exit-code` bubblewrap's.
+    said: records of ours (`problem`, `status`) and of bubblewrap. Its exit status may be the command's or its own;
+    only a record with `exit-code` tells of a command that was started.
     """
     told: dict[str, Any] = {}
     for line in said.splitlines():
@@ -229,10 +223,9 @@ def _told(said: bytes, status: int, cut: str) -> dict[str, Any]:
         return {"problem": told["problem"]}
     if cut:
         return {"status": status, "cut": cut}
-    if "exit-code" in told:
-        return {"status": told["exit-code"] << 8, "cut": ""}
-    if "child-pid" in told:
-        return {"status": status, "cut": ""}
+    if level == "bwrap":
+        ran = "exit-code" in told
+        return {"status": told["exit-code"] << 8, "cut": ""} if ran else {"problem": "bubblewrap could not build it"}
     return {"status": told.get("status", status), "cut": ""}
 
 

@@ -1,14 +1,17 @@
-"""The marshal: a process between the watcher and the command that can end all of them with one call.
+"""The marshal: a process between the watcher and the command that ends all of them when the watcher is gone.
 
-Counterparts: `services.sandbox_child` is the watcher, `services.sandbox_landlock` the level that needs it.
+Counterparts: `services.sandbox_child` is the watcher, `services.sandbox_landlock` keeps the signals inside.
 
-    watcher ──► marshal (signals kept to itself and below) ──► command (also files, sockets, …) ──► whoever it starts
+    watcher ──► marshal (at level landlock: signals kept to itself and below) ──► command ──► whoever it starts
                     │
-        leash cut, or the command has ended: kill(-1), which reaches everybody below and nobody else
+        leash cut (the watcher may be dead), or the command has ended
+                    ├─ landlock   kill(-1), which reaches everybody below and nobody else
+                    └─ bwrap      the first process of the namespace, and all others with it
 
-Why: a command that makes processes faster than anybody can list them is never caught one by one. `kill(-1)` is one
-walk in the kernel, and a fork under way fails when its maker is to die. In a Landlock domain of its own it ends there.
-The command sits in a domain inside the marshal's, so that it cannot reach the marshal.
+Why a process of its own: bubblewrap asks to die with its parent, but not in its first milliseconds. Why `kill(-1)`: a
+command that makes processes faster than anybody can list them is never caught one by one; one walk in the kernel
+catches all, and a fork under way fails when its maker is to die. The command sits in a Landlock domain inside the
+marshal's, so that it cannot reach the marshal.
 
 Rule: nobody calls `kill(-1)` who has not seen his signals end at the watcher.
 
@@ -25,21 +28,25 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Final
 
-from codex_oss.services.sandbox_landlock import confine_signals
+from codex_oss.services.sandbox_landlock import confine_signals, libc
+from codex_oss.services.sandbox_tree import end_all
 
 MAX_ROUNDS: Final = 3
+PR_SET_CHILD_SUBREAPER: Final = 36
 
 
-def marshal(start: Callable[[], None], tell: int, leash: int) -> None:
+def marshal(start: Callable[[], None], tell: int, leash: int, *, scoped: bool) -> None:
     """Start the command, wait for its end or for the leash, tell its wait status, end all. Never returns.
 
     start: becomes the command, in the child. tell: where the lines for the watcher go. leash: readable when cut.
-    Raises OSError before anything was started.
+    scoped: whether signals can be kept inside. Raises OSError before anything was started.
     """
-    watcher = os.getppid()
-    confine_signals()
-    if not _is_out_of_reach(watcher):
-        raise OSError(0, "signals are not kept inside")
+    libc().prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    if scoped:
+        watcher = os.getppid()
+        confine_signals()
+        if not _is_out_of_reach(watcher):
+            raise OSError(0, "signals are not kept inside")
     command = os.fork()
     if command == 0:
         os.close(leash)
@@ -54,9 +61,12 @@ def marshal(start: Callable[[], None], tell: int, leash: int) -> None:
     status = _waited(command, leash)
     if status is not None:
         tell_line(tell, {"status": status})
-    for _ in range(MAX_ROUNDS):
-        if not _killed_all():
-            break
+    if scoped:
+        for _ in range(MAX_ROUNDS):
+            _kill_all()
+    elif status is None:
+        os.kill(command, signal.SIGKILL)
+    end_all(os.getpid(), reap=True)
     os._exit(0)
 
 
@@ -86,10 +96,6 @@ def _waited(command: int, leash: int) -> int | None:
     return os.waitpid(command, 0)[1] if ended in ready else None
 
 
-def _killed_all() -> bool:
-    """Whether there was anybody left to kill."""
-    try:
+def _kill_all() -> None:
+    with suppress(ProcessLookupError, PermissionError):
         os.kill(-1, signal.SIGKILL)
-    except (ProcessLookupError, PermissionError):
-        return False
-    return True
