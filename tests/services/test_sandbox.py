@@ -14,11 +14,20 @@ import pytest
 
 from codex_oss.errors import SandboxError
 from codex_oss.services import sandbox
-from codex_oss.services.sandbox import SandboxLevel, level_problem, run_sandboxed
+from codex_oss.services.sandbox import SandboxLevel, run_sandboxed
 from codex_oss.services.sandbox_attacks import PROGRAMS
 from codex_oss.services.sandbox_enclosure import Limits
 from codex_oss.services.sandbox_proofs import prove
-from tests.services.sandboxes import PYTHON, as_nobody, at_every_level, home_beside, processes_with, python, run
+from tests.services.sandboxes import (
+    PYTHON,
+    as_nobody,
+    at_every_level,
+    cannot_be_here,
+    home_beside,
+    processes_with,
+    python,
+    run,
+)
 
 
 @pytest.fixture
@@ -51,7 +60,7 @@ def test_every_attack_is_held_for_a_user_without_rights(nobodys_place: Path) -> 
     assert told.stderr == ""
     for line in told.stdout.splitlines():
         level, _, rest = line.partition(" ")
-        assert rest == "[]" or level_problem(level), line  # type: ignore[arg-type]
+        assert rest == "[]" or cannot_be_here(level), line
     assert len(told.stdout.splitlines()) == 2
 
 

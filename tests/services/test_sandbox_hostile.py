@@ -16,11 +16,21 @@ from pathlib import Path
 import pytest
 
 from codex_oss.services import sandbox
-from codex_oss.services.sandbox import SandboxLevel, level_problem
+from codex_oss.services.sandbox import SandboxLevel
 from codex_oss.services.sandbox_enclosure import Limits
 from codex_oss.services.sandbox_proofs import prove
-from tests.services.sandboxes import PYTHON, as_nobody, at_every_level, home_beside, processes_with, python, run
+from tests.services.sandboxes import (
+    PYTHON,
+    as_nobody,
+    at_every_level,
+    cannot_be_here,
+    home_beside,
+    processes_with,
+    python,
+    run,
+)
 
+needs_landlock = pytest.mark.skipif(bool(cannot_be_here("landlock")), reason=cannot_be_here("landlock") or "it works")
 MANY = 300
 """Processes that a bomb makes at most."""
 
@@ -247,7 +257,7 @@ async def test_no_capability_is_left(level: SandboxLevel, root: Path) -> None:
     }
 
 
-@pytest.mark.skipif(bool(level_problem("landlock")), reason=level_problem("landlock") or "it works")
+@needs_landlock
 @pytest.mark.parametrize("abi", [1, 2, 3, 4, 5])
 def test_an_older_landlock_keeps_the_same(abi: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """What an older kernel cannot forbid is forbidden by the filter: the proofs hold with every ABI."""
@@ -256,7 +266,7 @@ def test_an_older_landlock_keeps_the_same(abi: int, monkeypatch: pytest.MonkeyPa
     assert all(held.values()), held
 
 
-@pytest.mark.skipif(bool(level_problem("landlock")), reason=level_problem("landlock") or "it works")
+@needs_landlock
 async def test_an_older_landlock_does_not_cut_files(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Below ABI 3 `truncate` by path is the filter's business."""
     monkeypatch.setattr(sandbox, "landlock_abi", lambda: 2)

@@ -137,7 +137,7 @@ class _Scene:
     def _become(self, tell: int, leash: int) -> None:
         """In the child: become the marshal, which starts the command. Never returns."""
         try:
-            marshal(self._start, tell, leash, scoped=self.level == "landlock" and self.abi >= SCOPE_ABI)
+            marshal(lambda: self._start(tell), tell, leash, scoped=self.level == "landlock" and self.abi >= SCOPE_ABI)
         except OSError as exc:
             tell_line(tell, {"problem": exc.strerror or str(exc)})
         finally:
