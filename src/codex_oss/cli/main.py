@@ -23,6 +23,10 @@ from codex_oss.policy.printable import printable, printable_json
 
 VERBS: Final[dict[str, tuple[str, str]]] = {
     "demo": ("codex_oss.cli.demo:demo", "Run one real mission with the embedded open model."),
+    "run": (
+        "codex_oss.cli.run:run",
+        "Put a prompt to a model that can read, search, edit and run commands in the project.",
+    ),
     "up": ("codex_oss.cli.daemon:up", "Run the bridge in the foreground, or around one command."),
     "start": ("codex_oss.cli.daemon:start", "Start the bridge in the background."),
     "stop": ("codex_oss.cli.daemon:stop", "Stop the bridge of this project."),
@@ -32,9 +36,15 @@ VERBS: Final[dict[str, tuple[str, str]]] = {
     ),
     "status": ("codex_oss.cli.daemon:status", "Say whether the bridge runs, which one, and how it is."),
     "requests": ("codex_oss.cli.requests:requests", "List the requests that the bridge answered or refused."),
+    "accounts": ("codex_oss.cli.accounts:accounts", "See your ChatGPT accounts and say which of them answers."),
     "doctor": ("codex_oss.cli.doctor:doctor", "Check the set-up and name the fix for each fault."),
     "install": ("codex_oss.cli.install:install", "Connect Codex and OpenCode to the bridge."),
     "uninstall": ("codex_oss.cli.install:uninstall", "Take out what install wrote."),
+    "login": ("codex_oss.cli.login:login", "Sign in with a ChatGPT account."),
+    "logout": (
+        "codex_oss.cli.logout:logout",
+        "Sign out: remove an account and its tokens from this machine.",
+    ),
     "mcp": (
         "codex_oss.cli.mcp:mcp",
         "Offer missions as MCP tools (delegate, mission_start, …) on stdin and stdout.",

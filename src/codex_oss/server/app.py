@@ -57,8 +57,8 @@ from codex_oss.server.turn_desk import AcceptedTurn, TurnDesk
 from codex_oss.server.turn_notes import Arrival, arrival_of
 from codex_oss.server.turn_response import OpenTurns, TurnResponse
 from codex_oss.server.turn_socket import TurnSockets
+from codex_oss.wire.chat_answer import BYTES_PER_TOKEN
 from codex_oss.wire.chat_request import encode_chat_request
-from codex_oss.wire.chat_stream import BYTES_PER_TOKEN
 from codex_oss.wire.codex_models import codex_models
 from codex_oss.wire.items import TurnRequest
 from codex_oss.wire.relay_stream import RelayEncoder
@@ -228,6 +228,7 @@ class Application:
 
     @asynccontextmanager
     async def _lifespan(self, _: Starlette) -> AsyncIterator[None]:
+        self._bridge.start()
         try:
             yield
         finally:
@@ -242,11 +243,12 @@ def _untranslated(
 
     One in the background is translated: what is kept of it must be streamed again later.
     """
-    of_another_lane = accepted.route.lane != "oss" or accepted.request.compacts or accepted.request.background
-    if of_another_lane or accepted.route.profile.api != "responses":
+    lane, request = accepted.route.lane, accepted.request
+    speaks = lane == "chatgpt" or (lane == "oss" and accepted.route.profile.api == "responses")
+    if not speaks or request.compacts or request.background:
         return accepted, None
     whole = {**obj, "input": turn_items(obj, history or ())}
-    request = msgspec.structs.replace(accepted.request, untranslated=whole)
+    request = msgspec.structs.replace(request, untranslated=whole)
     return msgspec.structs.replace(accepted, request=request), RelayEncoder(request, now=time.time)
 
 
