@@ -85,7 +85,7 @@ class UpstreamClient:
         self, key_of: Callable[[str], str], deadlines: Deadlines, *, may_hold_key: Callable[[str], bool]
     ) -> None:
         self._key_of = key_of
-        self._may_hold_key = may_hold_key
+        self._may_hold_key = functools.lru_cache(64)(may_hold_key)
         self._deadlines = deadlines
         self._pool = ConnectionPool()
 
