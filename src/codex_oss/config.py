@@ -75,6 +75,10 @@ class Config:
     fallback_map: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     model_concurrency: Mapping[str, int] = field(default_factory=dict)
     gpt_strategy: str = "error"
+    account_strategy: str | None = None
+    """How an account is chosen when `gpt_strategy` is `accounts`; None for what the accounts say."""
+    account_identity: str = "codex-oss"
+    """Who asks the ChatGPT backend: this program, or (only if you say so) the official client."""
     gpt_oss_fallback: str = "deepseek-v4-pro"
     """The open model behind gpt names when `gpt_strategy` is `oss`: a profile's name, alias or upstream id."""
     openai_base_url: str | None = None
@@ -263,8 +267,20 @@ SETTINGS: Final[tuple[Setting, ...]] = (
     Setting(
         "gpt_strategy",
         ("GPT_MODEL_STRATEGY",),
-        one_of("error", "passthrough", "oss"),
-        "what a gpt-* model gets: a refusal, its own backend, or an open model",
+        one_of("error", "passthrough", "oss", "accounts"),
+        "what a gpt-* model gets: a refusal, its own backend, an open model, or your signed-in ChatGPT accounts",
+    ),
+    Setting(
+        "account_strategy",
+        ("CODEX_OSS_ACCOUNT_STRATEGY",),
+        one_of("sticky", "hybrid", "round_robin"),
+        "how one of several ChatGPT accounts is chosen",
+    ),
+    Setting(
+        "account_identity",
+        ("CODEX_OSS_ACCOUNT_IDENTITY",),
+        one_of("codex-oss", "codex"),
+        "who asks the ChatGPT backend: this program, or the official client",
     ),
     Setting("gpt_oss_fallback", ("GPT_MODEL_OSS_FALLBACK",), parse_text, "the open model of gpt_strategy oss"),
     Setting(

@@ -281,6 +281,7 @@ HTTP_STATUS: Final[dict[str, int]] = {
     "no_enabled_accounts": 403,
     "usage_limit_reached": 429,
     "accounts_unavailable": 503,
+    "edge_challenge": 403,
     "store_error": 500,
     "key_unusable": 500,
     "internal": 500,
@@ -308,6 +309,11 @@ RESPONSES_CODE: Final[dict[str, str]] = {
     "upstream_key_missing": "invalid_prompt",
     "upstream_key_withheld": "invalid_prompt",
     "answer_invalid": "invalid_prompt",
+    "usage_limit_reached": "insufficient_quota",
+    "no_accounts_configured": "invalid_prompt",
+    "accounts_need_login": "invalid_prompt",
+    "no_enabled_accounts": "invalid_prompt",
+    "edge_challenge": "invalid_prompt",
 }
 """`response.error.code` for a failure inside a stream; anything absent is `server_error`.
 

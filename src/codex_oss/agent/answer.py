@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, assert_never
 
 from codex_oss.agent import events as shown
 from codex_oss.agent.journal import Answered, Said
@@ -152,6 +152,8 @@ class Answer:
                 return ReasoningItem(item.text, encrypted_content=item.encrypted_content) if whole else None
             case FunctionCallStart() as start:
                 return self._call(start, item) if whole and item.done else None
+            case start:
+                assert_never(start)
 
     def _call(self, start: FunctionCallStart, item: _Open) -> FunctionCall:
         wanted = clean_text(start.call_id)[:MAX_CALL_ID_CHARS]

@@ -17,7 +17,7 @@ Rules that hold here:
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Final
+from typing import Final, assert_never
 
 from msgspec import Struct
 
@@ -123,6 +123,8 @@ class Conversation:
             case TurnClosed():
                 self._expect_settled("the end of a turn")
                 self.turn_open = False
+            case _:
+                assert_never(record)
 
     @property
     def open_calls(self) -> tuple[FunctionCall, ...]:

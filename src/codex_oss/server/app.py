@@ -242,11 +242,12 @@ def _untranslated(
 
     One in the background is translated: what is kept of it must be streamed again later.
     """
-    of_another_lane = accepted.route.lane != "oss" or accepted.request.compacts or accepted.request.background
-    if of_another_lane or accepted.route.profile.api != "responses":
+    lane, request = accepted.route.lane, accepted.request
+    speaks = lane == "chatgpt" or (lane == "oss" and accepted.route.profile.api == "responses")
+    if not speaks or request.compacts or request.background:
         return accepted, None
     whole = {**obj, "input": turn_items(obj, history or ())}
-    request = msgspec.structs.replace(accepted.request, untranslated=whole)
+    request = msgspec.structs.replace(request, untranslated=whole)
     return msgspec.structs.replace(accepted, request=request), RelayEncoder(request, now=time.time)
 
 

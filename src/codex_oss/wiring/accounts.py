@@ -17,6 +17,7 @@ from codex_oss.services.account_store import AccountStore, accounts_folder
 from codex_oss.setting_values import parse_loopback_url
 
 if TYPE_CHECKING:
+    from codex_oss.services.affinity_store import AffinityStore
     from codex_oss.services.issuer import Issuer
     from codex_oss.services.quota_store import QuotaStore
     from codex_oss.services.sign_in import SignIn
@@ -65,6 +66,13 @@ class Accounts:
         from codex_oss.services.quota_store import QuotaStore
 
         return QuotaStore(self.folder)
+
+    @cached_property
+    def affinity(self) -> AffinityStore:
+        """Which account each conversation is bound to."""
+        from codex_oss.services.affinity_store import AffinityStore
+
+        return AffinityStore(self.folder)
 
     async def aclose(self) -> None:
         """Let refreshes under way end, then close listeners and connections."""
