@@ -4,7 +4,8 @@ Counterpart: `services.callback_server` names it when a port is busy. Source: pr
 
 Rules that hold here:
 
-1. A program is named by its short name and its process id, never by its arguments: they may hold secrets.
+1. A program is named by its short name and its process id, never by its arguments: they may hold secrets. Only our
+   own is told from another Python by them.
 2. Of another user's process only the user is known. Where there is no /proc, nothing is.
 """
 
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from codex_oss.policy.printable import printable
+from codex_oss.services.process_handle import command_line
 
 TABLES: Final = ("/proc/net/tcp", "/proc/net/tcp6")
 _LISTENING: Final = "0A"
@@ -70,6 +72,8 @@ def _target(link: Path) -> str:
 
 
 def _name(pid: int) -> str:
+    if {"codex_oss", "codex-oss"} & {os.path.basename(word) for word in command_line(pid)[:4]}:
+        return "another codex-oss"
     try:
         return printable(Path(f"/proc/{pid}/comm").read_text("utf-8", "replace").strip()) or "a program"
     except OSError:

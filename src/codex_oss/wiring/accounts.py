@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from codex_oss.accounts.oauth import ISSUER
@@ -33,9 +34,10 @@ ISSUER_ENV: Final = "CODEX_OSS_OAUTH_ISSUER"
 class Accounts:
     """Everything about the user's accounts. folder: where the book lies; `cache/` in it is what can be lost."""
 
-    def __init__(self, folder: Path, issuer_base: str) -> None:
+    def __init__(self, folder: Path, issuer_base: str, environ: Mapping[str, str] = MappingProxyType({})) -> None:
         self.folder = folder
         self.issuer_base = issuer_base
+        self._environ = environ
 
     @cached_property
     def store(self) -> AccountStore:
@@ -59,9 +61,9 @@ class Accounts:
     @cached_property
     def sign_in(self) -> SignIn:
         """The sign-ins of this process."""
-        from codex_oss.services.sign_in import SignIn
+        from codex_oss.services.sign_in import SignIn, times_of
 
-        return SignIn(self.store, self.issuer)
+        return SignIn(self.store, self.issuer, times=times_of(self._environ))
 
     @cached_property
     def quotas(self) -> QuotaStore:
@@ -114,7 +116,7 @@ def open_accounts(environ: Mapping[str, str]) -> Accounts:
             hint="Set HOME.",
             code="accounts_unreadable",
         )
-    return Accounts(folder, issuer_base(environ))
+    return Accounts(folder, issuer_base(environ), environ)
 
 
 async def call_account_tool(environ: Mapping[str, str], name: str, arguments: Mapping[str, Any]) -> ToolReply:
