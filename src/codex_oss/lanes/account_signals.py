@@ -51,7 +51,7 @@ Heard = Callable[[str, str, float], None]
 class QuotaSink(Protocol):
     """Whoever keeps quotas; `services.quota_store.QuotaStore`."""
 
-    async def take_soon(self, person: str, told: Quota) -> Sequence[Crossing]:
+    def take(self, person: str, told: Quota) -> Sequence[Crossing]:
         """Keep what was told; the thresholds that are newly crossed."""
 
 
@@ -111,7 +111,7 @@ class AccountSignals:
 
     async def _take(self, account: Account, told: Quota) -> None:
         if self._quotas is not None:
-            for crossed in await self._quotas.take_soon(account.person_key, told):
+            for crossed in await asyncio.to_thread(self._quotas.take, account.person_key, told):
                 left = f"{crossed.left_percent:g}"
                 log.warning(
                     "quota_threshold account=%s window=%s remaining_percent=%s", label_of(account), crossed.window, left
