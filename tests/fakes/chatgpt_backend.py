@@ -219,9 +219,11 @@ def agent(turn: Turn) -> Answer:
 class ChatGptBackend(ChatUpstream):
     """The server. Everything public may be used from the test's thread."""
 
-    def __init__(self, script: Script = agent, *, port: int = 0, max_requests: int = 300) -> None:
+    def __init__(self, script: Script = agent, *, port: int = 0, max_requests: int = 1000) -> None:
         super().__init__(port=port, max_requests=max_requests)
         self.turns: list[Turn] = []
+        self.every_turn: list[Turn] = []
+        """Also those that were forgotten."""
         self.revoked: set[str] = set()
         """Access tokens that are refused as `token_revoked`."""
         self.expired: set[str] = set()
@@ -254,6 +256,10 @@ class ChatGptBackend(ChatUpstream):
         """The next answers to this account, before its body is even looked at."""
         self._next.setdefault(account, []).extend(answers)
 
+    def forget(self) -> None:
+        """Begin anew: no turn was asked for, nothing is scripted, no limit is near."""
+        self.turns, self._next, self.limits, self.quiet = [], {}, {}, False
+
     def _answer_to(self, request: Request) -> Answer:
         path = request.path.partition("?")[0]
         if len(self.requests) > self._max_requests:
@@ -265,6 +271,7 @@ class ChatGptBackend(ChatUpstream):
         token = request.headers.get("authorization", "").removeprefix("Bearer ")
         turn = Turn(request.headers.get("chatgpt-account-id", ""), token, request)
         self.turns.append(turn)
+        self.every_turn.append(turn)
         answer = self._refusal_of_token(turn)
         if answer is None and self._next.get(turn.account):
             answer = self._next[turn.account].pop(0)

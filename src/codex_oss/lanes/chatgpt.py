@@ -127,6 +127,9 @@ class ChatGptLane:
                                 batch = await self._opening(course, batch, lease, reason)
                             course.sent += len(batch)
                             if type(batch[-1]) is TurnFailed:
+                                if len(batch) > 1:  # what one read brought with it is shown as a stream all the same
+                                    sink = yield batch[:-1]
+                                    batch = batch[-1:]
                                 batch = await self._broke_off(course, batch, lease, answer.failure)
                             elif answer.ended:
                                 await self._answered(course, lease)
@@ -199,7 +202,7 @@ class ChatGptLane:
     async def _answered(self, course: _Course, lease: Lease) -> None:
         self._attempts.end(course.request.response_id, ANSWERED)
         await self._signals.settled(lease.account)
-        await self._pool.answered(lease.account.person_key)
+        await self._pool.answered(lease, course.trip.session)
 
     async def _broke_off(
         self, course: _Course, batch: Sequence[TurnEvent], lease: Lease, failure: Failure | None

@@ -24,7 +24,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 from msgspec import Struct
@@ -41,6 +41,9 @@ from codex_oss.accounts.quota_record import (
 from codex_oss.errors import StoreError
 from codex_oss.services.account_store import exclusive
 from codex_oss.services.state_files import ensure_private_dir, read_plain, write_atomic
+
+if TYPE_CHECKING:
+    pass
 
 FILE_NAME: Final = "codex-quotas.json"
 CACHE_FOLDER: Final = "cache"

@@ -9,19 +9,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final
 
 from codex_oss.accounts.oauth import ISSUER
-from codex_oss.errors import ConfigInvalid, StoreError
+from codex_oss.errors import BridgeError, ConfigInvalid, StoreError
 from codex_oss.policy.outbound import ACCOUNT_BASE, AccountBackend
 from codex_oss.services.account_store import AccountStore, accounts_folder
 from codex_oss.setting_values import parse_loopback_url
 
 if TYPE_CHECKING:
+    from codex_oss.services.account_calls import AccountCalls
     from codex_oss.services.account_catalog import AccountCatalog
     from codex_oss.services.affinity_store import AffinityStore
     from codex_oss.services.backend_reads import BackendReads, Identity
+    from codex_oss.services.delegation import ToolReply
     from codex_oss.services.issuer import Issuer
+    from codex_oss.services.proactive_refresh import ProactiveRefresh
     from codex_oss.services.quota_poll import QuotaPoll
     from codex_oss.services.quota_store import QuotaStore
     from codex_oss.services.sign_in import SignIn
@@ -39,10 +43,17 @@ class Accounts:
     identity: Identity | None = None
     """Who asks the backend for quotas and models, where it is not as ever; set before the first use."""
 
-    def __init__(self, folder: Path, issuer_base: str, backend_base: str = ACCOUNT_BASE) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        issuer_base: str,
+        environ: Mapping[str, str] = MappingProxyType({}),
+        backend_base: str = ACCOUNT_BASE,
+    ) -> None:
         self.folder = folder
         self.issuer_base = issuer_base
         self.backend_base = backend_base
+        self._environ = environ
 
     @cached_property
     def store(self) -> AccountStore:
@@ -66,9 +77,9 @@ class Accounts:
     @cached_property
     def sign_in(self) -> SignIn:
         """The sign-ins of this process."""
-        from codex_oss.services.sign_in import SignIn
+        from codex_oss.services.sign_in import SignIn, times_of
 
-        return SignIn(self.store, self.issuer)
+        return SignIn(self.store, self.issuer, times=times_of(self._environ))
 
     @cached_property
     def quotas(self) -> QuotaStore:
@@ -106,8 +117,24 @@ class Accounts:
 
         return AffinityStore(self.folder)
 
+    @cached_property
+    def proactive(self) -> ProactiveRefresh:
+        """Who renews tokens ahead of need, in a bridge."""
+        from codex_oss.services.proactive_refresh import ProactiveRefresh
+
+        return ProactiveRefresh(self.store, self.refresh)
+
+    @cached_property
+    def calls(self) -> AccountCalls:
+        """What the MCP tools about accounts do."""
+        from codex_oss.services.account_calls import AccountCalls
+
+        return AccountCalls(self.store, self.quotas.known)
+
     async def aclose(self) -> None:
         """Let refreshes under way end, then close listeners and connections."""
+        if "proactive" in self.__dict__:
+            await self.proactive.aclose()
         if "sign_in" in self.__dict__:
             await self.sign_in.aclose()
         if "quota_poll" in self.__dict__:
@@ -136,7 +163,19 @@ def open_accounts(environ: Mapping[str, str], backend_base: str = "") -> Account
             hint="Set HOME.",
             code="accounts_unreadable",
         )
-    return Accounts(folder, issuer_base(environ), backend_base or _placed(environ, BACKEND_ENV) or ACCOUNT_BASE)
+    backend = backend_base or _placed(environ, BACKEND_ENV) or ACCOUNT_BASE
+    return Accounts(folder, issuer_base(environ), environ, backend)
+
+
+async def call_account_tool(environ: Mapping[str, str], name: str, arguments: Mapping[str, Any]) -> ToolReply:
+    """Carry out one of the MCP tools about accounts: they are the user's, no project and no bridge is needed."""
+    from codex_oss.services.delegation import refusal
+
+    try:
+        accounts = open_accounts(environ)
+    except BridgeError as exc:
+        return refusal(exc)
+    return await accounts.calls.call(name, arguments)
 
 
 def issuer_base(environ: Mapping[str, str]) -> str:
