@@ -332,7 +332,7 @@ def _refusal_of_item(turn: Turn, item: Any) -> Answer | None:
     if "id" in item or item.get("type") == "item_reference":
         text = f"Item with id '{item.get('id')}' not found. Items are not persisted when `store` is set to false."
         return refused(400, {"type": "invalid_request_error", "code": None, "message": text})
-    if item.get("role") == "system":
+    if item.get("role") == "system" and item.get("type", "message") == "message":
         return refused(400, "System messages are not allowed", key="detail")
     sealed = item.get("encrypted_content")
     if item.get("type") == "reasoning" and sealed != sealed_for(turn.account):
@@ -342,9 +342,9 @@ def _refusal_of_item(turn: Turn, item: Any) -> Answer | None:
 
 
 def _unpaired(told: Mapping[str, Any]) -> Answer | None:
-    items = told["input"]
-    called_ids = {(CALLS[item["type"]], item.get("call_id")) for item in items if item.get("type") in CALLS}
-    given = {(item["type"], item.get("call_id")) for item in items if item.get("type") in CALLS.values()}
+    items = [(str(item.get("type")), str(item.get("call_id"))) for item in told["input"]]
+    called_ids = {(CALLS[kind], call_id) for kind, call_id in items if kind in CALLS}
+    given = {(kind, call_id) for kind, call_id in items if kind in CALLS.values()}
     if missing := called_ids - given:
         return refused(400, {"type": "invalid_request_error", "message": f"No tool output found for {missing}."})
     if missing := given - called_ids:
