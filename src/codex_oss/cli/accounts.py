@@ -13,9 +13,7 @@ Rules that hold here:
 
 from __future__ import annotations
 
-import sys
 import time
-from typing import TYPE_CHECKING
 
 import click
 
@@ -23,13 +21,11 @@ from codex_oss.cli.account_answers import opened, say, say_json, views_in
 from codex_oss.cli.account_doctor import account_doctor
 from codex_oss.cli.account_refresh import account_refresh
 from codex_oss.cli.account_remove import account_remove
+from codex_oss.cli.account_status import account_status
 from codex_oss.cli.account_transfer import account_transfer
 from codex_oss.cli.account_verbs import account_disable, account_enable, account_pin, account_unpin, account_use
 from codex_oss.cli.dry_run import dry_run
 from codex_oss.cli.options import json_option
-
-if TYPE_CHECKING:
-    from codex_oss.wiring.accounts import Accounts
 
 
 @click.group("accounts", epilog="Example: codex-oss accounts list")
@@ -64,29 +60,6 @@ def list_accounts(as_json: bool) -> None:
             click.echo(hint, err=True)
 
 
-@accounts.command(epilog="Example: codex-oss accounts status --no-poll")
-@click.option("--no-poll", is_flag=True, help="Ask nobody: show what was last heard.")
-@json_option
-def status(no_poll: bool, as_json: bool) -> None:
-    """Show the quota of each account with its reset, the strategy and the pin.
-
-    Asks the backend for the windows of every account that may be used; one that does not answer keeps its last figures.
-    """
-    from codex_oss.accounts.view import as_told
-
-    accounts = opened()
-    book = accounts.store.read()
-    if as_json:
-        views = views_in(accounts)
-        pin = next((view.key for view in views if view.pinned), None)
-        told = [as_told(view) for view in views]
-        say_json({"accounts": told, "strategy": book.strategy or "sticky", "pinned": pin})
-        return
-    for line in _quota_lines(accounts):
-        click.echo(line)
-    click.echo(f"strategy: {book.strategy or 'sticky (the default)'}")
-
-
 @accounts.command(epilog="Example: codex-oss accounts strategy hybrid")
 @click.argument("strategy", required=False, type=click.Choice(["sticky", "hybrid", "round_robin", "default"]))
 @json_option
@@ -112,19 +85,6 @@ def strategy(strategy: str | None, as_json: bool) -> None:
 
 for _command in (
     *(account_use, account_pin, account_unpin, account_enable, account_disable, account_remove),
-    *(account_refresh, account_transfer, account_doctor, dry_run),
+    *(account_status, account_refresh, account_transfer, account_doctor, dry_run),
 ):
     accounts.add_command(_command)
-
-
-def _quota_lines(accounts: Accounts) -> list[str]:
-    """Every account with its bars, or the word that there is none."""
-    import os
-    import shutil
-
-    from codex_oss.cli.account_table import NONE_YET
-    from codex_oss.cli.quota_table import Style, colours_wanted, quota_lines
-
-    width = shutil.get_terminal_size((100, 24)).columns
-    style = Style(width=width, colour=colours_wanted(sys.stdout, os.environ))
-    return quota_lines(accounts, time.time(), style) or [NONE_YET]
