@@ -28,6 +28,7 @@ class ChatGptParts(Struct, frozen=True):
     """What a bridge holds of the lane."""
 
     lane: ChatGptLane
+    pool: AccountPool
     accounts: Accounts
     signals: AccountSignals
     backend: BackendClient
@@ -64,4 +65,4 @@ def build_chatgpt(
         total_s=min(deadlines.total_s, config.turn_deadline_s),
         redact=redact,
     )
-    return ChatGptParts(lane, accounts, signals, backend)
+    return ChatGptParts(lane, pool, accounts, signals, backend)
