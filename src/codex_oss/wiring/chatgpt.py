@@ -50,7 +50,7 @@ def build_chatgpt(
 ) -> ChatGptParts:
     """Build the lane; opens nothing yet."""
     strategy = next((known for known in STRATEGIES if known == config.account_strategy), None)
-    pool = AccountPool(accounts.store, accounts.refresh, accounts.affinity, strategy=strategy)
+    pool = AccountPool(accounts.store, accounts.refresh, accounts.affinity, strategy=strategy, catalog=accounts.catalog)
     signals = AccountSignals(pool, accounts.quotas)
     backend = BackendClient(deadlines)
     places = AccountBackend(config.chatgpt_base_url or ACCOUNT_BASE)
