@@ -1,6 +1,6 @@
 """What a look at an account's windows does to its cooldown: ends it, begins one, or neither.
 
-Counterparts: `services.quota_poll` looks and writes; `accounts.failures` says which cooldowns are about usage.
+Counterparts: `services.quota_poll` looks and writes; `accounts.effects` says which cooldowns are about usage.
 
 | the look shows | the account cools | then |
 | --- | --- | --- |
@@ -16,22 +16,12 @@ account that is let out too early is refused at once. A person who bought a rese
 
 from __future__ import annotations
 
-from typing import Final
-
 from msgspec import structs
 
 from codex_oss.accounts.account import Account, Cooldown, cooled
-from codex_oss.accounts.failures import MAX_COOLDOWN_S, USED_UP, USED_UP_GUESS_S
+from codex_oss.accounts.effects import QUOTA_EXHAUSTED, cools_for_usage
+from codex_oss.accounts.failures import MAX_COOLDOWN_S, USED_UP_GUESS_S
 from codex_oss.accounts.quota import Quota, exhausted_until, goes_on, has_quota
-
-EXHAUSTED: Final = "quota_exhausted"
-"""`Cooldown.why` of an account whose own figures said that a window is used up."""
-
-
-def cools_for_usage(account: Account) -> bool:
-    """Whether its cooldown is about what it used, and not about a pause."""
-    why = account.cooldown.why
-    return why in USED_UP or why in (EXHAUSTED, "used_up") or why.startswith("workspace_")
 
 
 def after_look(
@@ -52,4 +42,4 @@ def after_look(
         return account
     until_s = exhausted_until(quota, now_s)
     end_s = now_s + USED_UP_GUESS_S if until_s is None else min(until_s, now_s + MAX_COOLDOWN_S)
-    return cooled(account, Cooldown(int(end_s * 1000), EXHAUSTED, until_s is not None))
+    return cooled(account, Cooldown(int(end_s * 1000), QUOTA_EXHAUSTED, until_s is not None))

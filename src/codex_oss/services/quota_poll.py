@@ -84,24 +84,21 @@ class QuotaPoll:
         self._paths = list(PATHS)
 
     async def poll(self, person: str, *, insists: bool = False) -> Quota | None:
-        """What is known of an account's windows, asked anew when that is due; None when nothing is known.
+        """An account's windows as of now: asked for, or heard within PACE_S; None when they could not be had.
 
         insists: a person asks: at once, and a cooldown for usage ends when there is quota, whoever named its end.
         """
         task = self._under_way.get(person)
-        if task is None:
-            task = asyncio.create_task(self._polled(person, insists=insists))
-            self._under_way[person] = task
-            task.add_done_callback(lambda _: self._under_way.pop(person, None))
-        return await asyncio.shield(task)
+        if task is not None and insists:
+            await asyncio.wait([task])  # it was begun by somebody who does not insist
+            task = self._under_way.get(person)
+        return await asyncio.shield(task or self._begun(person, insists=insists))
 
     def soon(self, persons: Iterable[str]) -> None:
         """Poll accounts when that is due; nobody waits for it."""
         for person in persons:
             if person not in self._under_way and self._due(person):
-                task = asyncio.create_task(self._polled(person))
-                self._under_way[person] = task
-                task.add_done_callback(lambda _, key=person: self._under_way.pop(key, None))  # type: ignore[misc]
+                self._begun(person)
 
     async def aclose(self) -> None:
         """Leave what is under way: nothing is lost with it."""
@@ -111,20 +108,31 @@ class QuotaPoll:
         if tasks:
             await asyncio.wait(tasks)
 
+    def _begun(self, person: str, *, insists: bool = False) -> asyncio.Task[Quota | None]:
+        task = asyncio.create_task(self._polled(person, insists=insists))
+        self._under_way[person] = task
+
+        def ended(_: object) -> None:
+            if self._under_way.get(person) is task:
+                del self._under_way[person]
+
+        task.add_done_callback(ended)
+        return task
+
     async def _polled(self, person: str, *, insists: bool = False) -> Quota | None:
         try:
             known = (await asyncio.to_thread(self._quotas.known)).get(person)
             account = (await self._store.read_soon()).get(person)
             if account is None or account.hindrance(self._now_ms()) not in (None, "cooling_down"):
-                return known
-            if not insists and not (self._due(person) and self._stale(known)):
-                return known
+                return None
+            if not insists and (not self._stale(known) or not self._due(person)):
+                return None if self._stale(known) else known
             self._note(person, answered=False)
             fresh = await self._refresh.fresh(person)
             body = await self._answer(fresh) if fresh is not None else None
             told = quota_of_usage(body, self._clock()) if body is not None else None
             if fresh is None or body is None or told is None:
-                return known
+                return None
             self._note(person, answered=True)
             return await self._learn(fresh, account, told, allowed=_allowed(body), insists=insists)
         except BridgeError as exc:
