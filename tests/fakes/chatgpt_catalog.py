@@ -141,8 +141,9 @@ class ChatGptCatalog:
             return _json(403, {"detail": "Forbidden"})
         if path == "codex/usage" and not headers.get("originator"):
             return _json(400, {"detail": "Bad Request"})
-        if path in ("wham/usage", "codex/usage"):
-            return _json(200, self.usage.get(account, self.usage[""]))
+        told = self.usage.get(account, self.usage.get(""))
+        if path in ("wham/usage", "codex/usage") and told is not None:
+            return _json(200, told)
         return _json(404, {"detail": "Not Found"})
 
     def _listed(self, account: str, query: Mapping[str, str], headers: Mapping[str, str]) -> Reply:

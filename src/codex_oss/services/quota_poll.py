@@ -76,7 +76,7 @@ class QuotaPoll:
         self._store = store
         self._quotas = quotas
         self._reads = reads
-        self._told = told
+        self.told = told
         self._clock = clock
         self._asked: dict[str, tuple[float, bool]] = {}
         """Person key to when it was asked last, and whether it answered."""
@@ -156,7 +156,7 @@ class QuotaPoll:
         """Keep what was told, and let the account answer again or cool. before: it, when the poll began."""
         person, now_s = account.person_key, self._clock()
         for crossed in await asyncio.to_thread(self._quotas.take, person, told):
-            self._told(account, crossed)
+            self.told(account, crossed)
 
         def looked(known: Account) -> Account:
             return after_look(known, before.cooldown, told, now_s, allowed=allowed, insists=insists)
