@@ -19,6 +19,7 @@ import hashlib
 import json
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -102,7 +103,8 @@ class ChatGptCatalog:
                     self.send_header(name, value)
                 self.send_header("content-length", str(len(reply.body)))
                 self.end_headers()
-                self.wfile.write(reply.body)
+                with suppress(OSError):  # whoever asked may be gone
+                    self.wfile.write(reply.body)
 
             def log_message(self, *_: object) -> None:
                 pass
