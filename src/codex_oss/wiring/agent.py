@@ -28,6 +28,7 @@ from codex_oss.services.session_journal import SessionJournal, check_session_id,
 from codex_oss.services.settings import Settings, read_settings
 from codex_oss.wire.events import Lane
 from codex_oss.wire.items import TurnRequest
+from codex_oss.wiring.accounts import Accounts
 from codex_oss.wiring.bridge import Bridge, build
 
 PROJECT_WORDS: Final = "AGENTS.md"
@@ -75,6 +76,8 @@ async def open_agent(
             session = AgentSession(setup)
             if bridge.chatgpt is not None:
                 bridge.chatgpt.signals.listen(lambda *crossed: session.tell(_quota_notice(*crossed)))
+                if bridge.route(name).lane == "chatgpt":
+                    _tell_outlook(session, bridge.chatgpt.accounts, setup.limits)
             try:
                 yield session
             finally:
@@ -109,6 +112,12 @@ def _with_accounts(settings: Settings, model: str, project: Path, environ: Mappi
 
 def _quota_notice(account: str, window: str, left_percent: float) -> Notice:
     return Notice("quota_threshold", f"{account} has {left_percent:g} % of its {window} window left.")
+
+
+def _tell_outlook(session: AgentSession, accounts: Accounts, limits: Limits) -> None:
+    """Before the first turn: whether the quota lasts for one, as far as anybody knows."""
+    if line := accounts.outlook(limits.timeout_s):
+        session.tell(Notice("quota_outlook", line))
 
 
 def _lane_of(bridge: Bridge) -> Callable[[TurnRequest], Lane]:
