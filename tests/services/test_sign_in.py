@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import urllib.error
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -180,10 +181,29 @@ async def test_a_failed_page_can_be_loaded_again(make_desk: MakeDesk, rude: Rude
     assert await fails(task) == "login_denied"
     status, text, _ = await open_page(back)
     assert (status, "Not signed in" in text) == (200, True)
-    port = int(back.split(":")[2].partition("/")[0])
-    again = desk.begin(ports=(port,))
-    assert (await open_page(await desk.urls.get()))[0] == 200
+    again = desk.begin()
+    url = await desk.urls.get()
+    with pytest.raises(urllib.error.URLError):
+        await open_page(back)
+    assert (await open_page(url))[0] == 200
     await again
+
+
+async def test_a_cancelled_sign_in_stores_nothing(make_desk: MakeDesk, rude: RudeIssuer) -> None:
+    """Also when its code is being redeemed at that moment: who cancelled is not signed in later."""
+    rude.slow_s = 0.4
+    desk = make_desk()
+    task = desk.begin()
+    page = asyncio.create_task(open_page(await asyncio.to_thread(where_back, await desk.urls.get())))
+    async with asyncio.timeout(20):
+        while not rude.exchanges:  # noqa: ASYNC110 (the issuer is in threads)
+            await asyncio.sleep(0.01)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await asyncio.gather(page, return_exceptions=True)
+    await asyncio.sleep(0.6)
+    assert desk.store.read().accounts == ()
 
 
 async def test_the_listener_goes(make_desk: MakeDesk) -> None:

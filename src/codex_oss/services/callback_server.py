@@ -73,14 +73,14 @@ class CallbackServer:
         return self.redirect_uri
 
     async def aclose(self) -> None:
-        """Let answers under way end, then go. More than once is fine."""
+        """Let answers under way end, then go. A code that is being redeemed is given up. More than once is fine."""
         if self._closing is not None and self._closing is not asyncio.current_task():
             self._closing.cancel()
+        if self._redeeming is not None and not self._redeeming.done():
+            self._redeeming.cancel()
         runner, self._runner = self._runner, None
         if runner is not None:
             await runner.cleanup()
-        if self._redeeming is not None and not self._redeeming.done():
-            self._redeeming.cancel()
 
     def close_later(self, after_s: float) -> asyncio.Task[None]:
         """Stay a while, for the browser that loads a page again; then go."""
