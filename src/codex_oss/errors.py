@@ -8,6 +8,7 @@
     │                                           StreamInterrupted · QuotaExhausted · CircuitOpen
     ├─ AccountError      no usable credential   NoAccountReady · LoginFailed
     ├─ StoreError        our disk               LogConflict · LogCorrupt
+    ├─ SandboxError      a command stays unrun
     └─ LocalProtocolError                       a wrong call by our own code
 
 Rules that hold here:
@@ -218,6 +219,16 @@ class LogCorrupt(StoreError):
         self.reason = reason
 
 
+class SandboxError(BridgeError):
+    """A command that was not run, because it could not be enclosed.
+
+    Codes: `sandbox_unavailable` (no level works here), `sandbox_root_refused` (the folder would enclose nothing),
+    `sandbox_failed` (the enclosure could not be built this time).
+    """
+
+    code = "sandbox_unavailable"
+
+
 class LocalProtocolError(BridgeError):
     """Our own code called a state machine in an order it forbids. Always a bug of ours."""
 
@@ -270,6 +281,7 @@ HTTP_STATUS: Final[dict[str, int]] = {
     "no_enabled_accounts": 403,
     "usage_limit_reached": 429,
     "accounts_unavailable": 503,
+    "edge_challenge": 403,
     "store_error": 500,
     "key_unusable": 500,
     "internal": 500,
@@ -297,6 +309,11 @@ RESPONSES_CODE: Final[dict[str, str]] = {
     "upstream_key_missing": "invalid_prompt",
     "upstream_key_withheld": "invalid_prompt",
     "answer_invalid": "invalid_prompt",
+    "usage_limit_reached": "insufficient_quota",
+    "no_accounts_configured": "invalid_prompt",
+    "accounts_need_login": "invalid_prompt",
+    "no_enabled_accounts": "invalid_prompt",
+    "edge_challenge": "invalid_prompt",
 }
 """`response.error.code` for a failure inside a stream; anything absent is `server_error`.
 

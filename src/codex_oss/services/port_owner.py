@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -36,6 +35,11 @@ def port_owner(port: int) -> str:
     return f"{_name(pid)} (pid {pid})"
 
 
+def is_taken(port: int) -> bool:
+    """Whether some program listens on the port, as far as the system tells."""
+    return any(True for table in TABLES for _ in _listeners(table, port))
+
+
 def _listeners(table: str, port: int) -> Iterator[tuple[int, str]]:
     """User id and inode of every socket that listens on the port."""
     try:
@@ -55,11 +59,16 @@ def _holder(wanted: set[str]) -> int | None:
             names = os.listdir(folder)
         except OSError:  # another user's, or gone meanwhile
             continue
-        for name in names:
-            with suppress(OSError):
-                if os.readlink(folder / name) in wanted:
-                    return int(folder.parent.name)
+        if any(_target(folder / name) in wanted for name in names):
+            return int(folder.parent.name)
     return None
+
+
+def _target(link: Path) -> str:
+    try:
+        return os.readlink(link)
+    except OSError:  # closed meanwhile
+        return ""
 
 
 def _name(pid: int) -> str:

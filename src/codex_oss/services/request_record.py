@@ -8,7 +8,8 @@ Rules that hold here:
    and redacted before they get here; errors are codes.
 2. A number that nobody told is null, not 0.
 3. A line is one JSON object in one line, whatever its texts hold: line feeds, escapes and direction marks are escaped.
-4. Fields are added, never renamed; a reader passes over what it does not know.
+4. Fields are added, not renamed; a reader passes over what it does not know. `attempts` was once a number: that is
+   read as `tries`.
 """
 
 from __future__ import annotations
@@ -69,6 +70,17 @@ class CacheNote(Struct, frozen=True):
     warned: bool = False
 
 
+class AttemptNote(Struct, frozen=True):
+    """One request that a turn made to an account."""
+
+    account: str = ""
+    """The key of the account, as in `codex-oss accounts list`."""
+    reason: str = ""
+    """Why it was made; a code of docs/accounts-lane.md."""
+    outcome: str = ""
+    """answered, cut, cancelled, or the kind of its failure."""
+
+
 class RequestRecord(Struct, frozen=True, kw_only=True):
     """One request."""
 
@@ -97,7 +109,9 @@ class RequestRecord(Struct, frozen=True, kw_only=True):
     """Another one answered than was asked for."""
     reason: str = ""
     """Why this one answered; a stable code."""
-    attempts: int = 0
+    attempts: tuple[AttemptNote, ...] | int = ()
+    """Requests to accounts, in order. Older lines have their number here."""
+    tries: int = 0
     """Requests to upstreams, the answered one included."""
     outcome: str
     """completed, incomplete, failed, refused or cancelled."""
@@ -131,9 +145,12 @@ def encode_record(record: RequestRecord) -> bytes:
 def decode_record(line: bytes) -> RequestRecord | None:
     """The record of a line; None for a torn one and for anything else that is not ours."""
     try:
-        return _DECODER.decode(line)
+        record = _DECODER.decode(line)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
+    if isinstance(record.attempts, int):
+        return msgspec.structs.replace(record, tries=record.attempts, attempts=())
+    return record
 
 
 def _whole(value: Any) -> Any:

@@ -88,9 +88,18 @@ def _config(
             more.append(ConfigProblem(str(paths[0]), key, told))
     if project is not None:
         # Nor where credentials of the user's own go, not even to another port of this machine.
-        told = "a project's file cannot place a backend; use the environment or your own config.toml"
-        placed = [key for key in ("openai_base_url", "chatgpt_base_url") if key in files[0][1]]
-        more += [ConfigProblem(str(paths[0]), key, told) for key in placed]
+        own = {
+            "openai_base_url": "place a backend",
+            "chatgpt_base_url": "place a backend",
+            "account_identity": "say as whom you ask",
+        }
+        more += [
+            ConfigProblem(
+                str(paths[0]), key, f"a project's file cannot {what}; use the environment or your own config.toml"
+            )
+            for key, what in own.items()
+            if key in files[0][1]
+        ]
     return config, problems + more
 
 
@@ -113,7 +122,7 @@ def _profiles(
         model_concurrency={
             name: limit
             for name, limit in config.model_concurrency.items()
-            if config.gpt_strategy != "passthrough" or not GPT_NAME.fullmatch(name)
+            if config.gpt_strategy not in ("passthrough", "accounts") or not GPT_NAME.fullmatch(name)
         },
     )
     if config.gpt_strategy == "oss" and find_profile(profiles, config.gpt_oss_fallback) is None:

@@ -1,6 +1,6 @@
 """One chunk of a Chat Completions stream as a value: only the wanted fields, tolerant of wrong types.
 
-Counterpart: `wire.chat_stream` interprets the chunks.
+Counterpart: `wire.chat_answer` interprets the chunks.
 
 Rules that hold here:
 

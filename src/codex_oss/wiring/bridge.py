@@ -29,6 +29,7 @@ from codex_oss.policy.key_trust import may_hold_key
 from codex_oss.policy.retry import RetryPolicy
 from codex_oss.policy.routing import Route, choose_route, known_models
 from codex_oss.services.admission import AdmissionDesk
+from codex_oss.services.attempt_book import AttemptBook
 from codex_oss.services.capacity import CapacityGate
 from codex_oss.services.delivery_log import DeliveryBook
 from codex_oss.services.event_log import Seal
@@ -49,6 +50,8 @@ from codex_oss.services.tool_host import ToolHost
 from codex_oss.services.upstream import Deadlines, UpstreamClient
 from codex_oss.wire.events import Lane, TurnEvent
 from codex_oss.wire.items import TurnRequest
+from codex_oss.wiring.accounts import open_accounts
+from codex_oss.wiring.chatgpt import ChatGptParts, build_chatgpt
 from codex_oss.wiring.records import open_seal
 
 PRIMARY_KEY_NAMES = (PRIMARY_KEY_ENV, "UPSTREAM_API_KEY")
@@ -82,6 +85,9 @@ class Bridge:
     route: Callable[[str], Route]
     """Which lane and profile answer to a model name; see `policy.routing`."""
     requests: RequestLog
+    attempts: AttemptBook
+    chatgpt: ChatGptParts | None = None
+    """The user's own accounts; None unless the strategy is `accounts`."""
 
     def lane_for(self, request: TurnRequest) -> tuple[Route, Lane]:
         """The route of a request and the lane that serves it. Raises RequestError for a name nobody answers to.
@@ -132,11 +138,18 @@ class Bridge:
         names = sorted({profile.key_env for profile in self.profiles.values() if profile.key_env})
         return {name: bool(self.key_of(name)) for name in names}
 
+    def start(self) -> None:
+        """Begin what a serving bridge does by itself: tokens of the user's accounts are renewed ahead of need."""
+        if self.chatgpt is not None and self.config.proactive_refresh:
+            self.chatgpt.accounts.proactive.start()
+
     async def aclose(self) -> None:
         """End the missions under way, close the connection pool, the stored responses and the project."""
         await self.missions.jobs.aclose()
         await self.upstream.aclose()
         await self.relay.aclose()
+        if self.chatgpt is not None:
+            await self.chatgpt.aclose()
         await self.responses.aclose()
         self.requests.close()
         self.root.close()
@@ -157,24 +170,8 @@ def build(settings: Settings, project: Path, environ: Mapping[str, str]) -> Brid
     relay, sealer = RelayClient(_patient(deadlines)), Sealer(user_state_folder(environ))
     breakers = Breakers(BreakerPolicy(config.circuit_breaker_errors, config.circuit_breaker_cooldown_s))
     route, root = _router(settings), ProjectRoot(project)
-    raw = OssLane(
-        resolve=lambda model: route(model).profile,
-        profiles=profiles,
-        upstream=upstream,
-        gate=gate,
-        retry=RetryPolicy(max_retries=config.upstream_retries),
-        breakers=breakers,
-        stream=config.upstream_stream,
-        total_s=min(config.upstream_total_timeout_s, config.turn_deadline_s),
-        redact=lambda text: redactor.redact(text).text,
-    )
+    raw = _raw_lane(settings, route, upstream, gate, breakers, redactor)
     with_files = WithFiles(raw, PdfTexts().text_of)
-    checked = CheckedLane(with_files, able=lambda model: route(model).profile.quirks.structured_output)
-
-    def oss(request: TurnRequest) -> AsyncIterator[Sequence[TurnEvent]]:
-        """A server that speaks Responses itself gets files and demands as they are, and answers for them."""
-        return (raw if route(request.model).profile.api == "responses" else checked)(request)
-
     # A mission judges the answers of its model by itself.
     missions = _missions(settings, project, environ, root, redactor, raw, route)
     mission = MissionLane(
@@ -183,8 +180,21 @@ def build(settings: Settings, project: Path, environ: Mapping[str, str]) -> Brid
         stream_remarks=config.visible_trace_stream,
         cancel_on_leave=config.mission_on_disconnect == "cancel",
     )
-    compaction = CompactionLane(with_files, lambda text, model: sealer.seal(Sealed(text, model, int(time.time()))))
-    lanes: dict[str, Lane] = {"oss": oss, "mission": mission, "compaction": compaction}
+    attempts = AttemptBook()
+    chatgpt = _chatgpt(config, environ, gate, attempts, _patient(deadlines), redactor)
+    gpt: Lane = chatgpt.lane if chatgpt is not None else with_files
+
+    def summarised(request: TurnRequest) -> AsyncIterator[Sequence[TurnEvent]]:
+        return (gpt if route(request.model).lane == "chatgpt" else with_files)(request)
+
+    compaction = CompactionLane(summarised, lambda text, model: sealer.seal(Sealed(text, model, int(time.time()))))
+    lanes: dict[str, Lane] = {
+        "oss": _clients_lane(raw, with_files, route),
+        "mission": mission,
+        "compaction": compaction,
+    }
+    if chatgpt is not None:
+        lanes["chatgpt"] = chatgpt.lane
     return Bridge(
         config=config,
         project=project,
@@ -202,7 +212,58 @@ def build(settings: Settings, project: Path, environ: Mapping[str, str]) -> Brid
         missions=missions,
         route=route,
         requests=_request_log(config, project),
+        attempts=attempts,
+        chatgpt=chatgpt,
     )
+
+
+def _chatgpt(
+    config: Config,
+    environ: Mapping[str, str],
+    gate: CapacityGate,
+    attempts: AttemptBook,
+    deadlines: Deadlines,
+    redactor: Redactor,
+) -> ChatGptParts | None:
+    if config.gpt_strategy != "accounts":
+        return None
+    return build_chatgpt(
+        config, open_accounts(environ), gate, attempts, deadlines, lambda text: redactor.redact(text).text
+    )
+
+
+def _raw_lane(
+    settings: Settings,
+    route: Callable[[str], Route],
+    upstream: UpstreamClient,
+    gate: CapacityGate,
+    breakers: Breakers,
+    redactor: Redactor,
+) -> OssLane:
+    """Raw open models, as missions ask them."""
+    config = settings.config
+    return OssLane(
+        resolve=lambda model: route(model).profile,
+        profiles=settings.profiles,
+        upstream=upstream,
+        gate=gate,
+        retry=RetryPolicy(max_retries=config.upstream_retries),
+        breakers=breakers,
+        stream=config.upstream_stream,
+        total_s=min(config.upstream_total_timeout_s, config.turn_deadline_s),
+        redact=lambda text: redactor.redact(text).text,
+    )
+
+
+def _clients_lane(raw: Lane, with_files: Lane, route: Callable[[str], Route]) -> Lane:
+    """Raw open models, as clients ask them."""
+    checked = CheckedLane(with_files, able=lambda model: route(model).profile.quirks.structured_output)
+
+    def oss(request: TurnRequest) -> AsyncIterator[Sequence[TurnEvent]]:
+        """A server that speaks Responses itself gets files and demands as they are, and answers for them."""
+        return (raw if route(request.model).profile.api == "responses" else checked)(request)
+
+    return oss
 
 
 def _router(settings: Settings) -> Callable[[str], Route]:
@@ -282,9 +343,13 @@ def _held_secrets(config: Config, environ: Mapping[str, str]) -> list[str]:
 
 
 def _key_reader(config: Config, environ: Mapping[str, str], redactor: Redactor) -> Callable[[str], str]:
+    held: set[str] = set()
+
     def key_of(name: str) -> str:
         key = config.upstream_key if name in PRIMARY_KEY_NAMES else environ.get(name, "").strip()
-        redactor.hold(key)  # whatever becomes a key while we run is a secret from its first use on
+        if key not in held:  # whatever becomes a key while we run is a secret from its first use on
+            held.add(key)
+            redactor.hold(key)
         return key
 
     return key_of
