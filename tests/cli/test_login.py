@@ -35,7 +35,8 @@ def person(tmp_path: Path, rude: RudeIssuer) -> Iterator[Person]:
     """A person whose tokens were shown to nobody, whatever happened."""
     somebody = Person(tmp_path, rude.url)
     yield somebody
-    shown = "\n".join(somebody.seen)
+    kept = [path for path in tmp_path.rglob("*") if path.is_file() and path != somebody.store.path]
+    shown = "\n".join([*somebody.seen, *(path.read_text(errors="replace") for path in kept)])
     for account in somebody.book().accounts:
         for token in (account.credential.access, account.credential.refresh):
             assert token
@@ -327,6 +328,24 @@ def test_pasted_at_the_terminal(person: Person) -> None:
     assert process.wait(30) == 0, shown
     assert "That is no address" in shown
     assert shown.splitlines()[-1] == KEY
+
+
+def test_pasted_from_a_file(person: Person, tmp_path: Path) -> None:
+    """No loop can watch a plain file; it is read all the same, to its end."""
+    path = tmp_path / "typed"
+    path.write_text("\n\n?state=x&code=y\nno address")
+    with path.open() as file:
+        done = subprocess.run(
+            [sys.executable, "-m", "codex_oss", "login", "--paste", "--no-open"],
+            env=person.environ,
+            stdin=file,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    assert (done.returncode, "[login_state_mismatch]" in done.stderr) == (1, True)
+    assert "That is no address" in done.stderr
 
 
 def test_no_issuer(person: Person) -> None:

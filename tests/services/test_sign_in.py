@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from codex_oss import __version__
 from codex_oss.accounts.account import Account
 from codex_oss.accounts.sign_in_pages import HEADERS
 from codex_oss.errors import LoginFailed, StoreError
@@ -380,6 +381,22 @@ async def test_device_polls_as_it_is_told(
     assert account.email == "ann@x.y"
     assert shown == [DevicePrompt(f"{rude.url}/codex/device", "ABCD-12345")]
     assert pauses == [5.0, 5.0, 7.0, 7.0, 7.0, 7.0, 7.0]
+    assert rude.agents == {f"codex-oss/{__version__}"}
+
+
+async def test_a_page_that_keeps_trying_does_not_fill_the_terminal(
+    make_desk: MakeDesk, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A few warnings are enough, and none of them holds what came."""
+    desk = make_desk()
+    task = desk.begin()
+    url = await desk.urls.get()
+    for number in range(6):
+        assert (await open_page(f"{parameters(url)['redirect_uri']}?state=guess{number}&code=c"))[0] == 400
+    assert len(caplog.records) == 3
+    assert "guess" not in caplog.text
+    assert (await open_page(url))[0] == 200
+    await task
 
 
 async def test_device_ends_in_time(make_desk: MakeDesk) -> None:

@@ -36,6 +36,7 @@ from codex_oss.services.callback_ports import bound_sockets
 CANCEL_PATH: Final = "/cancel"
 CLOSE_S: Final = 2.0
 """How long answers under way may take when the listener goes."""
+MAX_WARNINGS: Final = 3
 Redeem = Callable[[str, str], Awaitable[Account]]
 """Code and redirect address to the stored account; raises BridgeError."""
 log = logging.getLogger(__name__)
@@ -145,7 +146,8 @@ class CallbackServer:
             self.waiting, answer = on_cancel(self.waiting, query)
         else:
             self.waiting, answer = on_callback(self.waiting, query)
-            if answer.page == "wrong_state":
+            # A page that tries again and again is not to fill the terminal.
+            if answer.page == "wrong_state" and self.waiting.strangers <= MAX_WARNINGS:
                 log.warning("a callback with a wrong state was refused; the sign-in goes on waiting")
         done = await self._acted(answer)
         if path == CANCEL_PATH and answer.page == "cancelled":
