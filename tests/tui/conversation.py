@@ -24,7 +24,7 @@ from codex_oss.errors import BridgeError
 from codex_oss.services.agent_session import Approve
 from codex_oss.tui.chat_app import Chat
 from codex_oss.wire.events import Usage
-from codex_oss.wire.items import Item
+from codex_oss.wire.items import FunctionCall, Item, Message, ReasoningItem, TextPart, ToolOutput
 
 SESSION = "5f0c2d1e"
 WAIT = "wait"
@@ -88,6 +88,8 @@ class ScriptedSession:
                     yield event
             else:
                 yield step
+            if isinstance(step, TurnEnded):
+                return
             if self._cancelled.is_set():
                 yield TurnEnded("cancelled", SESSION, "cancelled", "The turn was cancelled.", "Go on, or ask again.")
                 return
@@ -150,4 +152,12 @@ def chat_of(*scripts: Sequence[Step], past: Sequence[Item] = (), account: str = 
     return lambda _: ScriptedHost(ScriptedSession(*scripts, past=past), account).chat()
 
 
+PAST = (
+    Message("user", (TextPart("cap the wait"),)),
+    ReasoningItem(summary="A cap is needed."),
+    FunctionCall("call_1", "edit_file", '{"path": "src/retry.py"}'),
+    ToolOutput("call_1", (TextPart("edited src/retry.py"),)),
+    Message("assistant", (TextPart("The wait is capped at 30 seconds now."),)),
+)
+BROKEN = TurnEnded("failed", SESSION, "stream_interrupted", "The answer did not come to its end.", "Ask it to go on.")
 CUT = (TextDelta("The first half of an answer that"), Notice("stream_cut", "The answer was cut off."))
