@@ -12,6 +12,7 @@ from codex_oss.agent import answer as module
 from codex_oss.agent import events as shown
 from codex_oss.agent.answer import Answer
 from codex_oss.agent.journal import Said
+from codex_oss.policy.deviation import word_deviation, word_switch
 from codex_oss.wire.events import (
     FunctionCallStart,
     ItemDone,
@@ -105,10 +106,35 @@ def test_an_endless_answer_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_who_answers_is_told_when_it_is_not_as_asked() -> None:
     """A stand-in and a retry are notices; the ordinary case is silent."""
     assert fed([[TurnStarted()]])[1] == []
-    assert fed([[TurnStarted(deviation="asked=a; answered=b")]])[1] == [
-        shown.Notice("model_replaced", "asked=a; answered=b")
+    replaced = word_deviation("ocg-a", "ocg-b", "fallback_rate_limited")
+    assert fed([[TurnStarted(deviation=replaced)]])[1] == [
+        shown.Notice("model_replaced", "ocg-b answers instead of ocg-a.")
+    ]
+    switched = word_switch("b@x", "a@x", "account_used_up")
+    assert fed([[TurnStarted(deviation=switched)]])[1] == [
+        shown.Notice("account_switched", "b@x answers from here on, instead of a@x.")
     ]
     assert fed([[TurnStarted(reason="retry_same_model", attempts=2)]])[1][0].code == "retried"  # type: ignore[union-attr]
+
+
+def told_of(deviation: str, *, told: str, fresh: bool) -> tuple[bool, str]:
+    """Whether a person is told of this first event, and what is kept as told."""
+    answer = Answer(told=told, fresh=fresh)
+    shown_ = answer.take([TurnStarted(profile="p", deviation=deviation)])
+    return bool(shown_), answer.record().deviation
+
+
+def test_a_switch_is_told_once_over_processes() -> None:
+    """A new process hears of it again from its lane; the person does not, until somebody else answered in between."""
+    words = word_switch("b@x", "a@x", "account_used_up")
+    assert told_of(words, told="", fresh=True) == (True, words)
+    assert told_of("", told=words, fresh=False) == (False, words)
+    assert told_of(words, told=words, fresh=True) == (False, words)
+    assert told_of("", told=words, fresh=True) == (False, "")
+    assert told_of(words, told=words, fresh=False) == (True, words)
+    silent = Answer(told=words, fresh=True)
+    silent.fail("x", "No.")
+    assert silent.record().deviation == words
 
 
 def test_an_error_ends_it_with_its_hint() -> None:

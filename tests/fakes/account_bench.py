@@ -125,6 +125,7 @@ class AccountBench:
 @contextmanager
 def account_bench(parent: Path, **extra: str) -> Iterator[AccountBench]:
     """A running bridge without accounts. extra: of its environment."""
+    parent.mkdir(parents=True, exist_ok=True)
     with Issuer() as issuer, ChatGptBackend() as backend:
         environ = {
             "XDG_CONFIG_HOME": str(parent / "config"),

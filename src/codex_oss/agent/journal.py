@@ -59,6 +59,8 @@ class Answered(Struct, frozen=True, tag="answer", omit_defaults=True):
     items: tuple[Said, ...]
     usage: Usage = Usage()
     profile: str = ""
+    deviation: str = ""
+    """What the person was last told of somebody else answering; empty when all is as asked."""
 
 
 class CallBegun(Struct, frozen=True, tag="begun"):
@@ -93,6 +95,8 @@ class Conversation:
         self.model = ""
         """The name of the last turn."""
         self.turns = 0
+        self.deviation = ""
+        """What the person was last told of somebody else answering."""
         self.turn_open = False
         self.used_call_ids: set[str] = set()
         self._items: list[Item] = []
@@ -110,9 +114,10 @@ class Conversation:
                 self._expect_settled("a prompt")
                 self._items.append(Message("user", (TextPart(text),)))
                 self.model, self.turns, self.turn_open = model, self.turns + 1, True
-            case Answered(items=items):
+            case Answered(items=items, deviation=deviation):
                 self._expect_settled("an answer")
                 self._answered(items)
+                self.deviation = deviation
             case CallBegun(call_id=call_id):
                 self._expect_open(call_id)
                 self._begun.add(call_id)

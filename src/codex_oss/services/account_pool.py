@@ -192,11 +192,13 @@ class AccountPool:
             wait_ms = max(meant.cooldown.until_ms - now_ms, 0)
             if wait_ms <= WAIT_MS:
                 return Choice(meant, "session", wait_ms)
+        # round_robin takes the next one for each turn, whatever it is part of.
+        session = "" if (self._strategy or book.strategy) == "round_robin" else trip.session
         return choose(
             book,
-            self._affinity.read() if trip.session else {},
+            self._affinity.read() if session else {},
             now_ms,
-            session=trip.session,
+            session=session,
             strategy=self._strategy,
             tried=trip.tried,
             serves=self.catalog.serves(trip.model),

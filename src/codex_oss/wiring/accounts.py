@@ -9,16 +9,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final
 
 from codex_oss.accounts.oauth import ISSUER
-from codex_oss.errors import ConfigInvalid, StoreError
+from codex_oss.errors import BridgeError, ConfigInvalid, StoreError
 from codex_oss.services.account_store import AccountStore, accounts_folder
 from codex_oss.setting_values import parse_loopback_url
 
 if TYPE_CHECKING:
+    from codex_oss.services.account_calls import AccountCalls
     from codex_oss.services.affinity_store import AffinityStore
+    from codex_oss.services.delegation import ToolReply
     from codex_oss.services.issuer import Issuer
+    from codex_oss.services.proactive_refresh import ProactiveRefresh
     from codex_oss.services.quota_store import QuotaStore
     from codex_oss.services.sign_in import SignIn
     from codex_oss.services.token_refresh import TokenRefresh
@@ -30,9 +34,10 @@ ISSUER_ENV: Final = "CODEX_OSS_OAUTH_ISSUER"
 class Accounts:
     """Everything about the user's accounts. folder: where the book lies; `cache/` in it is what can be lost."""
 
-    def __init__(self, folder: Path, issuer_base: str) -> None:
+    def __init__(self, folder: Path, issuer_base: str, environ: Mapping[str, str] = MappingProxyType({})) -> None:
         self.folder = folder
         self.issuer_base = issuer_base
+        self._environ = environ
 
     @cached_property
     def store(self) -> AccountStore:
@@ -56,9 +61,9 @@ class Accounts:
     @cached_property
     def sign_in(self) -> SignIn:
         """The sign-ins of this process."""
-        from codex_oss.services.sign_in import SignIn
+        from codex_oss.services.sign_in import SignIn, times_of
 
-        return SignIn(self.store, self.issuer)
+        return SignIn(self.store, self.issuer, times=times_of(self._environ))
 
     @cached_property
     def quotas(self) -> QuotaStore:
@@ -74,8 +79,24 @@ class Accounts:
 
         return AffinityStore(self.folder)
 
+    @cached_property
+    def proactive(self) -> ProactiveRefresh:
+        """Who renews tokens ahead of need, in a bridge."""
+        from codex_oss.services.proactive_refresh import ProactiveRefresh
+
+        return ProactiveRefresh(self.store, self.refresh)
+
+    @cached_property
+    def calls(self) -> AccountCalls:
+        """What the MCP tools about accounts do."""
+        from codex_oss.services.account_calls import AccountCalls
+
+        return AccountCalls(self.store, self.quotas.known)
+
     async def aclose(self) -> None:
         """Let refreshes under way end, then close listeners and connections."""
+        if "proactive" in self.__dict__:
+            await self.proactive.aclose()
         if "sign_in" in self.__dict__:
             await self.sign_in.aclose()
         if "quotas" in self.__dict__:
@@ -95,7 +116,18 @@ def open_accounts(environ: Mapping[str, str]) -> Accounts:
             hint="Set HOME.",
             code="accounts_unreadable",
         )
-    return Accounts(folder, issuer_base(environ))
+    return Accounts(folder, issuer_base(environ), environ)
+
+
+async def call_account_tool(environ: Mapping[str, str], name: str, arguments: Mapping[str, Any]) -> ToolReply:
+    """Carry out one of the MCP tools about accounts: they are the user's, no project and no bridge is needed."""
+    from codex_oss.services.delegation import refusal
+
+    try:
+        accounts = open_accounts(environ)
+    except BridgeError as exc:
+        return refusal(exc)
+    return await accounts.calls.call(name, arguments)
 
 
 def issuer_base(environ: Mapping[str, str]) -> str:

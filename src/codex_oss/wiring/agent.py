@@ -11,10 +11,12 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
+from codex_oss.agent.events import Notice
 from codex_oss.agent.loop import Limits
 from codex_oss.agent.prompt import MAX_PROJECT_WORDS_CHARS, instructions
 from codex_oss.errors import InvalidRequest, StoreError
 from codex_oss.policy.printable import printable
+from codex_oss.policy.routing import GPT_NAME
 from codex_oss.policy.scope import WHOLE_PROJECT, Scope
 from codex_oss.services.admission import PATTERN_FILES, read_patterns
 from codex_oss.services.agent_session import AgentSession, Setup
@@ -55,7 +57,7 @@ async def open_agent(
         name = model or journal.conversation.model or settings.config.run_model
         if not name:
             raise _model_missing(settings)
-        bridge = build(settings, project, environ)
+        bridge = build(_with_accounts(settings, name, project, environ), project, environ)
         try:
             setup = Setup(
                 session_id=journal.path.stem,
@@ -71,6 +73,8 @@ async def open_agent(
             )
             bridge.lane_for(TurnRequest("resp_agent", name, ()))  # an unknown name is refused before anybody types
             session = AgentSession(setup)
+            if bridge.chatgpt is not None:
+                bridge.chatgpt.signals.listen(lambda *crossed: session.tell(_quota_notice(*crossed)))
             try:
                 yield session
             finally:
@@ -91,6 +95,20 @@ def _journal(project: Path, environ: Mapping[str, str], session_id: str) -> Sess
             code="session_unreadable",
         )
     return SessionJournal(sessions_folder(state, project), wanted)
+
+
+def _with_accounts(settings: Settings, model: str, project: Path, environ: Mapping[str, str]) -> Settings:
+    """The settings with which *model* is asked: a GPT name means the user's accounts, unless it is placed elsewhere.
+
+    What `gpt_strategy` says of them is about clients of a bridge; here the user names the model.
+    """
+    if GPT_NAME.fullmatch(model) and settings.config.gpt_strategy in ("error", "passthrough"):
+        return read_settings(project, {"gpt_strategy": "accounts"}, environ)
+    return settings
+
+
+def _quota_notice(account: str, window: str, left_percent: float) -> Notice:
+    return Notice("quota_threshold", f"{account} has {left_percent:g} % of its {window} window left.")
 
 
 def _lane_of(bridge: Bridge) -> Callable[[TurnRequest], Lane]:

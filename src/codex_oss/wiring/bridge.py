@@ -138,6 +138,11 @@ class Bridge:
         names = sorted({profile.key_env for profile in self.profiles.values() if profile.key_env})
         return {name: bool(self.key_of(name)) for name in names}
 
+    def start(self) -> None:
+        """Begin what a serving bridge does by itself: tokens of the user's accounts are renewed ahead of need."""
+        if self.chatgpt is not None and self.config.proactive_refresh:
+            self.chatgpt.accounts.proactive.start()
+
     async def aclose(self) -> None:
         """End the missions under way, close the connection pool, the stored responses and the project."""
         await self.missions.jobs.aclose()
@@ -338,9 +343,13 @@ def _held_secrets(config: Config, environ: Mapping[str, str]) -> list[str]:
 
 
 def _key_reader(config: Config, environ: Mapping[str, str], redactor: Redactor) -> Callable[[str], str]:
+    held: set[str] = set()
+
     def key_of(name: str) -> str:
         key = config.upstream_key if name in PRIMARY_KEY_NAMES else environ.get(name, "").strip()
-        redactor.hold(key)  # whatever becomes a key while we run is a secret from its first use on
+        if key not in held:  # whatever becomes a key while we run is a secret from its first use on
+            held.add(key)
+            redactor.hold(key)
         return key
 
     return key_of

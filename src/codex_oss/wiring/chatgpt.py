@@ -50,7 +50,7 @@ def build_chatgpt(
     """Build the lane; opens nothing yet."""
     strategy = next((known for known in STRATEGIES if known == config.account_strategy), None)
     pool = AccountPool(accounts.store, accounts.refresh, accounts.affinity, strategy=strategy)
-    signals = AccountSignals(pool)
+    signals = AccountSignals(pool, accounts.quotas)
     backend = BackendClient(deadlines)
     places = AccountBackend(config.chatgpt_base_url or ACCOUNT_BASE)
     identity = cast("Identity", config.account_identity)
