@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 
 from codex_oss.agent.events import (
     AgentEvent,
@@ -100,9 +100,7 @@ class ScriptedSession:
         assert approve is not None
         answer = asyncio.ensure_future(approve(proposal))
         await self._first(answer)
-        if not answer.done():
-            answer.cancel()
-            await asyncio.wait((answer,))
+        if answer.cancelled():
             return
         self.answers.append(answer.result())
         if not answer.result():
@@ -111,13 +109,15 @@ class ScriptedSession:
         yield ToolApproved(proposal.call_id, "person")
         yield ToolFinished(proposal.call_id, proposal.tool, True, "done", "", 120)
 
-    async def _first(self, other: object) -> None:
-        cancelled = asyncio.ensure_future(self._cancelled.wait())
-        waiting = asyncio.ensure_future(other)  # type: ignore[call-overload]
-        await asyncio.wait((cancelled, waiting), return_when=asyncio.FIRST_COMPLETED)
-        cancelled.cancel()
-        if not isinstance(other, asyncio.Future):
-            waiting.cancel()
+    async def _first(self, waited_for: Awaitable[object]) -> None:
+        """Wait for this or for `cancel`; what did not come is cancelled."""
+        both = [asyncio.ensure_future(self._cancelled.wait()), asyncio.ensure_future(waited_for)]
+        try:
+            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for one in both:
+                one.cancel()
+            await asyncio.wait(both)
 
 
 class ScriptedHost:

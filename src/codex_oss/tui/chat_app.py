@@ -103,6 +103,7 @@ class Chat(FullScreen):
         self._host = host
         self._settle_s = settle_s
         self._account = ""
+        self._status_shown = ""
         self._view = ChatView()
         self._field = PromptField()
         self._title = Static(id="title")
@@ -141,7 +142,10 @@ class Chat(FullScreen):
         self._view.draw(self.log_of_chat)
         working = "working … Esc ends the turn" if self.running else ""
         parts = (working, self._account, drawn_usage(self.log_of_chat.usage))
-        self._status.update(Text(" · ".join(part for part in parts if part)))
+        status = " · ".join(part for part in parts if part)
+        if status != self._status_shown:
+            self._status_shown = status
+            self._status.update(Text(status))
 
     def say(self, sentence: str, *, bad: bool = False) -> None:
         """Show one sentence above the field; empty takes it away."""
