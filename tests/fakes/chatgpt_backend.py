@@ -23,8 +23,6 @@ from __future__ import annotations
 
 import argparse
 import base64
-import contextlib
-import importlib
 import json
 import sys
 import time
@@ -32,9 +30,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 from codex_oss.accounts.shapes import claims_of, who_of
 from tests.fakes.chat_upstream import Answer, ChatUpstream, Hangup, Pause, Request, Send, body
+from tests.fakes.chatgpt_catalog import ChatGptCatalog
 
 FIELDS = frozenset(
     {
@@ -234,8 +234,9 @@ class ChatGptBackend(ChatUpstream):
         self.quiet = False
         """Say nothing of limits."""
         self._next: dict[str, list[Answer]] = {}
-        with contextlib.suppress(ImportError):
-            self.catalog: Any = importlib.import_module("tests.fakes.chatgpt_catalog")
+        self.catalog = ChatGptCatalog()
+        """Models and usage; usage is not told unless a test says it."""
+        self.catalog.usage = {}
 
     @property
     def url(self) -> str:
@@ -265,9 +266,10 @@ class ChatGptBackend(ChatUpstream):
         if len(self.requests) > self._max_requests:
             return refused(500, "the client looped")
         if path != PATH or request.method != "POST":
-            catalog = getattr(self, "catalog", None)
-            answer = catalog.answer_to(self, request) if catalog is not None else None
-            return answer if isinstance(answer, Answer) else refused(404, "Not Found", key="detail")
+            parts = urlsplit(request.path)
+            query = {name: values[0] for name, values in parse_qs(parts.query).items()}
+            reply = self.catalog.answer(path.removeprefix("/backend-api/"), query, request.headers)
+            return Answer((Send(reply.body),), reply.status, None, tuple(reply.headers.items()))
         token = request.headers.get("authorization", "").removeprefix("Bearer ")
         turn = Turn(request.headers.get("chatgpt-account-id", ""), token, request)
         self.turns.append(turn)
@@ -332,7 +334,7 @@ def _refusal_of_item(turn: Turn, item: Any) -> Answer | None:
     if "id" in item or item.get("type") == "item_reference":
         text = f"Item with id '{item.get('id')}' not found. Items are not persisted when `store` is set to false."
         return refused(400, {"type": "invalid_request_error", "code": None, "message": text})
-    if item.get("role") == "system":
+    if item.get("role") == "system" and item.get("type", "message") == "message":
         return refused(400, "System messages are not allowed", key="detail")
     sealed = item.get("encrypted_content")
     if item.get("type") == "reasoning" and sealed != sealed_for(turn.account):
@@ -342,9 +344,9 @@ def _refusal_of_item(turn: Turn, item: Any) -> Answer | None:
 
 
 def _unpaired(told: Mapping[str, Any]) -> Answer | None:
-    items = told["input"]
-    called_ids = {(CALLS[item["type"]], item.get("call_id")) for item in items if item.get("type") in CALLS}
-    given = {(item["type"], item.get("call_id")) for item in items if item.get("type") in CALLS.values()}
+    items = [(str(item.get("type")), str(item.get("call_id"))) for item in told["input"]]
+    called_ids = {(CALLS[kind], call_id) for kind, call_id in items if kind in CALLS}
+    given = {(kind, call_id) for kind, call_id in items if kind in CALLS.values()}
     if missing := called_ids - given:
         return refused(400, {"type": "invalid_request_error", "message": f"No tool output found for {missing}."})
     if missing := given - called_ids:

@@ -127,9 +127,6 @@ class ChatGptLane:
                                 batch = await self._opening(course, batch, lease, reason)
                             course.sent += len(batch)
                             if type(batch[-1]) is TurnFailed:
-                                if len(batch) > 1:  # what one read brought with it is shown as a stream all the same
-                                    sink = yield batch[:-1]
-                                    batch = batch[-1:]
                                 batch = await self._broke_off(course, batch, lease, answer.failure)
                             elif answer.ended:
                                 await self._answered(course, lease)
@@ -203,6 +200,7 @@ class ChatGptLane:
         self._attempts.end(course.request.response_id, ANSWERED)
         await self._signals.settled(lease.account)
         await self._pool.answered(lease, course.trip.session)
+        await self._signals.answered(lease.account)
 
     async def _broke_off(
         self, course: _Course, batch: Sequence[TurnEvent], lease: Lease, failure: Failure | None

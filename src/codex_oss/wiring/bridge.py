@@ -228,7 +228,12 @@ def _chatgpt(
     if config.gpt_strategy != "accounts":
         return None
     return build_chatgpt(
-        config, open_accounts(environ), gate, attempts, deadlines, lambda text: redactor.redact(text).text
+        config,
+        open_accounts(environ, config.chatgpt_base_url or ""),
+        gate,
+        attempts,
+        deadlines,
+        lambda text: redactor.redact(text).text,
     )
 
 
