@@ -89,6 +89,32 @@ def test_secrets_do_not_reach_the_model(project: Path) -> None:
     assert SECRET not in kept
 
 
+def test_the_project_hides_what_it_says(project: Path) -> None:
+    """Its ignore file holds for the agent as for missions: neither read, nor found, nor written."""
+    (project / ".codex-oss").mkdir()
+    (project / ".codex-oss/ignore").write_text("app/\n")
+    calls = [
+        ("c1", "read_file", {"path": "app/retry.py"}),
+        ("c2", "search", {"pattern": "MAX_RETRIES"}),
+        ("c3", "create_file", {"path": "app/new.py", "content": "x"}),
+    ]
+    with ChatUpstream([tool_calls(calls), text("ok")]) as upstream:
+        run(project, upstream, "-m", MODEL, "--yes", "go")
+        outputs = told_by_tools(upstream.requests[1])
+    assert [output.partition(":")[0].partition(" (")[0] for output in outputs] == [
+        "path_denied", "No matches", "path_denied",
+    ]  # fmt: skip
+    assert not (project / "app/new.py").exists()
+
+
+def test_a_gpt_name_that_is_placed_on_an_open_model(project: Path) -> None:
+    """With the strategy `oss` no account is asked, and the person is told who answers."""
+    with ChatUpstream([text("ok")]) as upstream:
+        done = run(project, upstream, "-m", "gpt-5.4", "go", GPT_MODEL_STRATEGY="oss")
+    assert (done.returncode, done.stdout) == (0, "ok\n")
+    assert "[model_replaced]" in done.stderr
+
+
 def test_a_model_that_calls_for_ever(project: Path) -> None:
     """The same again and again ends by itself, new nonsense each time at the step limit; both are not done."""
     with ChatUpstream(lambda request: tool_call("list_files", {})) as upstream:
@@ -210,7 +236,7 @@ def test_the_default_model_is_a_setting(project: Path) -> None:
 
 def test_without_a_home_nothing_begins(project: Path) -> None:
     """There is no place for a session: one sentence, exit 1."""
-    done = run(project, None, "-m", MODEL, "go", HOME="/nonexistent", XDG_CONFIG_HOME=str(project))
+    done = run(project, None, "-m", MODEL, "go", HOME=str(project.parent / "no-home"), XDG_CONFIG_HOME=str(project))
     assert done.returncode == 1
     assert "[session_unreadable]" in done.stderr
 
