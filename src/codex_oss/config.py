@@ -77,6 +77,8 @@ class Config:
     gpt_strategy: str = "error"
     account_strategy: str | None = None
     """How an account is chosen when `gpt_strategy` is `accounts`; None for what the accounts say."""
+    proactive_refresh: bool = True
+    """Renew the tokens of accounts in use before they end, while the bridge runs."""
     account_identity: str = "codex-oss"
     """Who asks the ChatGPT backend: this program, or (only if you say so) the official client."""
     gpt_oss_fallback: str = "deepseek-v4-pro"
@@ -275,6 +277,12 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         ("CODEX_OSS_ACCOUNT_STRATEGY",),
         one_of("sticky", "hybrid", "round_robin"),
         "how one of several ChatGPT accounts is chosen",
+    ),
+    Setting(
+        "proactive_refresh",
+        ("CODEX_OSS_PROACTIVE_REFRESH",),
+        parse_flag,
+        "with gpt_strategy accounts: renew the tokens of accounts in use before they end",
     ),
     Setting(
         "account_identity",

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import pty
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -68,6 +70,27 @@ class Home:
             timeout=60,
             check=False,
         )
+
+    def at_terminal(self, *words: str, typed: str) -> tuple[int, str]:
+        """The same at a terminal, where one line is typed; its exit status and all that was shown."""
+        primary, secondary = pty.openpty()
+        child = subprocess.Popen(
+            [sys.executable, "-m", "codex_oss", *words],
+            cwd=self.home,
+            env={"PATH": os.environ["PATH"], "HOME": str(self.home), "TERM": "dumb"},
+            stdin=secondary,
+            stdout=secondary,
+            stderr=secondary,
+            start_new_session=True,
+        )
+        os.close(secondary)
+        os.write(primary, f"{typed}\n".encode())
+        shown = b""
+        with contextlib.suppress(OSError):  # the end of a terminal is an error on Linux
+            while data := os.read(primary, 4096):
+                shown += data
+        os.close(primary)
+        return child.wait(30), shown.decode()
 
     def told(self, *words: str, stdin: str = "", status: int = 0, **environ: str) -> Any:
         """The one JSON object that `codex-oss … --json` prints."""

@@ -148,13 +148,12 @@ def test_an_email_names_an_account_where_it_is_unique(home: Home) -> None:
 
 
 def test_remove_asks(home: Home) -> None:
-    """No answer and no are no; yes is yes; the others stay as they are."""
-    assert home.run("accounts", "remove", KEY).returncode == 1
-    assert home.run("accounts", "remove", KEY, stdin="n\n").returncode == 1
-    assert KEY in home.listed()
+    """Without a terminal `--yes` is needed; a dry run removes nothing; the others stay as they are."""
+    refused = home.told("accounts", "remove", KEY, stdin="y\n", status=2)
+    assert refused["error"] == "confirmation_needed"
     assert home.told("accounts", "remove", KEY, "--dry-run")["dry_run"] is True
     assert KEY in home.listed()
-    done = home.run("accounts", "remove", KEY, stdin="y\n")
+    done = home.run("accounts", "remove", KEY, "--yes")
     assert done.returncode == 0
     assert "bob@x.y (pro) answers now." in done.stdout
     assert list(home.listed()) == [BOB.key, TEAM.key]
@@ -162,6 +161,14 @@ def test_remove_asks(home: Home) -> None:
     assert f"refresh-{CANARY}-acc2".encode() in kept
     assert f"-{CANARY}-acc1".encode() not in kept
     assert home.told("accounts", "remove", "bob@x.y", "--yes")["account"]["key"] == BOB.key
+
+
+@pytest.mark.parametrize(("answer", "left"), [("n", 3), ("", 3), ("y", 2)])
+def test_remove_asks_at_a_terminal(home: Home, answer: str, left: int) -> None:
+    """No answer and no are no; yes is yes."""
+    status, shown = home.at_terminal("accounts", "remove", KEY, typed=answer)
+    assert "Remove ann@x.y (plus)" in shown
+    assert (status, len(home.listed())) == (0 if left == 2 else 1, left)
 
 
 def test_what_holds_an_account_back_is_said(home: Home) -> None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
+import pty
 import socket
 import stat
 import subprocess
 import sys
+import termios
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -185,6 +189,17 @@ def test_two_logins_at_once(person: Person, rude: RudeIssuer) -> None:
     assert {account.key for account in person.book().accounts} == {KEY, "acc2|bob@x.y|team"}
 
 
+def test_our_own_on_the_port_is_named(person: Person) -> None:
+    """A sign-in that waits for its person stays, and the other one says so."""
+    with person.begin("--browser", "--no-open", "--port", "0") as login:
+        url = login.line()
+        port = parameters(url)["redirect_uri"].split(":")[2].partition("/")[0]
+        done = person.run("login", "--browser", "--no-open", "--port", port)
+        assert f"another codex-oss (pid {login.process.pid})" in done.stderr
+        assert visit(url)[0] == 200
+        assert login.end() == 0
+
+
 def test_device(person: Person, rude: RudeIssuer) -> None:
     """stdout is address, code, key, one line each; "not yet" in all its forms is waited out."""
     rude.pages.script = ["pending", "pending_403", "pending_404"]
@@ -216,6 +231,13 @@ def test_the_device_flow_ends_when_the_issuer_says_so(person: Person, rude: Rude
     done = person.run("login", "--device", "--no-open")
     assert (done.returncode, len(done.stdout.splitlines())) == (1, 2)
     assert f"[{code}]" in done.stderr
+
+
+def test_nobody_types_the_code(person: Person) -> None:
+    """It ends by itself, with its code and exit 1."""
+    person.environ["CODEX_DEVICE_AUTH_TIMEOUT_MS"] = "1000"
+    done = person.run("login", "--device", "--no-open")
+    assert (done.returncode, "[login_expired]" in done.stderr) == (1, True)
 
 
 def test_no_device_flow_there(person: Person, rude: RudeIssuer) -> None:
@@ -263,6 +285,48 @@ def test_nothing_pasted(person: Person, given: str, code: str) -> None:
     done = person.run("login", "--paste", "--no-open", given=given)
     assert (done.returncode, len(done.stdout.splitlines())) == (1, 1)
     assert f"[{code}]" in done.stderr
+
+
+def test_the_browser_is_opened(person: Person, tmp_path: Path) -> None:
+    """Where there is a screen that is the default; the address is one argument, and stdout has the key alone."""
+    browser = tmp_path / "xdg-open"
+    browser.write_text(f"#!{sys.executable}\nimport sys, urllib.request\nurllib.request.urlopen(sys.argv[1])\n")
+    browser.chmod(0o755)
+    del person.environ["CODEX_OSS_NO_BROWSER"]
+    person.environ |= {"DISPLAY": ":0", "PATH": f"{tmp_path}{os.pathsep}{person.environ['PATH']}"}
+    done = person.run("login", "--port", "0")
+    assert (done.returncode, done.stdout) == (0, f"{KEY}\n"), done.stderr
+    assert "/oauth/authorize?" in done.stderr
+
+
+def test_pasted_at_the_terminal(person: Person) -> None:
+    """While the listener waits, the address may be typed; what is no address is complained of."""
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "codex_oss", "login", "--browser", "--port", "0"],
+        env=person.environ,
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        start_new_session=True,
+        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+    )
+    os.close(theirs)
+    shown = ""
+    try:
+        while "paste the address it ends at" not in shown:
+            shown += os.read(ours, 4096).decode()
+        url = next(word for word in shown.split() if "/oauth/authorize?" in word)
+        os.write(ours, b"hello\n" + where_back(url).encode() + b"\n")
+        while data := os.read(ours, 4096):
+            shown += data.decode()
+    except OSError:
+        pass  # the other end is gone
+    finally:
+        os.close(ours)
+    assert process.wait(30) == 0, shown
+    assert "That is no address" in shown
+    assert shown.splitlines()[-1] == KEY
 
 
 def test_no_issuer(person: Person) -> None:

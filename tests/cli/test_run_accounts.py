@@ -17,10 +17,10 @@ from codex_oss.accounts.account import Account
 from codex_oss.accounts.book import Book
 from codex_oss.accounts.shapes import decoded, encoded
 from tests.cli.test_run import environ, project, session_of
+from tests.fakes.account_bench import account_of
 from tests.fakes.chat_upstream import Answer
 from tests.fakes.chatgpt_backend import ChatGptBackend, Limits, Turn, called, cut, said, used_up
 from tests.fakes.issuer import Issuer
-from tests.server.test_account_lane import account
 
 __all__ = ["project"]
 MODEL = "gpt-5.4"
@@ -70,7 +70,7 @@ class Bench:
 def bench(project: Path, *names: str, script: Any) -> Iterator[Bench]:
     """These accounts, the first one active."""
     with Issuer() as issuer, ChatGptBackend(script) as backend:
-        yield Bench(project, issuer, backend, [account(issuer, name) for name in names])
+        yield Bench(project, issuer, backend, [account_of(issuer, name) for name in names])
 
 
 def reader(turn: Turn) -> Answer:

@@ -18,6 +18,7 @@ import click
 
 from bench.record_section import render_section
 from bench.runtime_section import render_runtime
+from codex_oss.accounts.failover import REASONS as ATTEMPT_REASONS
 from codex_oss.agent.events import AgentEvent
 from codex_oss.agent.tools import TOOLS
 from codex_oss.cli.main import cli
@@ -27,6 +28,7 @@ from codex_oss.missions.observing import CODES
 from codex_oss.policy.admission import REFUSALS
 from codex_oss.policy.cache_monitor import CAUSES, EXPECTED
 from codex_oss.policy.deviation import REASONS
+from codex_oss.wire.account_body import DROPPED, FIELDS, UNKNOWN
 from tests.clients.rude import CLI_CLIENTS, render_failures, render_sdk_failures
 from tests.docs.markdown import PAGES
 from tests.gallery.table import render_gallery, render_gates
@@ -81,6 +83,21 @@ def render_responses_code() -> str:
 def render_reasons() -> str:
     """The table of `policy.deviation.REASONS`."""
     rows = [f"| `{reason}` | {meaning} |" for reason, meaning in REASONS.items()]
+    return _table("| reason | what it means |\n| --- | --- |", rows)
+
+
+def render_account_fields() -> str:
+    """The tables of `wire.account_body`."""
+    rows = [f"| `{name}` | {rule.action} | {rule.reason} |" for name, rule in FIELDS.items()]
+    rows += [f"| `{name}` | dropped | {reason} |" for name, reason in DROPPED.items()]
+    return _table(
+        "| field | what happens | why |\n| --- | --- | --- |", [*rows, f"| any other | dropped | {UNKNOWN} |"]
+    )
+
+
+def render_account_attempts() -> str:
+    """The table of `accounts.failover.REASONS`."""
+    rows = [f"| `{reason}` | {meaning} |" for reason, meaning in ATTEMPT_REASONS.items()]
     return _table("| reason | what it means |\n| --- | --- |", rows)
 
 
@@ -156,6 +173,8 @@ GENERATED: dict[str, Callable[[], str]] = {
     "reasons": render_reasons,
     "admission refusals": render_admission_refusals,
     "settings": render_settings,
+    "account fields": render_account_fields,
+    "account attempts": render_account_attempts,
     "prompt costs": render_costs,
     "record figures": render_section,
     "gates": render_gates,

@@ -23,8 +23,6 @@ from __future__ import annotations
 
 import argparse
 import base64
-import contextlib
-import importlib
 import json
 import sys
 import time
@@ -32,9 +30,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 from codex_oss.accounts.shapes import claims_of, who_of
 from tests.fakes.chat_upstream import Answer, ChatUpstream, Hangup, Pause, Request, Send, body
+from tests.fakes.chatgpt_catalog import BASE, ChatGptCatalog
 
 FIELDS = frozenset(
     {
@@ -43,7 +43,6 @@ FIELDS = frozenset(
     }
 )
 PATH = "/backend-api/codex/responses"
-MODELS_TAG = '"models-1"'
 CALLS = {"function_call": "function_call_output", "custom_tool_call": "custom_tool_call_output"}
 SHELLS = ("exec_command", "shell", "bash", "shell_command")
 
@@ -219,21 +218,22 @@ def agent(turn: Turn) -> Answer:
 class ChatGptBackend(ChatUpstream):
     """The server. Everything public may be used from the test's thread."""
 
-    def __init__(self, script: Script = agent, *, port: int = 0, max_requests: int = 300) -> None:
+    def __init__(self, script: Script = agent, *, port: int = 0, max_requests: int = 1000) -> None:
         super().__init__(port=port, max_requests=max_requests)
         self.turns: list[Turn] = []
+        self.every_turn: list[Turn] = []
+        """Also those that were forgotten."""
         self.revoked: set[str] = set()
         """Access tokens that are refused as `token_revoked`."""
         self.expired: set[str] = set()
         """Access tokens that are refused as `token_expired`."""
         self.limits: dict[str, Limits] = {}
         self.answers = script
-        self.models_tag = MODELS_TAG
         self.quiet = False
         """Say nothing of limits."""
         self._next: dict[str, list[Answer]] = {}
-        with contextlib.suppress(ImportError):
-            self.catalog: Any = importlib.import_module("tests.fakes.chatgpt_catalog")
+        self.catalog = ChatGptCatalog()
+        """Who answers beside turns: `/codex/models` and the usage endpoints."""
 
     @property
     def url(self) -> str:
@@ -254,23 +254,34 @@ class ChatGptBackend(ChatUpstream):
         """The next answers to this account, before its body is even looked at."""
         self._next.setdefault(account, []).extend(answers)
 
+    def forget(self) -> None:
+        """Begin anew: no turn was asked for, nothing is scripted, no limit is near."""
+        self.turns, self._next, self.limits, self.quiet = [], {}, {}, False
+
     def _answer_to(self, request: Request) -> Answer:
         path = request.path.partition("?")[0]
         if len(self.requests) > self._max_requests:
             return refused(500, "the client looped")
         if path != PATH or request.method != "POST":
-            catalog = getattr(self, "catalog", None)
-            answer = catalog.answer_to(self, request) if catalog is not None else None
-            return answer if isinstance(answer, Answer) else refused(404, "Not Found", key="detail")
+            return self._beside(request)
         token = request.headers.get("authorization", "").removeprefix("Bearer ")
         turn = Turn(request.headers.get("chatgpt-account-id", ""), token, request)
         self.turns.append(turn)
+        self.every_turn.append(turn)
         answer = self._refusal_of_token(turn)
         if answer is None and self._next.get(turn.account):
             answer = self._next[turn.account].pop(0)
         answer = answer or refusal_of_body(turn) or self.answers(turn)
         turn.status = answer.status
         return self._dressed(turn, answer)
+
+    def _beside(self, request: Request) -> Answer:
+        parts = urlsplit(request.path)
+        query = {name: values[0] for name, values in parse_qs(parts.query).items()}
+        if request.method != "GET" or not parts.path.startswith(BASE):
+            return refused(404, "Not Found", key="detail")
+        reply = self.catalog.answer(parts.path.removeprefix(BASE), query, request.headers)
+        return Answer((Send(reply.body),), reply.status, None, tuple(reply.headers.items()))
 
     def _refusal_of_token(self, turn: Turn) -> Answer | None:
         claims = claims_of(turn.token)
@@ -292,7 +303,7 @@ class ChatGptBackend(ChatUpstream):
             Send(step.data.replace(b'"SEAL"', b'"%b"' % seal)) if isinstance(step, Send) else step
             for step in answer.steps
         ]
-        told: tuple[tuple[str, str], ...] = (("x-models-etag", self.models_tag),)
+        told: tuple[tuple[str, str], ...] = (("x-models-etag", self.catalog.etag(turn.account)),)
         if not self.quiet:
             told = (*told, *_limit_headers(limits))
             if answer.status == 200 and answer.content_type is None:
@@ -325,7 +336,7 @@ def _refusal_of_item(turn: Turn, item: Any) -> Answer | None:
     if "id" in item or item.get("type") == "item_reference":
         text = f"Item with id '{item.get('id')}' not found. Items are not persisted when `store` is set to false."
         return refused(400, {"type": "invalid_request_error", "code": None, "message": text})
-    if item.get("role") == "system":
+    if item.get("role") == "system" and item.get("type", "message") == "message":
         return refused(400, "System messages are not allowed", key="detail")
     sealed = item.get("encrypted_content")
     if item.get("type") == "reasoning" and sealed != sealed_for(turn.account):
@@ -335,9 +346,9 @@ def _refusal_of_item(turn: Turn, item: Any) -> Answer | None:
 
 
 def _unpaired(told: Mapping[str, Any]) -> Answer | None:
-    items = told["input"]
-    called_ids = {(CALLS[item["type"]], item.get("call_id")) for item in items if item.get("type") in CALLS}
-    given = {(item["type"], item.get("call_id")) for item in items if item.get("type") in CALLS.values()}
+    items = [(str(item.get("type")), str(item.get("call_id"))) for item in told["input"]]
+    called_ids = {(CALLS[kind], call_id) for kind, call_id in items if kind in CALLS}
+    given = {(kind, call_id) for kind, call_id in items if kind in CALLS.values()}
     if missing := called_ids - given:
         return refused(400, {"type": "invalid_request_error", "message": f"No tool output found for {missing}."})
     if missing := given - called_ids:

@@ -145,6 +145,11 @@ class Conversation:
         self._expect_settled("a question")
         return tuple(self._items)
 
+    @property
+    def said(self) -> tuple[Item, ...]:
+        """Everything so far, open calls included: for a person who reads it again, never for a model."""
+        return tuple(self._items)
+
     def _answered(self, items: tuple[Said, ...]) -> None:
         for item in items:
             self._items.append(item)

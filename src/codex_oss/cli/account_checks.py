@@ -5,7 +5,7 @@ Counterparts: `cli.doctor` and `cli.account_doctor` run them; `services.account_
 Rules that hold here:
 
 1. A check reads and never writes: a damaged book is not put aside, no lock is made, no token is spent.
-2. Where there is neither a book nor anything put aside, no check says anything.
+2. Where there is neither a book nor anything put aside, no check of them says anything.
 3. E-mails and instants are shown, tokens never.
 """
 
@@ -22,6 +22,7 @@ from typing import Final
 
 from codex_oss.accounts.account import Account
 from codex_oss.accounts.book import Book
+from codex_oss.accounts.oauth import PORTS
 from codex_oss.accounts.shapes import ShapeUnknown, claims_of, decoded
 from codex_oss.accounts.view import label_of
 from codex_oss.cli.account_naming import command
@@ -30,6 +31,7 @@ from codex_oss.cli.doctor_checks import Check, Finding, Findings, Scene, failed,
 from codex_oss.errors import StoreError
 from codex_oss.services.account_folder import FILE_NAME, accounts_folder
 from codex_oss.services.account_store import MAX_BYTES, exclusive
+from codex_oss.services.port_owner import is_taken, port_owner
 from codex_oss.services.state_files import read_plain
 
 LOCK_WAIT_S: Final = 1.0
@@ -139,6 +141,19 @@ def check_usable(shelf: Shelf) -> Findings:
         yield warned("there is no account", "codex-oss login")
 
 
+def check_port(scene: Scene) -> Findings:
+    """A browser that signs in finds its way back: the issuer sends it to one of two ports."""
+    taken = [port for port in PORTS if is_taken(port)]
+    if not taken:
+        yield passed(f"port {PORTS[0]} is free for the way back of a sign-in")
+        return
+    owners = ", ".join(f"{port_owner(port)} listens on {port}" for port in taken)
+    if len(taken) == len(PORTS):
+        yield warned(f"{owners}; a browser cannot come back here", "End one of them, or: codex-oss login --device")
+    else:
+        yield passed(f"{owners}; a sign-in takes the other port")
+
+
 def check_issuer(scene: Scene) -> Findings:
     """The sign-in service answers, and its clock agrees with ours."""
     import urllib.error
@@ -166,6 +181,31 @@ def check_issuer(scene: Scene) -> Findings:
     if abs(skew_s) > SKEW_S:
         yield warned(
             f"its clock and this one are {abs(skew_s):.0f} s apart", "timedatectl set-ntp true", "accounts.clock"
+        )
+
+
+def check_lane(scene: Scene) -> Findings:
+    """GPT models have somebody who answers, where accounts are to answer."""
+    from codex_oss.services.account_pool import none_ready
+
+    if scene.config.gpt_strategy != "accounts":
+        return
+    shelf, now_ms = look_at(scene), int(time.time() * 1000)
+    book = shelf.book if shelf is not None and shelf.book is not None else Book()
+    ready = [account for account in book.accounts if account.hindrance(now_ms) is None]
+    if ready:
+        yield passed(f"{len(ready)} of {len(book.accounts)} accounts can answer gpt-* models")
+    else:
+        told = none_ready(book, now_ms)
+        yield failed(f"gpt-* models are refused: {told.message}", told.hint)
+
+
+def check_identity(scene: Scene) -> Findings:
+    """The backend is told who asks."""
+    if scene.config.gpt_strategy == "accounts" and scene.config.account_identity != "codex-oss":
+        yield warned(
+            "the backend is told that the official client asks",
+            "Unset CODEX_OSS_ACCOUNT_IDENTITY, unless you mean it and may do so.",
         )
 
 
@@ -237,5 +277,8 @@ ACCOUNT_CHECKS: Final[tuple[Check, ...]] = (
     Check("accounts.twins", _of_shelf(check_twins)),
     Check("accounts.clock", _of_shelf(check_clock)),
     Check("accounts.usable", _of_shelf(check_usable)),
+    Check("accounts.lane", check_lane),
+    Check("accounts.identity", check_identity),
+    Check("accounts.port", check_port),
 )
 ACCOUNT_NETWORK_CHECKS: Final[tuple[Check, ...]] = (Check("accounts.issuer", check_issuer),)

@@ -25,7 +25,8 @@ def account_doctor(network: bool, as_json: bool) -> None:
     """
     import os
 
-    from codex_oss.cli.account_checks import ACCOUNT_CHECKS, ACCOUNT_NETWORK_CHECKS
+    from codex_oss.cli.account_checks import ACCOUNT_CHECKS, ACCOUNT_NETWORK_CHECKS, look_at
+    from codex_oss.cli.account_table import NONE_YET
     from codex_oss.cli.doctor import show_findings
     from codex_oss.cli.doctor_checks import look_around
 
@@ -36,8 +37,8 @@ def account_doctor(network: bool, as_json: bool) -> None:
     if as_json:
         told = {"healthy": not counts["FAIL"], "checks": [finding.as_json() for finding in findings]}
         click.echo(json.dumps(told, ensure_ascii=False))
-    elif findings:
-        show_findings(findings)
     else:
-        click.echo("No account yet. Sign in: codex-oss login")
+        show_findings(findings)
+        if look_at(scene) is None:
+            click.echo(NONE_YET)
     sys.exit(1 if counts["FAIL"] else 0)

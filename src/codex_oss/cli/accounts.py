@@ -22,6 +22,8 @@ import click
 
 from codex_oss.cli.account_doctor import account_doctor
 from codex_oss.cli.account_refresh import account_refresh
+from codex_oss.cli.account_transfer import account_transfer
+from codex_oss.cli.dry_run import dry_run
 from codex_oss.cli.options import json_option
 
 if TYPE_CHECKING:
@@ -54,8 +56,15 @@ def list_accounts(as_json: bool) -> None:
     views = _views(_opened())
     if as_json:
         _say_json({"accounts": [as_listed(view) for view in views]})
-    else:
-        click.echo(render_accounts(views, time.time()))
+        return
+    click.echo(render_accounts(views, time.time()))
+    if not views:
+        import os
+
+        from codex_oss.cli.account_transfer import hint_of_others
+
+        if hint := hint_of_others(os.environ):
+            click.echo(hint, err=True)
 
 
 @accounts.command(epilog="Example: codex-oss accounts status --no-poll")
@@ -67,17 +76,18 @@ def status(no_poll: bool, as_json: bool) -> None:
     Asks the backend for the windows of every account that may be used; one that does not answer keeps its last figures.
     """
     from codex_oss.accounts.view import as_told
-    from codex_oss.cli.account_table import render_accounts
 
     accounts = _opened()
-    book, views = accounts.store.read(), _views(accounts)
+    book = accounts.store.read()
     if as_json:
+        views = _views(accounts)
         pin = next((view.key for view in views if view.pinned), None)
         told = [as_told(view) for view in views]
         _say_json({"accounts": told, "strategy": book.strategy or "sticky", "pinned": pin})
-    else:
-        click.echo(render_accounts(views, time.time()))
-        click.echo(f"strategy: {book.strategy or 'sticky (the default)'}")
+        return
+    for line in _quota_lines(accounts):
+        click.echo(line)
+    click.echo(f"strategy: {book.strategy or 'sticky (the default)'}")
 
 
 @accounts.command(epilog="Example: codex-oss accounts use ann@example.com")
@@ -171,6 +181,7 @@ def remove(name: str, yes: bool, dry_run: bool, as_json: bool) -> None:
     from codex_oss.accounts.view import label_of
     from codex_oss.cli.account_naming import change_named, one_named
     from codex_oss.cli.account_table import shown
+    from codex_oss.cli.asking import agreed
 
     accounts = _opened()
     book = accounts.store.read()
@@ -186,7 +197,7 @@ def remove(name: str, yes: bool, dry_run: bool, as_json: bool) -> None:
         }
         _say(as_json, told, f"{label} would be removed; nothing was changed.")
         return
-    if not yes and not click.confirm(f"Remove {label} and its credentials from this machine?", err=True):
+    if not agreed(f"Remove {label} and its credentials from this machine?", yes=yes):
         _say(as_json, {"ok": False, "verb": "remove", "changed": False, "account": None}, "Nothing was removed.")
         sys.exit(1)
     before, after, person = change_named(accounts, account.key, removed)
@@ -218,7 +229,7 @@ def strategy(strategy: str | None, as_json: bool) -> None:
     _say(as_json, told, words)
 
 
-for _command in (account_refresh, account_doctor):
+for _command in (account_refresh, account_transfer, account_doctor, dry_run):
     accounts.add_command(_command)
 
 
@@ -246,6 +257,19 @@ def _opened() -> Accounts:
     from codex_oss.wiring.accounts import open_accounts
 
     return open_accounts(os.environ)
+
+
+def _quota_lines(accounts: Accounts) -> list[str]:
+    """Every account with its bars, or the word that there is none."""
+    import os
+    import shutil
+
+    from codex_oss.cli.account_table import NONE_YET
+    from codex_oss.cli.quota_table import Style, colours_wanted, quota_lines
+
+    width = shutil.get_terminal_size((100, 24)).columns
+    style = Style(width=width, colour=colours_wanted(sys.stdout, os.environ))
+    return quota_lines(accounts, time.time(), style) or [NONE_YET]
 
 
 def _views(accounts: Accounts) -> list[AccountView]:

@@ -1,8 +1,9 @@
 """`codex-oss doctor`: every check of the set-up, each with a fix.
 
 Counterparts: `cli.doctor_checks` (this program, the project, the bridge), `cli.doctor_clients` (Codex, OpenCode,
-programs), `cli.doctor_mcp` (the MCP server, as they start it) and `cli.account_checks` (where there are accounts).
-A check never raises: what it meets unexpectedly is its own FAIL, and the others go on.
+programs), `cli.doctor_mcp` (the MCP server, as they start it), `cli.account_checks` (where there are accounts) and
+`cli.doctor_sandbox` (a question of its own). A check never raises: what it meets unexpectedly is its own FAIL, and
+the others go on.
 """
 
 from __future__ import annotations
@@ -28,14 +29,21 @@ COLOURS: Final = {"PASS": "green", "WARN": "yellow", "FAIL": "red"}
 @project_option
 @click.option("--offline", is_flag=True, help="Ask nobody, not even the bridge on this machine.")
 @click.option("--network", is_flag=True, help="Also ask each upstream for its models, with your key.")
+@click.option("--sandbox", is_flag=True, help="Instead, attack the sandbox of shell commands and say what it kept.")
 @json_option
-def doctor(project: Path, offline: bool, network: bool, as_json: bool) -> None:
+def doctor(project: Path, offline: bool, network: bool, sandbox: bool, as_json: bool) -> None:
     """Check the set-up and name the fix for each fault.
 
     Without --network nothing leaves this machine. Exit status 0 when no check fails (warnings may stand), else 1.
     """
     from codex_oss.errors import RequestError
 
+    if sandbox:
+        from codex_oss.cli.doctor_sandbox import check_sandbox
+
+        if offline or network:
+            raise RequestError("--sandbox is asked alone.", hint="Leave --offline and --network out.")
+        sys.exit(check_sandbox(os.environ, as_json=as_json))
     if offline and network:
         raise RequestError("--offline and --network exclude each other.", hint="Leave one of them out.")
     findings = run_checks(project, offline=offline, network=network)

@@ -39,7 +39,7 @@ from codex_oss.accounts.quota_text import (
     outlook_text,
     reset_text,
 )
-from codex_oss.accounts.view import label_of
+from codex_oss.accounts.view import active_of, label_of
 from codex_oss.policy.printable import INVISIBLE
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ def colours_wanted(stream: TextIO, environ: Mapping[str, str]) -> bool:
 
 def _who(book: Book, account: Account) -> str:
     person = account.person_key
-    active, pinned = book.active.person == person, book.pinned.person == person
+    active, pinned = active_of(book) is account, book.pinned.person == person
     marks = [word for word, holds in (("active", active), ("pinned", pinned)) if holds]
     label = label_of(account)[:MAX_LABEL].translate(INVISIBLE)
     return f"{'*' if active else ' '} {', '.join([label, *marks])}"

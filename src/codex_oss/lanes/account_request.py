@@ -40,7 +40,7 @@ from codex_oss.wire.account_body import account_body
 from codex_oss.wire.account_input import opened, own_seals, without_reasoning
 from codex_oss.wire.chat_tools import ToolNames
 from codex_oss.wire.codecs import AnswerDecoder
-from codex_oss.wire.events import DeltaSink, TurnEvent
+from codex_oss.wire.events import DeltaSink, TurnEvent, TurnFailed
 from codex_oss.wire.items import CompactionItem, CustomToolCall, FunctionCall, TurnRequest
 from codex_oss.wire.responses_body import encode_clean, responses_request
 from codex_oss.wire.responses_relay import RelayDecoder
@@ -194,6 +194,7 @@ class AccountAnswer:
         self.failure: Failure | None = None
         self.sealed = sealed
         self._shown = False
+        self._failed: Sequence[TurnEvent] = ()
         names, profile, size = decoding
 
         def heed(event: dict[str, Any]) -> bool:
@@ -210,10 +211,13 @@ class AccountAnswer:
     @property
     def ended(self) -> bool:
         """True with the terminal event."""
-        return self._decoder.ended
+        return self._decoder.ended and not self._failed
 
     async def next(self, sink: DeltaSink | None = None) -> Sequence[TurnEvent]:
         """The next batch, empty at the end. Raises AccountFailed before the first one, UpstreamError later."""
+        if self._failed:
+            failed, self._failed = self._failed, ()
+            return failed
         if self._shown:
             return await self._attempt.next(sink)
         try:
@@ -222,6 +226,9 @@ class AccountAnswer:
             failure = self.failure or Failure("overloaded", 503, exc.code, exc.message)
             raise AccountFailed(failure, exc) from exc
         self._shown = True
+        if batch and isinstance(batch[-1], TurnFailed):
+            # One read brought content and failure: whether a client sees the content must not depend on that.
+            batch, self._failed = batch[:-1], batch[-1:]
         return batch
 
 

@@ -3,7 +3,7 @@
 Counterparts: `lanes.account_request` hears it; `services.quota_store` and `services.account_catalog` keep it;
 `services.account_pool` lets an account cool whose windows are used up.
 
-    headers, codex.rate_limits ─► task ─► QuotaSink.take ─► crossed a threshold? ─► one log line quota_threshold
+    headers, codex.rate_limits ─► task ─► QuotaSink ─► crossed a threshold? ─► one log line quota_threshold
                                             └─ nothing left ─► the account cools until the reset
 
 Rules that hold here:
@@ -73,9 +73,9 @@ class AccountSignals:
         self._listeners.append(heard)
 
     def quota(self, account: Account, told: Quota) -> None:
-        """Windows of an account. The same said twice in a row is taken once."""
+        """Windows of an account. The same said twice in a row is taken once, unless nothing is left of them."""
         said = (told.windows, told.credits, int(told.read_at) // SAID_AGAIN_S)
-        if self._last.get(account.person_key) != said:
+        if self._last.get(account.person_key) != said or exhausted_until(told, self._clock()) is not None:
             self._last[account.person_key] = said
             self._begin(account.person_key, self._take(account, told))
 

@@ -48,7 +48,7 @@ from codex_oss.contracts.tools import Verdict, denied
 from codex_oss.errors import BridgeError, LocalProtocolError, fault_of
 from codex_oss.services.agent_tools import Prepared
 from codex_oss.wire.events import Lane, TurnEvent, batches_of
-from codex_oss.wire.items import FunctionCall, TurnRequest
+from codex_oss.wire.items import FunctionCall, Item, TurnRequest
 
 log = logging.getLogger(__name__)
 
@@ -117,6 +117,11 @@ class AgentSession:
     def tell(self, notice: Notice) -> None:
         """Show this with the turn under way, or with the next one."""
         self._notices.append(notice)
+
+    @property
+    def past(self) -> tuple[Item, ...]:
+        """What was said so far, for a person who reads it again."""
+        return self._journal.conversation.said
 
     async def turn(self, prompt: str, *, approve: Approve | None = None) -> AsyncGenerator[AgentEvent, None]:
         """Answer *prompt*; the last event is a `TurnEnded`. Close the generator to abandon the turn.

@@ -27,7 +27,7 @@ from codex_oss.services.port_owner import port_owner
 
 HOSTS: Final = ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1"))
 _NO_SUCH_HOST: Final = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.EPROTONOSUPPORT})
-CANCEL_S: Final = 2.0
+CANCEL_S: Final = 1.0
 REBIND_TRIES: Final = 10
 REBIND_S: Final = 0.2
 

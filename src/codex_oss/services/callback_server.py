@@ -145,6 +145,8 @@ class CallbackServer:
             self.waiting, answer = on_cancel(self.waiting, query)
         else:
             self.waiting, answer = on_callback(self.waiting, query)
+            if answer.page == "wrong_state":
+                log.warning("a callback with a wrong state was refused; the sign-in goes on waiting")
         done = await self._acted(answer)
         if path == CANCEL_PATH and answer.page == "cancelled":
             return 200, "The sign-in was cancelled.", "text/plain"
@@ -154,8 +156,6 @@ class CallbackServer:
 
     async def _acted(self, answer: Answer) -> bool:
         """Do what an answer asks for; False when its code could not be redeemed."""
-        if answer.page == "wrong_state":
-            log.warning("a callback with a wrong state was refused; the sign-in goes on waiting")
         if answer.code:
             # A task of its own: the browser may be gone before the answer, the code is spent all the same.
             self._redeeming = asyncio.create_task(self._redeemed(answer.code))

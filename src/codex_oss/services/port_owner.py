@@ -4,7 +4,8 @@ Counterpart: `services.callback_server` names it when a port is busy. Source: pr
 
 Rules that hold here:
 
-1. A program is named by its short name and its process id, never by its arguments: they may hold secrets.
+1. A program is named by its short name and its process id, never by its arguments: they may hold secrets. Only our
+   own is told from another Python by them.
 2. Of another user's process only the user is known. Where there is no /proc, nothing is.
 """
 
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from codex_oss.policy.printable import printable
+from codex_oss.services.process_handle import command_line
 
 TABLES: Final = ("/proc/net/tcp", "/proc/net/tcp6")
 _LISTENING: Final = "0A"
@@ -31,6 +33,11 @@ def port_owner(port: int) -> str:
     if pid is None:
         return f"a program of user {_user_name(found[0][0])}"
     return f"{_name(pid)} (pid {pid})"
+
+
+def is_taken(port: int) -> bool:
+    """Whether some program listens on the port, as far as the system tells."""
+    return any(True for table in TABLES for _ in _listeners(table, port))
 
 
 def _listeners(table: str, port: int) -> Iterator[tuple[int, str]]:
@@ -49,15 +56,24 @@ def _holder(wanted: set[str]) -> int | None:
     """The process that holds one of these sockets, among those that we may look into."""
     for folder in Path("/proc").glob("[0-9]*/fd"):
         try:
-            links = [os.readlink(entry) for entry in os.scandir(folder)]
+            names = os.listdir(folder)
         except OSError:  # another user's, or gone meanwhile
             continue
-        if wanted & set(links):
+        if any(_target(folder / name) in wanted for name in names):
             return int(folder.parent.name)
     return None
 
 
+def _target(link: Path) -> str:
+    try:
+        return os.readlink(link)
+    except OSError:  # closed meanwhile
+        return ""
+
+
 def _name(pid: int) -> str:
+    if {"codex_oss", "codex-oss"} & {os.path.basename(word) for word in command_line(pid)[:4]}:
+        return "another codex-oss"
     try:
         return printable(Path(f"/proc/{pid}/comm").read_text("utf-8", "replace").strip()) or "a program"
     except OSError:

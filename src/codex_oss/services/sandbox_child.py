@@ -33,24 +33,25 @@ from typing import Any, Final
 
 from codex_oss.services.sandbox_bwrap import TEMPORARY, bwrap_arguments, missing_places
 from codex_oss.services.sandbox_enclosure import Enclosure, Limits
-from codex_oss.services.sandbox_landlock import confine, libc
+from codex_oss.services.sandbox_landlock import SCOPE_ABI, confine, libc
+from codex_oss.services.sandbox_marshal import PR_SET_CHILD_SUBREAPER, marshal, tell_line
 from codex_oss.services.sandbox_seccomp import ALWAYS, filter_program, machine
-from codex_oss.services.sandbox_tree import descendants, end_all, reap_all, threads_of_user
+from codex_oss.services.sandbox_tree import descendants, end_all, reap_all, threads_of_user, wait_ended
 
 TICK_S: Final = 0.05
 """Distance of two looks at the tree; what runs away in between is bounded by the limits of each process."""
 MAX_ORDER_BYTES: Final = 4 * 1024 * 1024
 MAX_REPORT_BYTES: Final = 65_536
 NOT_STARTED: Final = 125
+MARSHAL_TIMEOUT_S: Final = 2.0
 _PR_SET_PDEATHSIG: Final = 1
-_PR_SET_CHILD_SUBREAPER: Final = 36
 
 
 def main() -> int:
     """Read the order, run it, report. The exit status says nothing; the report does."""
     report_fd = int(sys.argv[1])
     order = json.loads(_first_line())
-    libc().prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    libc().prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     enclosure = Enclosure(**{name: _tuples(value) for name, value in order["enclosure"].items()})
     limits = Limits(**order["limits"])
     started = time.monotonic()
@@ -85,20 +86,26 @@ class _Scene:
         """What became of the command: `status` (wait status) or `problem`, and `cut` when it was ended by us."""
         with _Placeholders(self.enclosure if self.level == "bwrap" else None):
             told, tell = os.pipe()
+            leash, hold = os.pipe()
             child = os.fork()
             if child == 0:
-                self._become(tell)
+                os.close(hold)
+                self._become(tell, leash)
             os.close(tell)
+            os.close(leash)
             null = os.open(os.devnull, os.O_RDWR)
             for fd in (1, 2):
                 os.dup2(null, fd)  # the end of the command must be the end of its output
             status, cut = self._watch(child)
-            end_all(os.getpid(), reap=True)
-            reap_all()
-        said = _read_all(told)
-        if self.level == "bwrap":
-            return _told_by_bwrap(said, status, cut)
-        return {"problem": said.decode("utf-8", "replace")} if said else {"status": status, "cut": cut}
+            os.close(hold)
+            self._end(child)
+        return _told(_read_all(told), status, cut, self.level)
+
+    def _end(self, child: int) -> None:
+        """The marshal ends all at once; whoever is left then is ended one by one."""
+        wait_ended(child, MARSHAL_TIMEOUT_S)
+        end_all(os.getpid(), reap=True)
+        reap_all()
 
     def _watch(self, child: int) -> tuple[int, str]:
         """Wait for the command, the leash, the time or a tree that grew too large; returns wait status and reason."""
@@ -127,31 +134,33 @@ class _Scene:
             return "processes"
         return "memory" if sum(entry.resident_bytes for entry in tree) > self.limits.memory_bytes else ""
 
-    def _become(self, tell: int) -> None:
-        """In the child: take on the limits and the level, then become the command. Never returns."""
+    def _become(self, tell: int, leash: int) -> None:
+        """In the child: become the marshal, which starts the command. Never returns."""
         try:
-            libc().prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
-            os.setsid()
-            for number in (signal.SIGPIPE, signal.SIGXFSZ):  # Python ignores them, and exec would keep that
-                signal.signal(number, signal.SIG_DFL)
-            null = os.open(os.devnull, os.O_RDONLY)
-            os.dup2(null, 0)
-            os.dup2(1, 2)
-            argv, kept = self._arguments(tell)
-            _close_all_but(kept)
-            for kind, bound in self.rlimits:
-                resource.setrlimit(kind, bound)
-            if self.level == "landlock":
-                os.chdir(self.folder)
-                confine(self.enclosure, self.temporary, self.abi)
-            elif self.level == "none":
-                os.chdir(self.folder)
-            os.execvpe(argv[0], argv, self.environ)  # noqa: S606 - no shell: the command is what was asked for
+            marshal(lambda: self._start(tell), tell, leash, scoped=self.level == "landlock" and self.abi >= SCOPE_ABI)
         except OSError as exc:
-            with suppress(OSError):
-                os.write(tell, f"{exc.strerror or exc}".encode())
+            tell_line(tell, {"problem": exc.strerror or str(exc)})
         finally:
             os._exit(NOT_STARTED)
+
+    def _start(self, tell: int) -> None:
+        """Take on the limits and the level, then become the command."""
+        libc().prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
+        os.setsid()
+        for number in (signal.SIGPIPE, signal.SIGXFSZ):  # Python ignores them, and exec would keep that
+            signal.signal(number, signal.SIG_DFL)
+        null = os.open(os.devnull, os.O_RDONLY)
+        os.dup2(null, 0)
+        os.dup2(1, 2)
+        argv, kept = self._arguments(tell)
+        _close_all_but(kept)
+        for kind, bound in self.rlimits:
+            resource.setrlimit(kind, bound)
+        if self.level != "bwrap":
+            os.chdir(self.folder)
+        if self.level == "landlock":
+            confine(self.enclosure, self.temporary, self.abi)
+        os.execvpe(argv[0], argv, self.environ)  # noqa: S606 - no shell: the command is what was asked for
 
     def _arguments(self, tell: int) -> tuple[list[str], tuple[int, ...]]:
         """What to execute, and the descriptors that it needs beside the first three."""
@@ -200,16 +209,24 @@ class _Placeholders:
         os.close(self._lock)
 
 
-def _told_by_bwrap(said: bytes, status: int, cut: str) -> dict[str, Any]:
-    """bubblewrap ends with 1 when it fails itself, too: only its own word tells a command that ran."""
-    records = [json.loads(line) for line in said.splitlines() if line.startswith(b"{")]
-    ran = any("child-pid" in record for record in records)
-    if cut and ran:
+def _told(said: bytes, status: int, cut: str, level: str) -> dict[str, Any]:
+    """The report.
+
+    said: records of ours (`problem`, `status`) and of bubblewrap. Its exit status may be the command's or its own;
+    only a record with `exit-code` tells of a command that was started.
+    """
+    told: dict[str, Any] = {}
+    for line in said.splitlines():
+        with suppress(ValueError):
+            told |= json.loads(line)
+    if "problem" in told:
+        return {"problem": told["problem"]}
+    if cut:
         return {"status": status, "cut": cut}
-    codes = [record["exit-code"] for record in records if "exit-code" in record]
-    if codes:
-        return {"status": codes[0] << 8, "cut": cut}
-    return {"problem": "bubblewrap could not build it"} if not cut else {"status": status, "cut": cut}
+    if level == "bwrap":
+        ran = "exit-code" in told
+        return {"status": told["exit-code"] << 8, "cut": ""} if ran else {"problem": "bubblewrap could not build it"}
+    return {"status": told.get("status", status), "cut": ""}
 
 
 def _rlimits(limits: Limits) -> list[tuple[int, tuple[int, int]]]:

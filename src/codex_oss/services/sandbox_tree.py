@@ -85,6 +85,17 @@ def reap_all() -> dict[int, int]:
         ended[pid] = status
 
 
+def wait_ended(pid: int, timeout_s: float) -> None:
+    """Wait for a child for a while and reap it."""
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        with suppress(ChildProcessError):
+            if os.waitpid(pid, os.WNOHANG)[0] == 0:
+                time.sleep(PAUSE_S)
+                continue
+        return
+
+
 def threads_of_user(uid: int) -> int:
     """How many tasks a user has now, which is what RLIMIT_NPROC counts."""
     total = 0

@@ -88,9 +88,18 @@ def _config(
             more.append(ConfigProblem(str(paths[0]), key, told))
     if project is not None:
         # Nor where credentials of the user's own go, not even to another port of this machine.
-        told = "a project's file cannot say where or as whom you sign in; use the environment or your own config.toml"
-        placed = [key for key in ("openai_base_url", "chatgpt_base_url", "account_identity") if key in files[0][1]]
-        more += [ConfigProblem(str(paths[0]), key, told) for key in placed]
+        own = {
+            "openai_base_url": "place a backend",
+            "chatgpt_base_url": "place a backend",
+            "account_identity": "say as whom you ask",
+        }
+        more += [
+            ConfigProblem(
+                str(paths[0]), key, f"a project's file cannot {what}; use the environment or your own config.toml"
+            )
+            for key, what in own.items()
+            if key in files[0][1]
+        ]
     return config, problems + more
 
 

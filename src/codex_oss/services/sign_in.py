@@ -20,8 +20,8 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from typing import Any, Final
 
 from msgspec import Struct
@@ -66,6 +66,25 @@ class Times(Struct, frozen=True):
     device_s: float = 600.0
     ok_grace_s: float = 2.0
     failed_grace_s: float = 60.0
+
+
+TIMES_ENV: Final[Mapping[str, tuple[str, int]]] = {
+    "CODEX_OAUTH_CALLBACK_TIMEOUT_MS": ("wait_s", 60_000),
+    "CODEX_DEVICE_AUTH_TIMEOUT_MS": ("device_s", 1_000),
+    "CODEX_OAUTH_SERVER_SHUTDOWN_GRACE_MS": ("ok_grace_s", 0),
+    "CODEX_OAUTH_SERVER_SHUTDOWN_ERROR_GRACE_MS": ("failed_grace_s", 0),
+}
+"""Variable to the time it sets, and its least value in milliseconds; below that it is ignored."""
+
+
+def times_of(environ: Mapping[str, str]) -> Times:
+    """The times, as the environment has them."""
+    told = {}
+    for name, (field, least_ms) in TIMES_ENV.items():
+        text = environ.get(name, "").strip()
+        if text.isascii() and text.isdecimal() and len(text) < 12 and int(text) >= least_ms:
+            told[field] = int(text) / 1000
+    return Times(**told)
 
 
 class DevicePrompt(Struct, frozen=True):
@@ -248,8 +267,9 @@ class SignIn:
         self._under_way = True
         try:
             # What still stays of the last one would hold the port of this one.
-            with suppress(OSError):
-                await self.aclose()
+            await self.aclose()
+            # A store that is damaged is said before the person goes through all of it in vain.
+            await self._store.read_soon()
             yield
         finally:
             self._under_way = False

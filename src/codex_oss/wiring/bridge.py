@@ -133,10 +133,23 @@ class Bridge:
         """Every model name to show, with its profile: raw aliases first, then admitted missions."""
         return list(known_models(self.profiles))
 
+    async def account_facts(self) -> dict[str, int]:
+        """How the user's accounts stand, in numbers; empty where none answers, or the book cannot be read."""
+        try:
+            return await self.chatgpt.pool.facts() if self.chatgpt is not None else {}
+        except StoreError as exc:
+            log.warning("the accounts cannot be read: %s", exc.message)
+            return {}
+
     def keys_present(self) -> dict[str, bool]:
         """For every key variable that a profile names: is it set? Never a value."""
         names = sorted({profile.key_env for profile in self.profiles.values() if profile.key_env})
         return {name: bool(self.key_of(name)) for name in names}
+
+    def start(self) -> None:
+        """Begin what a serving bridge does by itself: tokens of the user's accounts are renewed ahead of need."""
+        if self.chatgpt is not None and self.config.proactive_refresh:
+            self.chatgpt.accounts.proactive.start()
 
     async def aclose(self) -> None:
         """End the missions under way, close the connection pool, the stored responses and the project."""
@@ -223,7 +236,12 @@ def _chatgpt(
     if config.gpt_strategy != "accounts":
         return None
     return build_chatgpt(
-        config, open_accounts(environ), gate, attempts, deadlines, lambda text: redactor.redact(text).text
+        config,
+        open_accounts(environ, config.chatgpt_base_url or ""),
+        gate,
+        attempts,
+        deadlines,
+        lambda text: redactor.redact(text).text,
     )
 
 
@@ -338,9 +356,13 @@ def _held_secrets(config: Config, environ: Mapping[str, str]) -> list[str]:
 
 
 def _key_reader(config: Config, environ: Mapping[str, str], redactor: Redactor) -> Callable[[str], str]:
+    held: set[str] = set()
+
     def key_of(name: str) -> str:
         key = config.upstream_key if name in PRIMARY_KEY_NAMES else environ.get(name, "").strip()
-        redactor.hold(key)  # whatever becomes a key while we run is a secret from its first use on
+        if key not in held:  # whatever becomes a key while we run is a secret from its first use on
+            held.add(key)
+            redactor.hold(key)
         return key
 
     return key_of

@@ -28,6 +28,7 @@ class ChatGptParts(Struct, frozen=True):
     """What a bridge holds of the lane."""
 
     lane: ChatGptLane
+    pool: AccountPool
     accounts: Accounts
     signals: AccountSignals
     backend: BackendClient
@@ -49,7 +50,7 @@ def build_chatgpt(
 ) -> ChatGptParts:
     """Build the lane; opens nothing yet."""
     strategy = next((known for known in STRATEGIES if known == config.account_strategy), None)
-    pool = AccountPool(accounts.store, accounts.refresh, accounts.affinity, strategy=strategy)
+    pool = AccountPool(accounts.store, accounts.refresh, accounts.affinity, strategy=strategy, catalog=accounts.catalog)
     signals = AccountSignals(pool, accounts.quotas)
     backend = BackendClient(deadlines)
     places = AccountBackend(config.chatgpt_base_url or ACCOUNT_BASE)
@@ -64,4 +65,4 @@ def build_chatgpt(
         total_s=min(deadlines.total_s, config.turn_deadline_s),
         redact=redact,
     )
-    return ChatGptParts(lane, accounts, signals, backend)
+    return ChatGptParts(lane, pool, accounts, signals, backend)
