@@ -19,6 +19,7 @@ from codex_oss.policy.printable import printable
 from codex_oss.policy.routing import GPT_NAME
 from codex_oss.policy.scope import WHOLE_PROJECT, Scope
 from codex_oss.services.admission import PATTERN_FILES, read_patterns
+from codex_oss.services.agent_requests import AgentRequests
 from codex_oss.services.agent_session import AgentSession, Setup
 from codex_oss.services.agent_shell import ProjectShell
 from codex_oss.services.agent_tools import AgentTools, Shell
@@ -121,7 +122,18 @@ def _tell_outlook(session: AgentSession, accounts: Accounts, limits: Limits) -> 
 
 
 def _lane_of(bridge: Bridge) -> Callable[[TurnRequest], Lane]:
-    return lambda request: bridge.lane_for(request)[1]
+    """The lane of a request, with a line in the project's request log for each answer."""
+    notes = AgentRequests(bridge.requests, bridge.attempts, lambda text: _shown(bridge, text))
+
+    def lane_for(request: TurnRequest) -> Lane:
+        route, lane = bridge.lane_for(request)
+        return notes.noted(lane, route)
+
+    return lane_for
+
+
+def _shown(bridge: Bridge, text: str) -> str:
+    return printable(bridge.redactor.redact(text).text)
 
 
 def _tools(bridge: Bridge, project: Path, shell: Shell) -> AgentTools:
@@ -137,7 +149,7 @@ def _project_words(bridge: Bridge) -> str:
         content = bridge.root.read_file(PROJECT_WORDS, MAX_PROJECT_WORDS_CHARS)
     except FileRefused:
         return ""
-    return printable(bridge.redactor.redact(content.data.decode(errors="replace")).text)
+    return _shown(bridge, content.data.decode(errors="replace"))
 
 
 def _model_missing(settings: Settings) -> InvalidRequest:
