@@ -49,6 +49,14 @@ VERBS: Final[dict[str, tuple[str, str]]] = {
         "codex_oss.cli.mcp:mcp",
         "Offer missions as MCP tools (delegate, mission_start, …) on stdin and stdout.",
     ),
+    "instructions": (
+        "codex_oss.cli.instructions:instructions",
+        "Show and check optional instruction sets: personalities and prompts, off by default.",
+    ),
+    "persona": (
+        "codex_oss.cli.persona:persona",
+        "Build a personality file NAME and say how to use it; an existing one is kept.",
+    ),
     "mission": ("codex_oss.cli.missions:mission", "Write, run and list missions."),
     "validate-handoff": (
         "codex_oss.cli.contracts:validate_handoff",

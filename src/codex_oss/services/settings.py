@@ -91,6 +91,10 @@ def _config(
         told = "a project's file cannot say where or as whom you sign in; use the environment or your own config.toml"
         placed = [key for key in ("openai_base_url", "chatgpt_base_url", "account_identity") if key in files[0][1]]
         more += [ConfigProblem(str(paths[0]), key, told) for key in placed]
+        # Nor what a command may do to the machine, nor what is kept of the user's conversations.
+        told = "a project's file cannot loosen this; use the environment or your own config.toml"
+        loosened = [key for key in ("sandbox", "sandbox_readable", "snapshots") if key in files[0][1]]
+        more += [ConfigProblem(str(paths[0]), key, told) for key in loosened]
     return config, problems + more
 
 
