@@ -219,9 +219,11 @@ def agent(turn: Turn) -> Answer:
 class ChatGptBackend(ChatUpstream):
     """The server. Everything public may be used from the test's thread."""
 
-    def __init__(self, script: Script = agent, *, port: int = 0, max_requests: int = 300) -> None:
+    def __init__(self, script: Script = agent, *, port: int = 0, max_requests: int = 1000) -> None:
         super().__init__(port=port, max_requests=max_requests)
         self.turns: list[Turn] = []
+        self.every_turn: list[Turn] = []
+        """Also those that were forgotten."""
         self.revoked: set[str] = set()
         """Access tokens that are refused as `token_revoked`."""
         self.expired: set[str] = set()
@@ -254,6 +256,10 @@ class ChatGptBackend(ChatUpstream):
         """The next answers to this account, before its body is even looked at."""
         self._next.setdefault(account, []).extend(answers)
 
+    def forget(self) -> None:
+        """Begin anew: no turn was asked for, nothing is scripted, no limit is near."""
+        self.turns, self._next, self.limits, self.quiet = [], {}, {}, False
+
     def _answer_to(self, request: Request) -> Answer:
         path = request.path.partition("?")[0]
         if len(self.requests) > self._max_requests:
@@ -265,6 +271,7 @@ class ChatGptBackend(ChatUpstream):
         token = request.headers.get("authorization", "").removeprefix("Bearer ")
         turn = Turn(request.headers.get("chatgpt-account-id", ""), token, request)
         self.turns.append(turn)
+        self.every_turn.append(turn)
         answer = self._refusal_of_token(turn)
         if answer is None and self._next.get(turn.account):
             answer = self._next[turn.account].pop(0)
@@ -325,7 +332,7 @@ def _refusal_of_item(turn: Turn, item: Any) -> Answer | None:
     if "id" in item or item.get("type") == "item_reference":
         text = f"Item with id '{item.get('id')}' not found. Items are not persisted when `store` is set to false."
         return refused(400, {"type": "invalid_request_error", "code": None, "message": text})
-    if item.get("role") == "system":
+    if item.get("role") == "system" and item.get("type", "message") == "message":
         return refused(400, "System messages are not allowed", key="detail")
     sealed = item.get("encrypted_content")
     if item.get("type") == "reasoning" and sealed != sealed_for(turn.account):
@@ -335,9 +342,9 @@ def _refusal_of_item(turn: Turn, item: Any) -> Answer | None:
 
 
 def _unpaired(told: Mapping[str, Any]) -> Answer | None:
-    items = told["input"]
-    called_ids = {(CALLS[item["type"]], item.get("call_id")) for item in items if item.get("type") in CALLS}
-    given = {(item["type"], item.get("call_id")) for item in items if item.get("type") in CALLS.values()}
+    items = [(str(item.get("type")), str(item.get("call_id"))) for item in told["input"]]
+    called_ids = {(CALLS[kind], call_id) for kind, call_id in items if kind in CALLS}
+    given = {(kind, call_id) for kind, call_id in items if kind in CALLS.values()}
     if missing := called_ids - given:
         return refused(400, {"type": "invalid_request_error", "message": f"No tool output found for {missing}."})
     if missing := given - called_ids:

@@ -42,29 +42,30 @@ async def test_use_makes_an_account_the_active_one(tmp_path: Path) -> None:
     world = World(tmp_path, book(ANN, FAY, active=ANN))
     async with running(world) as pilot:
         await pilot.press("down", "u")
-        await until_shown(pilot, "fay@example.org (free) is active now.")
+        await until_shown(pilot, "fay@example.org (free) answers from now on.")
         assert world.read().active.person == FAY.person_key
         assert "●   fay@example.org" in text_of(manager(pilot))
         await pilot.press("up", "enter")
         await until(pilot, lambda: world.read().active.person == ANN.person_key)
 
 
-async def test_use_tells_of_a_pin(tmp_path: Path) -> None:
-    """A pinned account answers first; using another one does not hide that."""
+async def test_use_takes_a_pin_away(tmp_path: Path) -> None:
+    """Who switches means it: no pin stands against the account that was chosen."""
     world = World(tmp_path, book(ANN, FAY, active=ANN, pin=ANN))
     async with running(world) as pilot:
         await pilot.press("down", "u")
-        await until_shown(pilot, "but ann@example.org (plus) is pinned and answers first.")
-        assert world.read().pinned.person == ANN.person_key
+        await until_shown(pilot, "fay@example.org (free) answers from now on.")
+        assert (world.read().active.person, world.read().pinned.person) == (FAY.person_key, "")
 
 
-async def test_a_disabled_account_is_not_used(tmp_path: Path) -> None:
-    """u on it changes nothing and says what to do."""
+@pytest.mark.parametrize("key", ["u", "p"])
+async def test_a_disabled_account_is_not_meant(tmp_path: Path, key: str) -> None:
+    """Using or pinning it changes nothing and says what to do."""
     world = World(tmp_path, book(CAY, ANN, active=ANN))
     async with running(world) as pilot:
-        await pilot.press("u")
+        await pilot.press(key)
         await until_shown(pilot, "is disabled; enable it first (e).")
-        assert world.read().active.person == ANN.person_key
+        assert world.read() == book(CAY, ANN, active=ANN)
 
 
 async def test_pin_and_unpin(tmp_path: Path) -> None:
@@ -210,7 +211,7 @@ async def test_an_unknown_quota_is_drawn_as_unknown(tmp_path: Path) -> None:
         assert "0%" not in shown
         assert "░" not in shown
         await pilot.press("down")
-        await until_shown(pilot, "weekly unknown, was reset at 14:04")
+        await until_shown(pilot, "weekly unknown used")
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,11 @@ CANARY = "CANARY"
 """Stands in every token."""
 
 
+def in_utc(at_s: float) -> datetime:
+    """The time of an instant, wherever the test runs."""
+    return datetime.fromtimestamp(at_s, UTC)
+
+
 def account(email: str, plan: str = "plus", account_id: str = "", **more: object) -> Account:
     """An account that can be used, with tokens that must not be seen."""
     place = account_id or f"acc-{email.partition('@')[0]}"
@@ -65,9 +70,9 @@ QUOTAS = {
     ANN.person_key: quota(72.0, 38.0),
     BEA.person_key: quota(0.0, 12.5),
     CAY.person_key: quota(None, 4.4, Credits(has=True, balance="12")),
-    FAY.person_key: Quota(NOW_S - 60, (Window(WEEK_S, 91.0, NOW_S - 60),)),
+    FAY.person_key: Quota(NOW_S - 60, (Window(WEEK_S),)),
 }
-"""DEE and EVE were never asked; FAY's only window is over."""
+"""DEE and EVE were never asked; FAY's only window ended, and nobody asked since."""
 
 
 def book(*accounts: Account, active: Account | None = None, pin: Account | None = None) -> Book:
@@ -190,7 +195,7 @@ class World:
     def manager(self, *, headless: bool = False) -> AccountManager:
         """The account manager on this folder, in UTC."""
         work = AccountWork(self, clock=lambda: NOW_S)
-        return AccountManager(work, open_browser=self.sign_in.opened.append, headless=headless, zone=UTC)
+        return AccountManager(work, open_browser=self.sign_in.opened.append, headless=headless, local=in_utc)
 
     def read(self) -> Book:
         """What the file says."""

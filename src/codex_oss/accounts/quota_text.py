@@ -40,13 +40,13 @@ Local = Callable[[float], datetime]
 """Epoch seconds to local time."""
 
 
-def bar(left_percent: float | None) -> str:
-    """CELLS cells of what is left, or the word that it is unknown."""
+def bar(left_percent: float | None, width: int = CELLS) -> str:
+    """A bar of so many cells of what is left, or the word that it is unknown."""
     if left_percent is None or not math.isfinite(left_percent):
-        return UNKNOWN.center(CELLS)
+        return UNKNOWN.center(width)
     share = min(max(left_percent, 0.0), 100.0) / 100.0
-    cells = max(int(share * CELLS), 1 if share > 0 else 0)
-    return FULL * cells + EMPTY * (CELLS - cells)
+    cells = max(int(share * width), 1 if share > 0 else 0)
+    return FULL * cells + EMPTY * (width - cells)
 
 
 def left_text(left_percent: float | None) -> str:

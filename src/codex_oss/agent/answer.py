@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, assert_never
 
 from codex_oss.agent import events as shown
 from codex_oss.agent.journal import Answered, Said
@@ -64,9 +64,13 @@ class _Open:
 
 
 class Answer:
-    """Collects one answer. used: call ids of the session so far."""
+    """Collects one answer.
 
-    def __init__(self, used: Collection[str] = (), *, seed: str = "call") -> None:
+    used: call ids of the session so far. told: what the person was last told of somebody else answering. fresh: it is
+    the first answer of this process, whose lane does not know yet what was told.
+    """
+
+    def __init__(self, used: Collection[str] = (), *, seed: str = "call", told: str = "", fresh: bool = False) -> None:
         self.usage = Usage()
         self.started = TurnStarted()
         self.ended: TurnCompleted | TurnIncomplete | TurnFailed | None = None
@@ -76,6 +80,8 @@ class Answer:
         self._items: dict[int, _Open] = {}
         self._used = set(used)
         self._seed = seed
+        self._told = told
+        self._fresh = fresh
         self._chars = 0
 
     def take(self, batch: Sequence[TurnEvent]) -> list[shown.AgentEvent]:
@@ -105,13 +111,20 @@ class Answer:
         """What is kept."""
         whole = isinstance(self.ended, TurnCompleted)
         items = [item for index in sorted(self._items) if (item := self._item(self._items[index], whole)) is not None]
-        return Answered(tuple(items), self.usage, self.started.profile)
+        return Answered(tuple(items), self.usage, self.started.profile, self._deviation())
+
+    def _deviation(self) -> str:
+        """A lane tells a switch once and is then silent; only the first answer of a process says how it is."""
+        if not self._fresh or self.started == TurnStarted():
+            return self.started.deviation or self._told
+        return self.started.deviation
 
     def _taken(self, event: TurnEvent) -> list[shown.AgentEvent]:
         match event:
             case TurnStarted():
                 self.started = event
-                return _notices(event)
+                known = self._fresh and event.deviation == self._told
+                return [] if known and event.deviation else notices_of(event)
             case ItemStarted(index=index, item=MessageStart() | ReasoningStart() | FunctionCallStart() as start):
                 self._items[index] = _Open(start)
             case TextDelta(index=index, text=text) if self._keep(index, text):
@@ -152,6 +165,8 @@ class Answer:
                 return ReasoningItem(item.text, encrypted_content=item.encrypted_content) if whole else None
             case FunctionCallStart() as start:
                 return self._call(start, item) if whole and item.done else None
+            case start:
+                assert_never(start)
 
     def _call(self, start: FunctionCallStart, item: _Open) -> FunctionCall:
         wanted = clean_text(start.call_id)[:MAX_CALL_ID_CHARS]
@@ -167,10 +182,15 @@ class Answer:
         return FunctionCall(call_id, clean_text(start.name)[:MAX_CALL_ID_CHARS], arguments, start.namespace)
 
 
-def _notices(started: TurnStarted) -> list[shown.AgentEvent]:
-    """What a person should know of who answers."""
+def notices_of(started: TurnStarted) -> list[shown.AgentEvent]:
+    """What a person should know of who answers. The words of `policy.deviation` become a sentence, without its code."""
+    said = dict(part.partition("=")[::2] for part in started.deviation.split("; "))
+    if "account" in said:
+        words = f"{said['account']} answers from here on, instead of {said.get('instead_of', 'another account')}."
+        return [shown.Notice("account_switched", words)]
     if started.deviation:
-        return [shown.Notice("model_replaced", started.deviation)]
+        words = f"{said.get('answered', 'Another model')} answers instead of {said.get('asked', 'what was asked for')}."
+        return [shown.Notice("model_replaced", words)]
     if started.reason != INITIAL:
         return [shown.Notice("retried", f"The answer came at attempt {started.attempts}.")]
     return []

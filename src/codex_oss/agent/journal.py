@@ -17,7 +17,7 @@ Rules that hold here:
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Final
+from typing import Final, assert_never
 
 from msgspec import Struct
 
@@ -59,6 +59,8 @@ class Answered(Struct, frozen=True, tag="answer", omit_defaults=True):
     items: tuple[Said, ...]
     usage: Usage = Usage()
     profile: str = ""
+    deviation: str = ""
+    """What the person was last told of somebody else answering; empty when all is as asked."""
 
 
 class CallBegun(Struct, frozen=True, tag="begun"):
@@ -93,6 +95,8 @@ class Conversation:
         self.model = ""
         """The name of the last turn."""
         self.turns = 0
+        self.deviation = ""
+        """What the person was last told of somebody else answering."""
         self.turn_open = False
         self.used_call_ids: set[str] = set()
         self._items: list[Item] = []
@@ -110,9 +114,10 @@ class Conversation:
                 self._expect_settled("a prompt")
                 self._items.append(Message("user", (TextPart(text),)))
                 self.model, self.turns, self.turn_open = model, self.turns + 1, True
-            case Answered(items=items):
+            case Answered(items=items, deviation=deviation):
                 self._expect_settled("an answer")
                 self._answered(items)
+                self.deviation = deviation
             case CallBegun(call_id=call_id):
                 self._expect_open(call_id)
                 self._begun.add(call_id)
@@ -123,6 +128,8 @@ class Conversation:
             case TurnClosed():
                 self._expect_settled("the end of a turn")
                 self.turn_open = False
+            case _:
+                assert_never(record)
 
     @property
     def open_calls(self) -> tuple[FunctionCall, ...]:
@@ -136,6 +143,11 @@ class Conversation:
     def items(self) -> tuple[Item, ...]:
         """What the model reads. Raises LocalProtocolError while a call is open (rule 2)."""
         self._expect_settled("a question")
+        return tuple(self._items)
+
+    @property
+    def said(self) -> tuple[Item, ...]:
+        """Everything so far, open calls included: for a person who reads it again, never for a model."""
         return tuple(self._items)
 
     def _answered(self, items: tuple[Said, ...]) -> None:

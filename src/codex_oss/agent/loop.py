@@ -22,7 +22,7 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, assert_never
 
 from codex_oss.agent.events import Outcome
 from codex_oss.agent.tools import Wanted, parse_call, signature
@@ -156,6 +156,8 @@ class Course:
                 self._end = End("done")
             case TurnCompleted():
                 pass
+            case _:
+                assert_never(ended)
 
     def settled(self, call: FunctionCall, *, ran: bool, changed: bool = False) -> None:
         """What became of the call of the last `Run` or `Refuse`.

@@ -11,7 +11,7 @@ Rules that hold here:
 from __future__ import annotations
 
 import re
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, assert_never
 
 from codex_oss.contracts.tools import ToolResult
 
@@ -46,6 +46,8 @@ def told_result(tool: str, result: ToolResult) -> Told:
         case "entries" | "text":
             body = "\n".join(result.lines) or "(empty)"
             return Told(True, f"{len(result.lines)} entries", body if result.complete else f"{body}\n{MORE}")
+        case kind:
+            assert_never(kind)
 
 
 def told_command(exit_code: int, output: str, *, ended_by: str = "", whole: bool = True) -> Told:

@@ -23,6 +23,7 @@ import click
 from codex_oss.cli.account_doctor import account_doctor
 from codex_oss.cli.account_refresh import account_refresh
 from codex_oss.cli.account_transfer import account_transfer
+from codex_oss.cli.dry_run import dry_run
 from codex_oss.cli.options import json_option
 
 if TYPE_CHECKING:
@@ -228,7 +229,7 @@ def strategy(strategy: str | None, as_json: bool) -> None:
     _say(as_json, told, words)
 
 
-for _command in (account_refresh, account_transfer, account_doctor):
+for _command in (account_refresh, account_transfer, account_doctor, dry_run):
     accounts.add_command(_command)
 
 

@@ -27,6 +27,10 @@ VERBS: Final[dict[str, tuple[str, str]]] = {
         "codex_oss.cli.run:run",
         "Put a prompt to a model that can read, search, edit and run commands in the project.",
     ),
+    "chat": (
+        "codex_oss.tui.chat:chat",
+        "Chat on a full screen with a model that can read, search, edit and run commands in the project.",
+    ),
     "up": ("codex_oss.cli.daemon:up", "Run the bridge in the foreground, or around one command."),
     "start": ("codex_oss.cli.daemon:start", "Start the bridge in the background."),
     "stop": ("codex_oss.cli.daemon:stop", "Stop the bridge of this project."),
@@ -37,6 +41,10 @@ VERBS: Final[dict[str, tuple[str, str]]] = {
     "status": ("codex_oss.cli.daemon:status", "Say whether the bridge runs, which one, and how it is."),
     "requests": ("codex_oss.cli.requests:requests", "List the requests that the bridge answered or refused."),
     "accounts": ("codex_oss.cli.accounts:accounts", "See your ChatGPT accounts and say which of them answers."),
+    "tui": (
+        "codex_oss.tui.accounts:tui",
+        "Manage the ChatGPT accounts on a full screen: add, use, pin, switch off, delete, see what is left.",
+    ),
     "doctor": ("codex_oss.cli.doctor:doctor", "Check the set-up and name the fix for each fault."),
     "install": ("codex_oss.cli.install:install", "Connect Codex and OpenCode to the bridge."),
     "uninstall": ("codex_oss.cli.install:uninstall", "Take out what install wrote."),

@@ -40,7 +40,7 @@ from codex_oss.wire.account_body import account_body
 from codex_oss.wire.account_input import opened, own_seals, without_reasoning
 from codex_oss.wire.chat_tools import ToolNames
 from codex_oss.wire.codecs import AnswerDecoder
-from codex_oss.wire.events import DeltaSink, TurnEvent
+from codex_oss.wire.events import DeltaSink, TurnEvent, TurnFailed
 from codex_oss.wire.items import CompactionItem, CustomToolCall, FunctionCall, TurnRequest
 from codex_oss.wire.responses_body import encode_clean, responses_request
 from codex_oss.wire.responses_relay import RelayDecoder
@@ -108,7 +108,7 @@ class Ask(Struct, frozen=True):
 
 
 class AccountRequests:
-    """Asks the backend. identity: who we say we are. clock: epoch seconds."""
+    """Asks the backend. identity: who we say we are. shape: adds instruction sets. clock: epoch seconds."""
 
     def __init__(
         self,
@@ -117,12 +117,14 @@ class AccountRequests:
         signals: Signals,
         *,
         identity: Identity = "codex-oss",
+        shape: Callable[[str], str] = str,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._backend = backend
         self._url = places.url(ENDPOINT)
         self._signals = signals
         self._identity: Identity = identity
+        self._shape = shape
         self._clock = clock
 
     @asynccontextmanager
@@ -132,7 +134,7 @@ class AccountRequests:
         Raises AccountFailed.
         """
         profile = structs.replace(ask.profile, name=seal_owner(account))
-        body, names, sealed = body_of(ask, profile)
+        body, names, sealed = body_of(ask, profile, self._shape)
         headers = request_headers(account, ask.conversation, self._identity)
         left_s = ends_at - asyncio.get_running_loop().time()
         size = len(body)
@@ -194,6 +196,7 @@ class AccountAnswer:
         self.failure: Failure | None = None
         self.sealed = sealed
         self._shown = False
+        self._failed: Sequence[TurnEvent] = ()
         names, profile, size = decoding
 
         def heed(event: dict[str, Any]) -> bool:
@@ -210,10 +213,13 @@ class AccountAnswer:
     @property
     def ended(self) -> bool:
         """True with the terminal event."""
-        return self._decoder.ended
+        return self._decoder.ended and not self._failed
 
     async def next(self, sink: DeltaSink | None = None) -> Sequence[TurnEvent]:
         """The next batch, empty at the end. Raises AccountFailed before the first one, UpstreamError later."""
+        if self._failed:
+            failed, self._failed = self._failed, ()
+            return failed
         if self._shown:
             return await self._attempt.next(sink)
         try:
@@ -222,13 +228,16 @@ class AccountAnswer:
             failure = self.failure or Failure("overloaded", 503, exc.code, exc.message)
             raise AccountFailed(failure, exc) from exc
         self._shown = True
+        if batch and isinstance(batch[-1], TurnFailed):
+            # One read brought content and failure: whether a client sees the content must not depend on that.
+            batch, self._failed = batch[:-1], batch[-1:]
         return batch
 
 
-def body_of(ask: Ask, profile: ModelProfile) -> tuple[bytes, ToolNames, bool]:
+def body_of(ask: Ask, profile: ModelProfile, shape: Callable[[str], str] = str) -> tuple[bytes, ToolNames, bool]:
     """The body for one account, the names that decode its answer, and whether sealed reasoning is in it.
 
-    profile: its name is the owner of the account's seals.
+    profile: its name is the owner of the account's seals. shape: gets the instructions and returns them.
     """
     request = ask.request
     if request.untranslated is None:
@@ -243,6 +252,7 @@ def body_of(ask: Ask, profile: ModelProfile) -> tuple[bytes, ToolNames, bool]:
         items = own_seals(opened(items, summaries), profile.name, keep_unmarked=ask.keep_unmarked)
         raw = {**raw, "input": items if ask.with_reasoning else without_reasoning(items)}
     body, _ = account_body(raw, conversation=ask.conversation.session)
+    body["instructions"] = shape(body["instructions"])
     sealed = any(item.get("type") == "reasoning" for item in body["input"])
     return encode_clean(body), names, sealed
 

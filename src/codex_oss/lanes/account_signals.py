@@ -3,7 +3,7 @@
 Counterparts: `lanes.account_request` hears it; `services.quota_store` and `services.account_catalog` keep it;
 `services.account_pool` lets an account cool whose windows are used up.
 
-    headers, codex.rate_limits ─► task ─► QuotaSink.take ─► crossed a threshold? ─► one log line quota_threshold
+    headers, codex.rate_limits ─► task ─► QuotaSink ─► crossed a threshold? ─► one log line quota_threshold
                                             └─ nothing left ─► the account cools until the reset
 
 Rules that hold here:
@@ -44,6 +44,10 @@ class Crossing(Protocol):
         """What remains."""
 
 
+Heard = Callable[[str, str, float], None]
+"""Takes a crossed threshold: the account as a person knows it, the window, and what remains of it in percent."""
+
+
 class QuotaSink(Protocol):
     """Whoever keeps quotas; `services.quota_store.QuotaStore`."""
 
@@ -62,6 +66,11 @@ class AccountSignals:
         self._clock = clock
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._last: dict[str, tuple[Any, ...]] = {}
+        self._listeners: list[Heard] = []
+
+    def listen(self, heard: Heard) -> None:
+        """Tell *heard* of each crossed threshold, beside the log."""
+        self._listeners.append(heard)
 
     def quota(self, account: Account, told: Quota) -> None:
         """Windows of an account. The same said twice in a row is taken once."""
@@ -107,6 +116,8 @@ class AccountSignals:
                 log.warning(
                     "quota_threshold account=%s window=%s remaining_percent=%s", label_of(account), crossed.window, left
                 )
+                for heard in self._listeners:
+                    heard(label_of(account), crossed.window, crossed.left_percent)
         until_s = exhausted_until(told, self._clock())
         if until_s is not None:
             await self._pool.exhausted(account.person_key, until_s)

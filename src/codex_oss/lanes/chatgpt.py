@@ -199,7 +199,7 @@ class ChatGptLane:
     async def _answered(self, course: _Course, lease: Lease) -> None:
         self._attempts.end(course.request.response_id, ANSWERED)
         await self._signals.settled(lease.account)
-        await self._pool.answered(lease.account.person_key)
+        await self._pool.answered(lease, course.trip.session)
 
     async def _broke_off(
         self, course: _Course, batch: Sequence[TurnEvent], lease: Lease, failure: Failure | None

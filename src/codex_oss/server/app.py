@@ -52,6 +52,7 @@ from codex_oss.server.metrics import Metrics
 from codex_oss.server.metrics_page import CONTENT_TYPE, Gauges, render_metrics
 from codex_oss.server.missions_api import MissionsApi
 from codex_oss.server.request_body import read_body
+from codex_oss.server.short_routes import Handler, ShortRoutes
 from codex_oss.server.stored_responses import StoredResponses
 from codex_oss.server.turn_desk import AcceptedTurn, TurnDesk
 from codex_oss.server.turn_notes import Arrival, arrival_of
@@ -101,9 +102,13 @@ class Application:
 
     def asgi(self) -> ASGIApp:
         """The whole application, access checks included."""
+        chat = ChatCompletions(self._desk, self._turns, self._read_body)
+        turns: dict[str, Handler] = {
+            **dict.fromkeys(("/v1/responses", "/responses"), self.create_response),
+            **dict.fromkeys(("/v1/chat/completions", "/chat/completions"), chat.create),
+        }
         routes = [
-            *(Path(path, self.create_response, methods=["POST"]) for path in ("/v1/responses", "/responses")),
-            *ChatCompletions(self._desk, self._turns, self._read_body).routes(),
+            *(Path(path, handler, methods=["POST"]) for path, handler in turns.items()),
             *Compactions(self._desk, self._turns, self._stored, self._read_body).routes(),
             *(Path(path, self.models, methods=["GET"]) for path in ("/v1/models", "/models")),
             *(Path(path, self.health, methods=["GET"]) for path in ("/v1/health", "/health")),
@@ -115,8 +120,9 @@ class Application:
             *TurnSockets(self._desk, self._turns, self._stored).routes(),
         ]
         handlers: dict[Any, Any] = {HTTPException: _http_error, BridgeError: _bridge_error, Exception: _unexpected}
-        app = Starlette(routes=routes, exception_handlers=handlers, lifespan=self._lifespan)
-        app.router.redirect_slashes = False
+        framework = Starlette(routes=routes, exception_handlers=handlers, lifespan=self._lifespan)
+        framework.router.redirect_slashes = False
+        app = ShortRoutes(framework, turns, _turn_error)
         config, ours = self._bridge.config, self._bridge.held_keys()
         if config.gpt_strategy == "passthrough":
             relay = GptRelay(app, self._desk, self._turns, self._own_models, ours)
@@ -125,7 +131,7 @@ class Application:
 
     async def create_response(self, http: Request) -> Any:
         """Decode a turn, choose its lane, and leave the rest to a TurnResponse."""
-        arrival = arrival_of(http, "responses")
+        arrival = arrival_of(http.scope, "responses")
         try:
             request, obj, history = await self._decoded(http, arrival)
             if request.background:
@@ -142,7 +148,7 @@ class Application:
 
     async def input_tokens(self, http: Request) -> Response:
         """How many tokens a turn would send, roughly: the upstream's tokenizer is not here."""
-        request, _, _ = await self._decoded(http, arrival_of(http, "responses"))
+        request, _, _ = await self._decoded(http, arrival_of(http.scope, "responses"))
         profile = self._bridge.route(request.model).profile
         body, _ = encode_chat_request(self._desk.fitted(self._desk.opened(request), profile), profile, stream=False)
         return json_response({"object": "response.input_tokens", "input_tokens": len(body) // BYTES_PER_TOKEN})
@@ -265,6 +271,12 @@ async def _http_error(http: Request, error: Exception) -> Response:
 async def _bridge_error(http: Request, error: Exception) -> Response:
     assert isinstance(error, BridgeError)
     return error_response(internal(error) if error.code == "internal" else error, client=client_of(http.scope))
+
+
+async def _turn_error(http: Request, error: Exception) -> Response:
+    """What the framework would answer, for the routes that do without it."""
+    known = isinstance(error, BridgeError)
+    return await (_bridge_error(http, error) if known else _unexpected(http, error))
 
 
 async def _unexpected(_: Request, error: Exception) -> Response:

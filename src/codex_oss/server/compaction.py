@@ -49,7 +49,7 @@ class Compactions:
 
     async def create(self, http: Request) -> Any:
         """Decode the conversation, choose its lane, and leave the rest to a TurnResponse."""
-        arrival = arrival_of(http, "responses")
+        arrival = arrival_of(http.scope, "responses")
         try:
             obj = decode_body(await self._read_body(http))
             arrival.model = obj.get("model")

@@ -27,7 +27,7 @@ from functools import cached_property
 from typing import Any, Final
 
 import msgspec
-from starlette.requests import HTTPConnection, Request
+from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -99,7 +99,7 @@ class GptRelay:
             else:
                 answer = self._app
         except BridgeError as exc:
-            self._desk.refused(exc, arrival_of(HTTPConnection(scope), SURFACES.get(endpoint, "responses")))
+            self._desk.refused(exc, arrival_of(scope, SURFACES.get(endpoint, "responses")))
             answer = error_response(internal(exc) if exc.code == "internal" else exc)
         await answer(scope, receive, send)
 

@@ -22,7 +22,7 @@ from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import Struct
-from starlette.requests import HTTPConnection
+from starlette.types import Scope
 
 from codex_oss.errors import BridgeError
 from codex_oss.policy.cache_monitor import CAUSES, CacheMonitor, Identity, Turn
@@ -186,12 +186,12 @@ class TurnNotes:
         return CacheNote(verdict.state, verdict.cause, warning is not None)
 
 
-def arrival_of(http: HTTPConnection, surface: str) -> Arrival:
+def arrival_of(scope: Scope, surface: str) -> Arrival:
     """A request over HTTP that has just come in."""
-    headers = {name.lower(): value for name, value in http.headers.items()}
+    headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
     told = headers.get("content-length", "")
     size = int(told) if told.isascii() and told.isdecimal() and len(told) <= 15 else None
-    return Arrival(http.state.request_id, surface, headers, begun_s=time.monotonic(), bytes_in=size)
+    return Arrival(scope["state"]["request_id"], surface, headers, begun_s=time.monotonic(), bytes_in=size)
 
 
 def _answered(route: Route, started: TurnStarted | None) -> tuple[str, bool]:

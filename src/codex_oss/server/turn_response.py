@@ -4,7 +4,7 @@ Not Starlette's StreamingResponse: at 512 streams that had a p99 delta age of 57
 
     lane ─► batch ─► encoder ─► send        (the task of the request)
     lane ─► delta ─► encoder ─► transport   (no task: within the read that brought it, see `wire.events.DeltaSink`)
-    receive ─► http.disconnect ─► cancel    (another task)
+    connection lost ─► cancel               (`Exchange.on_left`; without one, another task that receives)
     shutdown ─► interrupt ─► failed event   (by `OpenTurns`)
 
 Rules that hold here:
@@ -34,7 +34,7 @@ from starlette.types import Receive, Scope, Send
 
 from codex_oss.errors import BridgeError, fault_of
 from codex_oss.server.errors import client_of, error_response, internal
-from codex_oss.server.http_protocol import DIRECT_BODY, DirectBody
+from codex_oss.server.http_protocol import Exchange, exchange_of
 from codex_oss.server.turn_desk import AcceptedTurn, Outcome, TurnEnd
 from codex_oss.wire.events import (
     Batches,
@@ -182,14 +182,15 @@ class TurnResponse:
         self._over = False
         self._task: asyncio.Task[Any] | None = None
         self._tidying: asyncio.TimerHandle | None = None
+        self._exchange: Exchange | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Run the turn until it ended or the client left."""
         self._begun_at = time.monotonic()
         self._turns.add(self)
         self._task = asyncio.current_task()
-        gone = asyncio.create_task(disconnected(receive))
-        gone.add_done_callback(self._client_left)
+        self._exchange = exchange_of(scope)
+        gone = self._watch_client(receive)
         try:
             await self._run(scope, receive, send)
         except asyncio.CancelledError:
@@ -200,7 +201,10 @@ class TurnResponse:
             log.error("%s: could not end properly: %s", self._request.response_id, fault_of(failure))
         finally:
             self._over = True
-            gone.cancel()
+            if gone is not None:
+                gone.cancel()
+            elif self._exchange is not None:
+                self._exchange.on_left = None
             if self._tidying is not None:
                 self._tidying.cancel()
             self._on_end(self._end_of_turn())
@@ -210,9 +214,20 @@ class TurnResponse:
                 self._turns.discard(self)
                 self.ended.set()
 
-    def _client_left(self, _: object) -> None:
+    def _watch_client(self, receive: Receive) -> asyncio.Task[None] | None:
+        """From now on a client that leaves ends the turn; the task that waits for that, where there must be one."""
+        if self._exchange is None:
+            gone = asyncio.create_task(disconnected(receive))
+            gone.add_done_callback(self._client_left)
+            return gone
+        self._exchange.on_left = self._client_left
+        if self._exchange.left:
+            self._client_left()
+        return None
+
+    def _client_left(self, _: object = None) -> None:
         """End the turn. After its terminal event nothing is lost any more: the lane gets a moment to tidy up."""
-        if self._over or self._task is None:
+        if self._over or self._task is None or self._tidying is not None:
             return
         self._left = True
         if self._encoder.terminal:
@@ -267,7 +282,7 @@ class TurnResponse:
 
     async def _relay(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass every batch on. The answer ends with the terminal event; the lane may then still tidy up."""
-        sink = self._sink(scope)
+        sink = self._sink()
         async with aclosing(batches_of(self._accepted.lane, self._request)) as batches:
             events: Sequence[TurnEvent] | None = await anext(batches, None)
             while events is not None:
@@ -277,24 +292,26 @@ class TurnResponse:
                 frames = self._encoder.encode(events)
                 if self._encoder.terminal and not ended:
                     await self._end(frames, scope, receive, send)
+                    if self._exchange is not None:
+                        self._client_left()  # it has all it wants
                 elif frames and self._request.stream:
                     await self._write(send, frames)
                 events = await _next_batch(batches, sink)
         if not self._encoder.terminal:
             await self._end(self._encoder.finish(), scope, receive, send)
 
-    def _sink(self, scope: Scope) -> DeltaSink | None:
+    def _sink(self) -> DeltaSink | None:
         """What shows single deltas without a task; None where the server or the answer has no way for it."""
-        body: DirectBody | None = scope.get("state", {}).get(DIRECT_BODY) if self._request.stream else None
-        if body is None:
+        exchange = self._exchange if self._request.stream else None
+        if exchange is None:
             return None
 
         def show(events: Sequence[TurnEvent]) -> bool:
-            if self._first_batch_s is None or self._encoder.terminal or not body.open:
+            if self._first_batch_s is None or self._encoder.terminal or not exchange.open:
                 return False
             if frames := self._encoder.encode(events):
                 self._bytes_out += len(frames)
-                body.write(frames)
+                exchange.write(frames)
             return True
 
         return show

@@ -105,6 +105,8 @@ class Lease(Struct, frozen=True):
     account: Account
     way: Way
     instead_of: str = ""
+    binds: bool = False
+    """The session is bound to it with its answer."""
 
 
 class AccountPool:
@@ -170,8 +172,11 @@ class AccountPool:
         """Let an account cool whose windows are used up."""
         await self._changed(person, lambda account: after_exhaustion(account, until_s))
 
-    async def answered(self, person: str) -> None:
-        """Note that an account answered, now and then."""
+    async def answered(self, lease: Lease, session: str) -> None:
+        """Note that an account answered: bind the session to it where it goes along, and now and then when it was."""
+        person = lease.account.person_key
+        if lease.binds and session:
+            await asyncio.to_thread(self._affinity.bind, session, person)
         now_ms, account = self.now_ms(), (await self.book()).get(person)
         if account is not None and account.last_used_ms + USED_EVERY_MS <= now_ms:
             await self._changed(person, lambda known: structs.replace(known, last_used_ms=now_ms))
@@ -187,11 +192,13 @@ class AccountPool:
             wait_ms = max(meant.cooldown.until_ms - now_ms, 0)
             if wait_ms <= WAIT_MS:
                 return Choice(meant, "session", wait_ms)
+        # round_robin takes the next one for each turn, whatever it is part of.
+        session = "" if (self._strategy or book.strategy) == "round_robin" else trip.session
         return choose(
             book,
-            self._affinity.read() if trip.session else {},
+            self._affinity.read() if session else {},
             now_ms,
-            session=trip.session,
+            session=session,
             strategy=self._strategy,
             tried=trip.tried,
             serves=self.catalog.serves(trip.model),
@@ -232,11 +239,10 @@ class AccountPool:
         person = account.person_key
         bound = self._affinity.read().get(trip.session) if trip.session else None
         stale = bound is not None and bound.person == person and bound.used_ms + REBIND_MS <= now_ms
-        if choice.binds or stale:
-            await asyncio.to_thread(self._affinity.bind, trip.session, person)
         if (self._strategy or book.strategy) == "round_robin" and choice.way == "next":
             await self._store.change_soon(lambda known: used(known, person, now_ms))
-        return Lease(account, choice.way, bound.person if bound is not None and bound.person != person else "")
+        other = bound.person if bound is not None and bound.person != person else ""
+        return Lease(account, choice.way, other, choice.binds or stale)
 
     async def _changed(self, person: str, change: Callable[[Account], Account]) -> None:
         def changed(book: Book) -> Book:

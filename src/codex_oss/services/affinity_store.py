@@ -1,12 +1,12 @@
 """Which account each conversation is bound to, on disk: `<accounts folder>/cache/codex-affinity.json`.
 
-Counterparts: `accounts.affinity` joins and prunes; `services.account_pool` reads before a turn and binds.
+Counterparts: `accounts.affinity` binds and prunes; `services.account_pool` reads before a turn and binds.
 
     {"version": 1, "sessions": {"<session>": {"usedMs": …, "person": "…"}}}
 
 Rules that hold here:
 
-1. Two processes lose nothing of each other: what is written is joined with what stands there, under a lock.
+1. Two processes lose nothing of each other: a binding is added to what stands there, under a lock.
 2. It can be lost: a damaged file is an empty one, and a write that fails is said once and never fails a turn.
 """
 
@@ -21,7 +21,7 @@ from typing import Final
 import msgspec
 from msgspec import Struct, field
 
-from codex_oss.accounts.affinity import Affinity, Bound, bound_to, joined_affinity, pruned
+from codex_oss.accounts.affinity import Affinity, Bound, bound_to, pruned
 from codex_oss.errors import StoreError
 from codex_oss.services.account_store import exclusive
 from codex_oss.services.seen_file import SeenFile
@@ -63,8 +63,8 @@ class AffinityStore:
         try:
             ensure_private_dir(self.path.parent)
             with exclusive(self.path.with_name(f"{FILE_NAME}.lock"), LOCK_WAIT_S):
-                joined = joined_affinity(bound_to({}, session, person, now_ms), self._on_disk(), now_ms)
-                rows = {name: _Row(bound.used_ms, bound.person) for name, bound in joined.items()}
+                bindings = bound_to(self._on_disk(), session, person, now_ms)
+                rows = {name: _Row(bound.used_ms, bound.person) for name, bound in bindings.items()}
                 write_atomic(self.path, msgspec.json.encode(_File(sessions=rows)), durable=False)
         except (StoreError, OSError) as exc:
             if not self._said:

@@ -28,7 +28,7 @@ from typing import Final, Protocol
 
 from codex_oss.agent import events as told
 from codex_oss.agent.answer import Answer
-from codex_oss.agent.events import AgentEvent, Proposal
+from codex_oss.agent.events import AgentEvent, Notice, Proposal
 from codex_oss.agent.journal import (
     Answered,
     CallBegun,
@@ -47,7 +47,7 @@ from codex_oss.contracts.tools import Verdict, denied
 from codex_oss.errors import BridgeError, LocalProtocolError, fault_of
 from codex_oss.services.agent_tools import Prepared
 from codex_oss.wire.events import Lane, TurnEvent, batches_of
-from codex_oss.wire.items import FunctionCall, TurnRequest
+from codex_oss.wire.items import FunctionCall, Item, TurnRequest
 
 log = logging.getLogger(__name__)
 
@@ -109,6 +109,18 @@ class AgentSession:
         self._setup = setup
         self._journal = setup.journal
         self._work: asyncio.Task[End] | None = None
+        self._notices: list[Notice] = []
+        self._fresh = True
+        """Nobody was asked by this process yet."""
+
+    def tell(self, notice: Notice) -> None:
+        """Show this with the turn under way, or with the next one."""
+        self._notices.append(notice)
+
+    @property
+    def past(self) -> tuple[Item, ...]:
+        """What was said so far, for a person who reads it again."""
+        return self._journal.conversation.said
 
     async def turn(self, prompt: str, *, approve: Approve | None = None) -> AsyncGenerator[AgentEvent, None]:
         """Answer *prompt*; the last event is a `TurnEnded`. Close the generator to abandon the turn.
@@ -119,7 +131,8 @@ class AgentSession:
         if self._work is not None:
             raise LocalProtocolError("A turn is under way in this session.")
         queue: asyncio.Queue[AgentEvent] = asyncio.Queue(EVENTS_AHEAD)
-        turn = _Turn(self._setup, queue.put, approve)
+        turn = _Turn(self._setup, queue.put, approve, fresh=self._fresh)
+        self._fresh = False
         self._work = work = asyncio.create_task(turn.run(prompt))
         try:
             while not work.done() or not queue.empty():
@@ -130,12 +143,16 @@ class AgentSession:
                         yield reading.result()
                 finally:
                     reading.cancel()
+                while self._notices and turn.began:
+                    yield self._notices.pop(0)
         finally:
             work.cancel()
             with suppress(asyncio.CancelledError):
                 await asyncio.wait((work,))
             self._work = None
             end = turn.close(work)
+        while self._notices and turn.began:
+            yield self._notices.pop(0)
         yield told.TurnEnded(end.outcome, self.session_id, end.code, end.message, end.hint, turn.steps)
 
     def cancel(self) -> None:
@@ -167,13 +184,26 @@ def _end_of(work: asyncio.Task[End], *, began: bool) -> End:
 class _Turn:
     """One turn under way. emit: takes an event for whoever reads."""
 
-    def __init__(self, setup: Setup, emit: Callable[[AgentEvent], Awaitable[None]], approve: Approve | None) -> None:
+    def __init__(
+        self,
+        setup: Setup,
+        emit: Callable[[AgentEvent], Awaitable[None]],
+        approve: Approve | None,
+        *,
+        fresh: bool,
+    ) -> None:
         self._setup = setup
         self._emit = emit
         self._approve = approve
         self._journal = setup.journal
         self._course: Course | None = None
         self._opened = False
+        self._fresh = fresh
+
+    @property
+    def began(self) -> bool:
+        """It stands in the journal."""
+        return self._opened
 
     @property
     def steps(self) -> int:
@@ -226,7 +256,12 @@ class _Turn:
 
     async def _ask(self, course: Course, left_s: float) -> None:
         conversation = self._journal.conversation
-        answer = Answer(conversation.used_call_ids, seed=f"call_{conversation.turns}_{course.steps}")
+        answer = Answer(
+            conversation.used_call_ids,
+            seed=f"call_{conversation.turns}_{course.steps}",
+            told=conversation.deviation,
+            fresh=self._fresh and not course.steps,
+        )
         try:
             async with asyncio.timeout(left_s):
                 await self._listen(answer)

@@ -32,19 +32,19 @@ class BackendAnswer(UpstreamAnswer):
     @property
     def status(self) -> int:
         """The status."""
-        return self._connection.status
+        return self.connection.status
 
     @property
     def headers(self) -> Mapping[str, str]:
         """The headers."""
-        return self._connection.headers
+        return self.connection.headers
 
     async def excerpt(self) -> bytes:
         """The begin of the body, of what is no answer; whatever came within EXCERPT_WAIT_S."""
         seen = b""
         with contextlib.suppress(ConnectionBroken, TimeoutError):
             async with asyncio.timeout(EXCERPT_WAIT_S):
-                while len(seen) < EXCERPT_BYTES and (chunk := await self._connection.read()):
+                while len(seen) < EXCERPT_BYTES and (chunk := await self.connection.read()):
                     seen += chunk
         return seen[:EXCERPT_BYTES]
 

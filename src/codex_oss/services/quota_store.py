@@ -43,7 +43,7 @@ from codex_oss.services.account_store import exclusive
 from codex_oss.services.state_files import ensure_private_dir, read_plain, write_atomic
 
 if TYPE_CHECKING:
-    import asyncio
+    pass
 
 FILE_NAME: Final = "codex-quotas.json"
 CACHE_FOLDER: Final = "cache"
@@ -79,7 +79,7 @@ class QuotaStore:
         self._waiting: list[_Told] = []
         self._unheard: dict[str, tuple[Crossed, ...]] = {}
         self._written_at: float | None = None
-        self._due: asyncio.TimerHandle | None = None
+        self._due: threading.Timer | None = None
 
     def known(self) -> dict[str, Quota]:
         """What is known now, by any process; see `accounts.quota_record.quota_now`."""
@@ -107,39 +107,28 @@ class QuotaStore:
                     self._write_soon()
             return (*self._unheard.pop(person, ()), *found)
 
-    async def take_soon(self, person: str, told: Quota) -> tuple[Crossed, ...]:
-        """`take`, beside the loop."""
-        import asyncio
-
-        found = await asyncio.to_thread(self.take, person, told)
-        with self._guard:
-            self._write_soon()
-        return found
+    @property
+    def waits(self) -> bool:
+        """Whether something is not written yet."""
+        return bool(self._waiting)
 
     def flush(self) -> None:
         """Write what waits."""
         with self._guard:
+            if self._due is not None:
+                self._due.cancel()
+                self._due = None
             self._write()
 
     def _written_lately(self) -> bool:
         return self._written_at is not None and 0 <= self._clock() - self._written_at < DEBOUNCE_S
 
     def _write_soon(self) -> None:
-        """Have the loop write, if there is one; else the next `take` or `flush` does."""
-        import asyncio  # here, so that who only reads starts without it
-
-        if not self._waiting or self._due is not None:
-            return
-        try:
-            loop = asyncio.get_running_loop()
-        except RuntimeError:
-            return
-
-        def write() -> None:
-            self._due = None
-            loop.run_in_executor(None, self.flush)
-
-        self._due = loop.call_later(DEBOUNCE_S, write)
+        """Have it written although nobody comes again. By a thread: whoever tells may have no loop of its own."""
+        if self._due is None:
+            self._due = threading.Timer(DEBOUNCE_S, self.flush)
+            self._due.daemon = True
+            self._due.start()
 
     def _write(self) -> bool:
         """Learn what waits upon what the file says, and write that. False when it could not be done."""

@@ -87,14 +87,22 @@ def _config(
             told = f"a project's file can only name one in {STATE_FOLDER}/; use {variable} or your own config.toml"
             more.append(ConfigProblem(str(paths[0]), key, told))
     if project is not None:
-        # Nor where credentials of the user's own go, not even to another port of this machine.
-        told = "a project's file cannot say where or as whom you sign in; use the environment or your own config.toml"
-        placed = [key for key in ("openai_base_url", "chatgpt_base_url", "account_identity") if key in files[0][1]]
-        more += [ConfigProblem(str(paths[0]), key, told) for key in placed]
-        # Nor what a command may do to the machine, nor what is kept of the user's conversations.
-        told = "a project's file cannot loosen this; use the environment or your own config.toml"
-        loosened = [key for key in ("sandbox", "sandbox_readable", "snapshots") if key in files[0][1]]
-        more += [ConfigProblem(str(paths[0]), key, told) for key in loosened]
+        # Nor where credentials of the user's own go, what a command may do to the machine, or what is kept of requests.
+        own = {
+            "openai_base_url": "place a backend",
+            "chatgpt_base_url": "place a backend",
+            "account_identity": "say as whom you ask",
+            "sandbox": "loosen the sandbox",
+            "sandbox_readable": "loosen the sandbox",
+            "snapshots": "have requests kept",
+        }
+        more += [
+            ConfigProblem(
+                str(paths[0]), key, f"a project's file cannot {what}; use the environment or your own config.toml"
+            )
+            for key, what in own.items()
+            if key in files[0][1]
+        ]
     return config, problems + more
 
 

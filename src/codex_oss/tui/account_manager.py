@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from datetime import tzinfo
+from datetime import datetime
 from functools import partial
 from typing import ClassVar, Final
 
@@ -28,6 +28,7 @@ from textual.binding import Binding, BindingType
 from textual.widgets import DataTable, Footer, Static
 
 from codex_oss.accounts.account import Account
+from codex_oss.accounts.quota_text import Local
 from codex_oss.accounts.view import label_of
 from codex_oss.policy.printable import printable
 from codex_oss.tui.account_rows import COLUMNS, AccountRow, column_names, details_of, headline, rows_of, widths
@@ -40,7 +41,7 @@ LOOK_S: Final = 0.5
 NONE_YET: Final = "There is no account yet. Press a to sign in."
 KEYS: Final = (
     ("a", "Sign in with another account"),
-    ("u, Enter", "Use: make the account the active one"),
+    ("u, Enter", "Use: the account answers from now on; a pin is taken away"),
     ("p", "Pin, or take the pin away: a pinned account answers whenever it can"),
     ("e", "Enable or disable"),
     ("r", "Renew the tokens of the account now"),
@@ -65,7 +66,7 @@ class AccountTable(DataTable[Text]):
 
 
 class AccountManager(FullScreen):
-    """The program. zone: of the times shown, None for this machine's. headless: no browser on this machine."""
+    """The program. local: epoch seconds to the time that is shown. headless: no browser on this machine."""
 
     TITLE = "codex-oss accounts"
     CSS_PATH: ClassVar = ["screens.tcss", "accounts.tcss"]
@@ -89,11 +90,11 @@ class AccountManager(FullScreen):
         *,
         open_browser: Callable[[str], None] | None,
         headless: bool = False,
-        zone: tzinfo | None = None,
+        local: Local = datetime.fromtimestamp,
     ) -> None:
         super().__init__()
         self.work = work
-        self.zone = zone
+        self.local = local
         self.seen = Seen()
         self._open_browser = open_browser
         self._headless = headless
@@ -143,7 +144,7 @@ class AccountManager(FullScreen):
     def show(self, seen: Seen) -> None:
         """Show what was seen; the table is made anew only when something of it differs."""
         self.seen = seen
-        rows = tuple(rows_of(seen, self.size.width, self.zone))
+        rows = tuple(rows_of(seen, self.size.width, self.local))
         if rows != self._shown:
             self._show_rows(rows)
         self.query_one("#title", Static).update(Text(f"ChatGPT accounts  {headline(seen)}", no_wrap=True))
@@ -169,7 +170,7 @@ class AccountManager(FullScreen):
             table.scroll_to(y=top, animate=False)
 
     def _show_details(self) -> None:
-        self.query_one("#details", Static).update(details_of(self.seen, self.person() or "", self.zone))
+        self.query_one("#details", Static).update(details_of(self.seen, self.person() or "", self.local))
 
     def on_data_table_row_highlighted(self) -> None:
         """The details follow the cursor."""
@@ -247,7 +248,11 @@ class AccountManager(FullScreen):
     def action_pin(self) -> None:
         """Pin, or take the pin away."""
         self._change(
-            lambda account: self.work.pin(account.person_key, self.seen.book.pinned.person != account.person_key)
+            lambda account: (
+                self.work.unpin()
+                if self.seen.book.pinned.person == account.person_key
+                else self.work.pin(account.person_key)
+            )
         )
 
     def action_enable(self) -> None:

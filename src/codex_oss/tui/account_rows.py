@@ -1,6 +1,6 @@
 """What the account manager shows, as text: a row for each account, and everything about the one under the cursor.
 
-Counterparts: `accounts.view` and `accounts.bars` say what is shown; `tui.account_manager` places it.
+Counterparts: `accounts.view` and `accounts.quota_text` say what is shown; `tui.account_manager` places it.
 
 Rules that hold here:
 
@@ -10,15 +10,14 @@ Rules that hold here:
 
 from __future__ import annotations
 
-from datetime import tzinfo
 from typing import Final
 
 from msgspec import Struct
 from rich.text import Text
 
 from codex_oss.accounts.account import Account
-from codex_oss.accounts.bars import UNKNOWN, bar, instant, left_now, level, percent, percent_left
 from codex_oss.accounts.quota import Quota, Window
+from codex_oss.accounts.quota_text import UNKNOWN, Local, bar, credits_text, left_text, reset_text
 from codex_oss.accounts.view import AccountView, label_of, views_of
 from codex_oss.policy.printable import printable
 from codex_oss.tui.account_work import Seen
@@ -27,7 +26,8 @@ WIDE: Final = 100
 """Columns from which on the table has room for bars."""
 BAR_CELLS: Final = 10
 COLUMNS: Final = ("5h", "weekly")
-STYLES: Final = {"unknown": "dim", "low": "red", "middle": "yellow", "high": "green"}
+RED_LEFT, YELLOW_LEFT = 10.0, 40.0
+"""Percent: red up to the first, yellow below the second, then green."""
 ACTIVE, PINNED = "●", "◆"
 WHY: Final = {
     "by_person": "by you",
@@ -62,16 +62,16 @@ def widths(columns: int) -> Widths:
     return Widths(2, max(rest, 8), state, window)
 
 
-def rows_of(seen: Seen, columns: int, zone: tzinfo | None) -> list[AccountRow]:
+def rows_of(seen: Seen, columns: int, local: Local) -> list[AccountRow]:
     """All rows, in the order of the book."""
     told, wide = _views(seen), widths(columns)
     return [
-        AccountRow(account.person_key, _cells(account, view, seen, wide, zone))
+        AccountRow(account.person_key, _cells(account, view, seen, wide, local))
         for account, view in zip(seen.book.accounts, told, strict=True)
     ]
 
 
-def details_of(seen: Seen, person: str, zone: tzinfo | None) -> Text:
+def details_of(seen: Seen, person: str, local: Local) -> Text:
     """Everything about one account; empty for none."""
     account = seen.book.get(person)
     if account is None:
@@ -81,13 +81,13 @@ def details_of(seen: Seen, person: str, zone: tzinfo | None) -> Text:
     marks = [word for word, holds in (("active", view.active), ("pinned", view.pinned)) if holds]
     head = Text(_plain(label_of(account)), style="bold")
     head.append(f"  {', '.join(marks)}" if marks else "", style="not bold")
-    lines = [head, Text(f"key     {_plain(account.key)}", style="dim"), _state_line(view, seen.now_s, zone)]
-    lines += [_window_line(window, seen.now_s, zone) for window in (quota.windows if quota else ())]
+    lines = [head, Text(f"key     {_plain(account.key)}", style="dim"), _state_line(view, seen.now_s, local)]
+    lines += [_window_line(window, seen.now_s, local) for window in (quota.windows if quota else ())]
     if quota is None or not quota.windows:
         lines.append(Text(f"quota   {UNKNOWN}: {_why_unknown(view)}"))
-    elif credits := _credits(quota):
+    elif credits := credits_text(quota.credits):
         lines.append(Text(f"credits {credits}"))
-    lines.append(Text(_history(account, quota, seen.now_s, zone), style="dim"))
+    lines.append(Text(_history(account, quota, seen.now_s, local), style="dim"))
     return Text("\n").join(lines)
 
 
@@ -108,7 +108,7 @@ def _views(seen: Seen) -> list[AccountView]:
     return views_of(seen.book, seen.quotas, int(seen.now_s * 1000))
 
 
-def _cells(account: Account, view: AccountView, seen: Seen, wide: Widths, zone: tzinfo | None) -> tuple[Text, ...]:
+def _cells(account: Account, view: AccountView, seen: Seen, wide: Widths, local: Local) -> tuple[Text, ...]:
     mark = (ACTIVE if view.active else " ") + (PINNED if view.pinned else " ")
     style = "dim" if view.reason == "disabled" else "red" if view.reason else ""
     quota = seen.quotas.get(account.person_key)
@@ -116,12 +116,12 @@ def _cells(account: Account, view: AccountView, seen: Seen, wide: Widths, zone: 
     return (
         Text(mark),
         _cut(_plain(label_of(account)), wide.account, style="dim" if view.reason == "disabled" else ""),
-        _cut(_state(view, seen.now_s, zone), wide.state, style=style or "green"),
-        *(_window_cell(by_name.get(name), wide.window, seen.now_s) for name in COLUMNS),
+        _cut(_state(view, seen.now_s, local), wide.state, style=style or "green"),
+        *(_window_cell(by_name.get(name), wide.window) for name in COLUMNS),
     )
 
 
-def _state(view: AccountView, now_s: float, zone: tzinfo | None) -> str:
+def _state(view: AccountView, now_s: float, local: Local) -> str:
     """In few words; the code of it stands in the details."""
     match view.reason:
         case None:
@@ -133,51 +133,44 @@ def _state(view: AccountView, now_s: float, zone: tzinfo | None) -> str:
         case "workspace_unavailable":
             return "workspace refuses"
         case "cooling_down":
-            return f"waits until {instant(view.cooldown_until or now_s, now_s, zone)}"
+            return f"waits until {reset_text(view.cooldown_until or now_s, now_s, local)}"
 
 
-def _state_line(view: AccountView, now_s: float, zone: tzinfo | None) -> Text:
+def _state_line(view: AccountView, now_s: float, local: Local) -> Text:
     why = f" ({_plain(WHY.get(view.why, view.why))})" if view.why else ""
-    return Text(f"state   {_state(view, now_s, zone)}{why}")
+    return Text(f"state   {_state(view, now_s, local)}{why}")
 
 
-def _window_cell(window: Window | None, width: int, now_s: float) -> Text:
-    left = left_now(window, now_s) if window else None
+def _window_cell(window: Window | None, width: int) -> Text:
+    left = window.left_percent if window else None
     if left is None:
-        return Text(UNKNOWN, style=STYLES["unknown"])
+        return Text(UNKNOWN, style="dim")
     drawn = f"{bar(left, BAR_CELLS)} " if width > BAR_CELLS else ""
-    return Text(f"{drawn}{percent(left):>5}", style=STYLES[level(left)])
+    return Text(f"{drawn}{left_text(left).removesuffix(' left'):>5}", style=_colour(left))
 
 
-def _window_line(window: Window, now_s: float, zone: tzinfo | None) -> Text:
-    left = left_now(window, now_s)
+def _window_line(window: Window, now_s: float, local: Local) -> Text:
+    left = window.left_percent
     line = Text(f"{window.name:<7} ")
-    if left is None:
-        line.append(UNKNOWN, style=STYLES["unknown"])
-    else:
-        line.append(f"{bar(left)} {percent_left(left)}", style=STYLES[level(left)])
-    if window.resets_at is not None:
-        over = window.resets_at <= now_s
-        line.append(f", {'was reset at' if over else 'full again at'} {instant(window.resets_at, now_s, zone)}")
+    line.append(
+        UNKNOWN if left is None else f"{bar(left)} {left_text(left)}", style="dim" if left is None else _colour(left)
+    )
+    if reset := reset_text(window.resets_at, now_s, local):
+        line.append(f", full again at {reset}")
     return line
+
+
+def _colour(left_percent: float) -> str:
+    return "red" if left_percent <= RED_LEFT else "yellow" if left_percent < YELLOW_LEFT else "green"
 
 
 def _why_unknown(view: AccountView) -> str:
     return "this account needs a login" if view.needs_login else "nobody asked yet (l asks)"
 
 
-def _credits(quota: Quota) -> str:
-    told = quota.credits
-    if told.unlimited:
-        return "unlimited"
-    if told.balance is not None and told.has is not False:
-        return _plain(told.balance)
-    return "none" if told.has is False else ""
-
-
-def _history(account: Account, quota: Quota | None, now_s: float, zone: tzinfo | None) -> str:
-    used = instant(account.last_used_ms / 1000, now_s, zone) if account.last_used_ms else "never"
-    read = instant(quota.read_at, now_s, zone) if quota else "never"
+def _history(account: Account, quota: Quota | None, now_s: float, local: Local) -> str:
+    used = reset_text(account.last_used_ms / 1000, now_s, local) if account.last_used_ms else "never"
+    read = reset_text(quota.read_at, now_s, local) if quota else "never"
     return f"used    {used} · quota read {read}"
 
 

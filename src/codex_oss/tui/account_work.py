@@ -21,7 +21,7 @@ from msgspec import Struct
 
 from codex_oss.accounts.account import Account
 from codex_oss.accounts.book import Book
-from codex_oss.accounts.changes import pinned, removed, resumed, switched, unpinned, used
+from codex_oss.accounts.changes import chosen, pinned, removed, resumed, switched, unpinned
 from codex_oss.accounts.quota import Quota
 from codex_oss.accounts.view import label_of
 from codex_oss.errors import BridgeError
@@ -125,33 +125,31 @@ class AccountWork:
         return await asyncio.to_thread(lambda: Seen(store.read(), quotas.known(), self._clock()))
 
     async def use(self, person: str) -> Said:
-        """Make an account the active one, unless it is disabled."""
+        """Have an account answer from now on, whatever was pinned; unless it is disabled."""
+        return await self._meant(person, chosen, ("{} answers from now on.", "{} is chosen; it answers"))
+
+    async def pin(self, person: str) -> Said:
+        """Pin an account, unless it is disabled."""
+        return await self._meant(person, pinned, ("{} is pinned.", "{} is pinned; it answers"))
+
+    async def unpin(self) -> Said:
+        """Take the pin away."""
+        await self.services.store.change_soon(lambda book: unpinned(book, self._now_ms()))
+        return Said("No account is pinned any more.")
+
+    async def _meant(self, person: str, change: Callable[[Book, str, int], Book], words: tuple[str, str]) -> Said:
+        now_ms = self._now_ms()
         book = await self.services.store.change_soon(
-            lambda book: used(book, person, self._now_ms()) if _enabled(book, person) else book
+            lambda book: change(book, person, now_ms) if _enabled(book, person) else book
         )
         account = book.get(person)
         if account is None:
             return GONE
         if not account.switch.enabled:
             return Said(f"{_label(account)} is disabled; enable it first (e).", bad=True)
-        pin = book.get(book.pinned.person)
-        if pin is not None and pin.person_key != person:
-            return Said(f"{_label(account)} is active now, but {_label(pin)} is pinned and answers first.")
-        return Said(f"{_label(account)} is active now.")
-
-    async def pin(self, person: str, wanted: bool) -> Said:
-        """Pin an account, or take the pin away."""
-        now_ms = self._now_ms()
-        book = await self.services.store.change_soon(
-            lambda book: pinned(book, person, now_ms) if wanted else unpinned(book, now_ms)
-        )
-        account = book.get(person)
-        if account is None:
-            return GONE
-        if not wanted:
-            return Said("No account is pinned any more.")
-        able = account.hindrance(now_ms) is None
-        return Said(f"{_label(account)} is pinned{'' if able else '; it answers as soon as it can be used'}.")
+        if account.hindrance(now_ms) is None:
+            return Said(words[0].format(_label(account)))
+        return Said(f"{words[1].format(_label(account))} as soon as it can be used.")
 
     async def enable(self, person: str, wanted: bool) -> Said:
         """Enable or disable an account."""

@@ -64,6 +64,7 @@ ERROR_TYPE: Final = {
 }
 """`error.type` of the nested error event by its code; anything absent is `server_error`."""
 
+ENDINGS: Final = (TurnCompleted, TurnIncomplete, TurnFailed)
 Framing = Literal["sse", "lines"]
 DONE_FRAME: Final = b"data: [DONE]\n\n"
 _FRAMES: Final[dict[Framing, tuple[bytes, bytes]]] = {
@@ -154,7 +155,7 @@ class ResponseEncoder:
         return self._object.value(self._final or changing_fields(status, self._output()))
 
     def _take(self, event: TurnEvent) -> None:
-        if isinstance(event, TurnCompleted | TurnIncomplete | TurnFailed):
+        if isinstance(event, ENDINGS):
             if self._terminal is not None:
                 raise LocalProtocolError("A turn ended twice.")
             self._end(event)

@@ -11,15 +11,20 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
+from codex_oss.accounts.instructions import with_sets
+from codex_oss.agent.events import Notice
 from codex_oss.agent.loop import Limits
 from codex_oss.agent.prompt import MAX_PROJECT_WORDS_CHARS, instructions
+from codex_oss.config import Config
 from codex_oss.errors import InvalidRequest, StoreError
 from codex_oss.policy.printable import printable
+from codex_oss.policy.routing import GPT_NAME
 from codex_oss.policy.scope import WHOLE_PROJECT, Scope
 from codex_oss.services.admission import PATTERN_FILES, read_patterns
 from codex_oss.services.agent_session import AgentSession, Setup
 from codex_oss.services.agent_shell import ProjectShell
 from codex_oss.services.agent_tools import AgentTools, Shell
+from codex_oss.services.instruction_sets import read_sets
 from codex_oss.services.local_key import user_state_folder
 from codex_oss.services.project_files import FileRefused
 from codex_oss.services.session_journal import SessionJournal, check_session_id, sessions_folder
@@ -55,22 +60,25 @@ async def open_agent(
         name = model or journal.conversation.model or settings.config.run_model
         if not name:
             raise _model_missing(settings)
-        bridge = build(settings, project, environ)
+        sets = read_sets(settings.config.instruction_set, environ)
+        bridge = build(_with_accounts(settings, name, project, environ), project, environ)
         try:
             setup = Setup(
                 session_id=journal.path.stem,
                 model=name,
                 lane_for=_lane_of(bridge),
-                tools=_tools(bridge, project, shell or ProjectShell(project, environ)),
+                tools=_tools(bridge, project, shell or _shell(settings.config, project, environ)),
                 journal=journal,
                 limits=limits or Limits(),
-                instructions=instructions(_project_words(bridge)),
+                instructions=with_sets(instructions(_project_words(bridge)), sets),
                 project=str(project),
                 approve_all=approve_all,
                 new_id=lambda: uuid.uuid4().hex,
             )
             bridge.lane_for(TurnRequest("resp_agent", name, ()))  # an unknown name is refused before anybody types
             session = AgentSession(setup)
+            if bridge.chatgpt is not None:
+                bridge.chatgpt.signals.listen(lambda *crossed: session.tell(_quota_notice(*crossed)))
             try:
                 yield session
             finally:
@@ -91,6 +99,26 @@ def _journal(project: Path, environ: Mapping[str, str], session_id: str) -> Sess
             code="session_unreadable",
         )
     return SessionJournal(sessions_folder(state, project), wanted)
+
+
+def _with_accounts(settings: Settings, model: str, project: Path, environ: Mapping[str, str]) -> Settings:
+    """The settings with which *model* is asked: a GPT name means the user's accounts, unless it is placed elsewhere.
+
+    What `gpt_strategy` says of them is about clients of a bridge; here the user names the model.
+    """
+    if GPT_NAME.fullmatch(model) and settings.config.gpt_strategy in ("error", "passthrough"):
+        return read_settings(project, {"gpt_strategy": "accounts"}, environ)
+    return settings
+
+
+def _quota_notice(account: str, window: str, left_percent: float) -> Notice:
+    return Notice("quota_threshold", f"{account} has {left_percent:g} % of its {window} window left.")
+
+
+def _shell(config: Config, project: Path, environ: Mapping[str, str]) -> ProjectShell:
+    """Commands in the sandbox, as the user's own settings have it."""
+    readable = tuple(Path(place) for place in config.sandbox_readable)
+    return ProjectShell(project, environ, allow_none=config.sandbox == "optional", readable=readable)
 
 
 def _lane_of(bridge: Bridge) -> Callable[[TurnRequest], Lane]:

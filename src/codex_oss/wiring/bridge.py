@@ -33,6 +33,7 @@ from codex_oss.services.attempt_book import AttemptBook
 from codex_oss.services.capacity import CapacityGate
 from codex_oss.services.delivery_log import DeliveryBook
 from codex_oss.services.event_log import Seal
+from codex_oss.services.instruction_sets import read_sets
 from codex_oss.services.local_key import user_state_folder
 from codex_oss.services.mission_control import MissionControl
 from codex_oss.services.mission_lanes import MissionLanes
@@ -228,7 +229,13 @@ def _chatgpt(
     if config.gpt_strategy != "accounts":
         return None
     return build_chatgpt(
-        config, open_accounts(environ), gate, attempts, deadlines, lambda text: redactor.redact(text).text
+        config,
+        open_accounts(environ),
+        gate,
+        attempts,
+        deadlines,
+        lambda text: redactor.redact(text).text,
+        read_sets(config.instruction_set, environ),
     )
 
 
@@ -343,9 +350,13 @@ def _held_secrets(config: Config, environ: Mapping[str, str]) -> list[str]:
 
 
 def _key_reader(config: Config, environ: Mapping[str, str], redactor: Redactor) -> Callable[[str], str]:
+    held: set[str] = set()
+
     def key_of(name: str) -> str:
         key = config.upstream_key if name in PRIMARY_KEY_NAMES else environ.get(name, "").strip()
-        redactor.hold(key)  # whatever becomes a key while we run is a secret from its first use on
+        if key not in held:  # whatever becomes a key while we run is a secret from its first use on
+            held.add(key)
+            redactor.hold(key)
         return key
 
     return key_of

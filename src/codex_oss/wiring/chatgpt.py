@@ -5,12 +5,13 @@ Counterparts: `wiring.bridge` builds it when `GPT_MODEL_STRATEGY=accounts`, `wir
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import cast
 
 from msgspec import Struct
 
 from codex_oss.accounts.book import STRATEGIES
+from codex_oss.accounts.instructions import InstructionSet, with_sets
 from codex_oss.config import Config
 from codex_oss.lanes.account_request import AccountRequests, Identity
 from codex_oss.lanes.account_signals import AccountSignals
@@ -46,17 +47,18 @@ def build_chatgpt(
     attempts: AttemptBook,
     deadlines: Deadlines,
     redact: Callable[[str], str],
+    sets: Sequence[InstructionSet] = (),
 ) -> ChatGptParts:
-    """Build the lane; opens nothing yet."""
+    """Build the lane; opens nothing yet. sets: added to every turn's instructions."""
     strategy = next((known for known in STRATEGIES if known == config.account_strategy), None)
     pool = AccountPool(accounts.store, accounts.refresh, accounts.affinity, strategy=strategy)
-    signals = AccountSignals(pool)
+    signals = AccountSignals(pool, accounts.quotas)
     backend = BackendClient(deadlines)
     places = AccountBackend(config.chatgpt_base_url or ACCOUNT_BASE)
     identity = cast("Identity", config.account_identity)
     lane = ChatGptLane(
         pool,
-        AccountRequests(backend, places, signals, identity=identity),
+        AccountRequests(backend, places, signals, identity=identity, shape=lambda told: with_sets(told, sets)),
         signals,
         gate,
         attempts,
