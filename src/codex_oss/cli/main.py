@@ -57,6 +57,7 @@ VERBS: Final[dict[str, tuple[str, str]]] = {
         "codex_oss.cli.mcp:mcp",
         "Offer missions as MCP tools (delegate, mission_start, …) on stdin and stdout.",
     ),
+    "report": ("codex_oss.cli.report:report", "Print a report as JSON that names nobody, for pasting in public."),
     "instructions": (
         "codex_oss.cli.instructions:instructions",
         "Show and check optional instruction sets: personalities and prompts, off by default.",

@@ -64,6 +64,13 @@ def read_settings(project: Path, flags: Mapping[str, Any], environ: Mapping[str,
     return Settings(config, profiles, _trusted_bases(flags, environ))
 
 
+def shipped_models() -> frozenset[str]:
+    """Names of the models that come with the package, with their aliases: words that say nothing of the user."""
+    shipped = tomllib.loads(resources.files("codex_oss").joinpath("data/models.toml").read_text(encoding="utf-8"))
+    profiles, _ = parse_profiles([("codex_oss/data/models.toml", shipped)])
+    return frozenset({text for one in profiles.values() for text in (one.name, one.alias, one.model)})
+
+
 def user_folder(environ: Mapping[str, str]) -> Path:
     """The user's configuration folder by the XDG rule (a relative XDG_CONFIG_HOME is ignored)."""
     xdg = environ.get("XDG_CONFIG_HOME", "")

@@ -19,6 +19,7 @@ from codex_oss.lanes.chatgpt import ChatGptLane
 from codex_oss.policy.outbound import ACCOUNT_BASE, AccountBackend
 from codex_oss.services.account_pool import AccountPool
 from codex_oss.services.attempt_book import AttemptBook
+from codex_oss.services.attempt_snapshots import FOLDER, AttemptSnapshots
 from codex_oss.services.backend_client import BackendClient
 from codex_oss.services.capacity import CapacityGate
 from codex_oss.services.upstream import Deadlines
@@ -58,7 +59,14 @@ def build_chatgpt(
     identity = cast("Identity", config.account_identity)
     lane = ChatGptLane(
         pool,
-        AccountRequests(backend, places, signals, identity=identity, shape=lambda told: with_sets(told, sets)),
+        AccountRequests(
+            backend,
+            places,
+            signals,
+            identity=identity,
+            shape=lambda told: with_sets(told, sets),
+            snapshots=AttemptSnapshots(accounts.folder / FOLDER) if config.snapshots else None,
+        ),
         signals,
         gate,
         attempts,
