@@ -5,8 +5,8 @@ Counterpart: `services.attempt_snapshots` writes it, when the user asked for tha
 Rules that hold here:
 
 1. Of headers only those on a list are shown; of any other one its length, and the scheme of a credential.
-2. Of a body only numbers, truth values, sizes and the protocol's own words are shown: no text, no name of a tool, no key
-   that a client chose.
+2. Of a body only numbers, truth values, sizes and the protocol's own words are shown: no text, no name of a tool, no
+   key that a client chose.
 3. However long a conversation is, its shape has a bound.
 """
 
@@ -17,6 +17,8 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import urlsplit
+
+from codex_oss.policy.pseudonyms import GPT
 
 SHOWN_HEADERS: Final = frozenset(
     {"accept", "accept-encoding", "content-type", "content-length", "originator", "retry-after", "server", "user-agent"}
@@ -91,7 +93,8 @@ def _field(name: str, value: Any) -> Any:
         case bool() | int() | float() | None:
             return value
         case str():
-            return value if value in KNOWN_WORDS else {"chars": len(value)}
+            shown = value in KNOWN_WORDS or (name == "model" and GPT.fullmatch(value))
+            return value if shown else {"chars": len(value)}
         case dict() if name == "reasoning":
             return {key: _field("", inner) for key, inner in value.items() if key in ("effort", "summary")}
         case dict():

@@ -73,7 +73,7 @@ class AttemptSnapshots:
         except (StoreError, OSError) as exc:
             if not self._told:
                 self._told = True
-                log.warning("snapshots of attempts cannot be written: %s", getattr(exc, "message", exc.strerror))
+                log.warning("snapshots of attempts cannot be written: %s", exc)
 
     def _drop_oldest(self) -> None:
         """Only files of our own form are counted and dropped."""
