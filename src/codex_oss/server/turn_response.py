@@ -296,6 +296,7 @@ class TurnResponse:
                         self._client_left()  # it has all it wants
                 elif frames and self._request.stream:
                     await self._write(send, frames)
+                del frames  # the first ones repeat the request, twice; an open stream does not hold them
                 events = await _next_batch(batches, sink)
         if not self._encoder.terminal:
             await self._end(self._encoder.finish(), scope, receive, send)
