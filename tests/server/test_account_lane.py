@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import count
 from typing import Any
 
@@ -398,6 +399,15 @@ def test_an_overloaded_backend_is_asked_twice_more_then_the_next_account(bench: 
     assert bench.backend.asked == ["acc-a"] * 3 + ["acc-b"]
     assert bench.account("a").hindrance(int(time.time() * 1000)) is None
     assert [reason for _, reason, _ in outcomes(bench)][-1] == "retry_switched_account_after_5xx"
+
+
+def test_a_redirect_is_not_followed(bench: AccountBench) -> None:
+    """It would carry the token elsewhere: 502, one request."""
+    moved = refused(307, "moved")
+    bench.backend.next("acc-a", replace(moved, headers=(("Location", "http://127.0.0.1:1/x"),)))
+    answer = bench.ask("one")
+    assert (answer.status, answer.error["code"]) == (502, "upstream_protocol_error")
+    assert bench.backend.asked == ["acc-a"]
 
 
 def test_another_refusal_is_told_as_it_is(bench: AccountBench) -> None:
