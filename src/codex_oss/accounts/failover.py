@@ -81,7 +81,7 @@ class Tally(Struct):
 
 
 class SoFar(Struct, frozen=True):
-    """How far a turn is. requests: made by now; waited_s: for resets; took_s: the last one; sealed: held sealed text."""
+    """How far a turn is. requests: so far; waited_s: for resets; took_s: of the last one; sealed: it held seals."""
 
     requests: int
     waited_s: float = 0.0
