@@ -318,7 +318,7 @@ def test_an_event_may_be_heeded_and_taken_out() -> None:
 
     def heed(event: dict[str, Any]) -> bool:
         seen.append(event["type"])
-        return event["type"] == "codex.rate_limits"
+        return bool(event["type"] == "codex.rate_limits")
 
     data = b'data: {"type":"codex.rate_limits","rate_limits":{}}\n\n' + bytes_of(events_of([message("so")]))
     decoder = RelayDecoder(REQUEST, ToolNames(()), profile(), heed=heed)
