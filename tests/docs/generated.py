@@ -12,13 +12,15 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any
+from typing import Any, get_args
 
 import click
 
 from bench.record_section import render_section
 from bench.runtime_section import render_runtime
 from codex_oss.accounts.failover import REASONS as ATTEMPT_REASONS
+from codex_oss.agent.events import AgentEvent
+from codex_oss.agent.tools import TOOLS
 from codex_oss.cli.main import cli
 from codex_oss.config import SETTINGS, Config
 from codex_oss.errors import HTTP_STATUS, RESPONSES_CODE
@@ -139,9 +141,32 @@ def render_admission_refusals() -> str:
     return _table("| code | why |\n| --- | --- |", rows)
 
 
+def render_agent_tools() -> str:
+    """The table of `agent.tools.TOOLS`."""
+    rows = []
+    for name, row in TOOLS.items():
+        arguments = ", ".join(f"`{key}`{'' if one.required else '?'}" for key, one in row.arguments.items())
+        rows.append(
+            f"| `{name}` | {arguments} | {'yes' if row.asks else 'no'} | {row.help.partition('. ')[0].rstrip('.')} |"
+        )
+    return _table("| tool | arguments | asks first | what it does |\n| --- | --- | --- | --- |", rows)
+
+
+def render_agent_events() -> str:
+    """Every event of `agent.events.AgentEvent`: its type, its fields, its meaning."""
+    rows = []
+    for event in get_args(AgentEvent):
+        fields = ", ".join(f"`{name}`" for name in event.__struct_fields__)
+        meaning = " ".join((event.__doc__ or "").split()).replace("|", "\\|")
+        rows.append(f"| `{event.__struct_config__.tag}` | {fields} | {meaning} |")
+    return _table("| type | fields | what it says |\n| --- | --- | --- |", rows)
+
+
 GENERATED: dict[str, Callable[[], str]] = {
     "cache causes": render_cache_causes,
     "observation codes": render_observation_codes,
+    "agent tools": render_agent_tools,
+    "agent events": render_agent_events,
     "verbs": render_verbs,
     "http status": render_http_status,
     "responses code": render_responses_code,

@@ -215,7 +215,7 @@ async def test_rude_figures(world: World, body: Any, windows: tuple[Window, ...]
 
 
 async def test_a_guess_ends_and_a_named_reset_does_not(world: World) -> None:
-    """Quota again: the account answers again where only we said that it does not, or where a person insists."""
+    """Quota again: the account answers again where only we said that it does not, or where a person says so."""
     world.change(cooldown=Cooldown(int(NOW * 1000) + 60_000, "usage_limit_reached", False))
     await world.look()
     assert world.cooldown == Cooldown()
@@ -223,8 +223,9 @@ async def test_a_guess_ends_and_a_named_reset_does_not(world: World) -> None:
     world.change(cooldown=named)
     world.clock.now += PACE_S
     await world.look()
-    assert world.cooldown == named
     await world.look(insists=True)
+    assert world.cooldown == named
+    await world.look(resumes=True)
     assert world.cooldown == Cooldown()
 
 

@@ -33,6 +33,7 @@ from codex_oss.services.attempt_book import AttemptBook
 from codex_oss.services.capacity import CapacityGate
 from codex_oss.services.delivery_log import DeliveryBook
 from codex_oss.services.event_log import Seal
+from codex_oss.services.instruction_sets import read_sets
 from codex_oss.services.local_key import user_state_folder
 from codex_oss.services.mission_control import MissionControl
 from codex_oss.services.mission_lanes import MissionLanes
@@ -242,6 +243,7 @@ def _chatgpt(
         attempts,
         deadlines,
         lambda text: redactor.redact(text).text,
+        read_sets(config.instruction_set, environ),
     )
 
 
