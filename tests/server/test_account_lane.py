@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -16,7 +17,7 @@ from websockets.sync.client import connect
 from codex_oss.accounts.account import Switch
 from tests.fakes.account_bench import MODEL, AccountBench, account_bench, text_of
 from tests.fakes.bridge_process import LOCAL_KEY
-from tests.fakes.chat_upstream import Answer
+from tests.fakes.chat_upstream import Answer, Hangup
 from tests.fakes.chatgpt_backend import (
     Limits,
     Turn,
@@ -399,6 +400,48 @@ def test_an_overloaded_backend_is_asked_twice_more_then_the_next_account(bench: 
     assert bench.backend.asked == ["acc-a"] * 3 + ["acc-b"]
     assert bench.account("a").hindrance(int(time.time() * 1000)) is None
     assert [reason for _, reason, _ in outcomes(bench)][-1] == "retry_switched_account_after_5xx"
+
+
+def test_an_answer_that_is_none_is_told(bench: AccountBench) -> None:
+    """200 with a page instead of a stream, and no content type: repeated, then 502; no account pays for it."""
+    before = bench.book
+    page = replace(challenge(), status=200, content_type=None, headers=())
+    for name in ("acc-a", "acc-b"):
+        bench.backend.next(name, *[page] * 3)
+    answer = bench.ask("one")
+    assert (answer.status, answer.error["code"]) == (502, "upstream_protocol_error")
+    assert "base_url" not in answer.error["message"]
+    assert bench.book == before
+
+
+def test_a_backend_that_is_away(bench: AccountBench) -> None:
+    """Broken connections before any byte: a bounded number of requests, 503, no account pays for it."""
+    before = bench.book
+    for name in ("acc-a", "acc-b"):
+        bench.backend.next(name, *[Answer((), before_head=(Hangup(),))] * 20)
+    answer = bench.ask("one")
+    assert (answer.status, answer.error["code"]) == (503, "upstream_unavailable")
+    # A connection that broke before a byte is opened once more by the pool, which is no attempt of the turn.
+    assert [one["outcome"] for one in bench.attempts(6)[-1]] == ["overloaded"] * 6
+    assert bench.book == before
+
+
+def test_many_turns_at_once_meet_a_limit(bench: AccountBench) -> None:
+    """Ended tokens and a limit under a dozen turns: one refresh each, every turn answered, nobody asked who cools."""
+    bench.seat(("a", {"expires_ms": 1}), ("b", {"expires_ms": 1}))
+    refreshed = bench.issuer.refreshes
+    bench.backend.answers = lambda turn: used_up(3600) if turn.account == "acc-a" else hello(turn)
+    answers: list[Any] = []
+    threads = [threading.Thread(target=lambda: answers.append(bench.ask("hi"))) for _ in range(12)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert [text_of(answer) for answer in answers] == ["hello from acc-b"] * 12
+    assert (bench.issuer.refreshes - refreshed, bench.issuer.reuses) == (2, [])
+    asked = len(bench.backend.asked)
+    bench.ask("once more")
+    assert bench.backend.asked[asked:] == ["acc-b"]
 
 
 def test_a_redirect_is_not_followed(bench: AccountBench) -> None:
