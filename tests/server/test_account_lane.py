@@ -549,6 +549,7 @@ def test_no_token_and_no_prompt_reaches_log_or_screen(bench: AccountBench) -> No
     assert tokens
     assert not [token for token in tokens if token in told]
     assert "a very private question" not in told
+    assert " ERROR " not in bench.log()
 
 
 def test_a_crossed_threshold_is_one_line(bench: AccountBench) -> None:
