@@ -163,6 +163,16 @@ def test_remove_asks(home: Home) -> None:
     assert home.told("accounts", "remove", "bob@x.y", "--yes")["account"]["key"] == BOB.key
 
 
+def test_remove_says_what_is_left(home: Home) -> None:
+    """A damaged file that was put aside holds the tokens yet: it is named, and that is not done."""
+    aside = home.folder / "quarantine" / "codex-accounts.json.5.quarantine.json"
+    aside.parent.mkdir(mode=0o700)
+    aside.write_bytes(home.store.path.read_bytes())
+    told = home.told("accounts", "remove", KEY, "--yes", status=1)
+    assert (told["ok"], told["left"]) == (False, [str(aside)])
+    assert KEY not in home.listed()
+
+
 @pytest.mark.parametrize(("answer", "left"), [("n", 3), ("", 3), ("y", 2)])
 def test_remove_asks_at_a_terminal(home: Home, answer: str, left: int) -> None:
     """No answer and no are no; yes is yes."""
@@ -268,19 +278,25 @@ def test_unknown_fields_live_through_every_verb(home: Home) -> None:
 
 
 VERBS = [
-    *(("list",), ("status", "--no-poll"), *CHANGES[:-1], ("remove", TEAM.key, "--dry-run"), ("doctor",)),
-    *(("use", "nobody"), ("disable", "ann@x.y"), ("remove", TEAM.key)),
+    *(("list",), ("status",), ("status", "--no-poll"), *CHANGES[:-1], ("remove", TEAM.key, "--dry-run"), ("doctor",)),
+    *(("refresh", "--all"), ("transfer", "--dry-run"), ("doctor", "--network"), ("remove", TEAM.key)),
+    *(("use", "nobody"), ("disable", "ann@x.y"), ("strategy",), ("transfer", "codex-accounts.json", "--yes")),
 ]
 
 
 @pytest.mark.parametrize("json_too", [False, True])
 def test_no_token_is_ever_printed_or_written_elsewhere(home: Home, json_too: bool) -> None:
     """Every verb, also the ones that fail: neither on stdout nor on stderr, nor in any file but the book."""
+    nobody = "http://127.0.0.1:9"
+    home.environ = {"CODEX_OSS_OAUTH_ISSUER": nobody, "CODEX_OSS_CHATGPT_BASE_URL": f"{nobody}/backend-api"}
+    (home.home / "codex-accounts.json").write_bytes(home.store.path.read_bytes())
     for words in VERBS:
         done = home.run("accounts", *words, *(("--json",) if json_too else ()))
         assert CANARY not in done.stdout + done.stderr, words
     assert CANARY in home.store.path.read_text()
+    (home.home / "codex-accounts.json").unlink()
     written = [path for path in home.home.rglob("*") if path.is_file() and path != home.store.path]
+    assert written
     assert [path for path in written if CANARY.encode() in path.read_bytes()] == []
 
 

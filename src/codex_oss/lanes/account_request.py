@@ -280,7 +280,7 @@ def body_of(ask: Ask, profile: ModelProfile, shape: Callable[[str], str] = str) 
 
 def request_headers(account: Account, conversation: Conversation, identity: Identity) -> dict[str, str]:
     """The headers of a request: the account's token, the conversation, and who asks."""
-    originator, agent = _named(identity)
+    originator, agent = named_as(identity)
     known = {"ChatGPT-Account-Id": account.account_id} if account.account_id else {}
     return {
         "Authorization": f"Bearer {account.credential.access}",
@@ -300,7 +300,8 @@ def seal_owner(account: Account) -> str:
     return f"account-{hashlib.sha256(account.person_key.encode()).hexdigest()[:16]}"
 
 
-def _named(identity: Identity) -> tuple[str, str]:
+def named_as(identity: Identity) -> tuple[str, str]:
+    """Originator and user agent of an identity."""
     if identity == "codex-oss":
         return "codex_oss", f"codex-oss/{__version__}"
     system, machine = platform.system() or "Linux", platform.machine() or "x86_64"

@@ -200,6 +200,7 @@ class ChatGptLane:
         self._attempts.end(course.request.response_id, ANSWERED)
         await self._signals.settled(lease.account)
         await self._pool.answered(lease, course.trip.session)
+        await self._signals.answered(lease.account)
 
     async def _broke_off(
         self, course: _Course, batch: Sequence[TurnEvent], lease: Lease, failure: Failure | None

@@ -105,7 +105,7 @@ class Backends:
 
 
 ACCOUNT_BASE: Final = "https://chatgpt.com/backend-api"
-ACCOUNT_ENDPOINTS: Final = frozenset({"codex/responses"})
+ACCOUNT_ENDPOINTS: Final = frozenset({"codex/responses", "codex/models", "codex/usage", "wham/usage"})
 
 
 @dataclass(frozen=True, slots=True)

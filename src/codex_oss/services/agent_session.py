@@ -13,7 +13,8 @@ Rules that hold here:
 1. `TurnEnded` is yielded in one place, once, whatever ended the turn: the model, a limit, a failure, `cancel`.
 2. An answer with calls is on disk before the first of them runs; a result is on disk before the model is asked again.
 3. Nobody approved means refused. Without `approve`, whatever asks is refused and the model is told.
-4. Whoever stops reading (`aclose`) abandons the turn: its work is cancelled, open calls are settled as unknown.
+4. A person is asked only when the proposal was shown: the reader took it and asked for more.
+5. Whoever stops reading (`aclose`) abandons the turn: its work is cancelled, open calls are settled as unknown.
 """
 
 from __future__ import annotations
@@ -131,7 +132,7 @@ class AgentSession:
         if self._work is not None:
             raise LocalProtocolError("A turn is under way in this session.")
         queue: asyncio.Queue[AgentEvent] = asyncio.Queue(EVENTS_AHEAD)
-        turn = _Turn(self._setup, queue.put, approve, fresh=self._fresh)
+        turn = _Turn(self._setup, _Reader(queue), approve, fresh=self._fresh)
         self._fresh = False
         self._work = work = asyncio.create_task(turn.run(prompt))
         try:
@@ -141,6 +142,7 @@ class AgentSession:
                     await asyncio.wait((reading, work), return_when=asyncio.FIRST_COMPLETED)
                     if reading.done():
                         yield reading.result()
+                        queue.task_done()
                 finally:
                     reading.cancel()
                 while self._notices and turn.began:
@@ -162,7 +164,9 @@ class AgentSession:
 
     async def aclose(self) -> None:
         """Let the session go: its lock, its file."""
-        self.cancel()
+        if self._work is not None:
+            self._work.cancel()
+            await asyncio.wait((self._work,))
         self._journal.close()
 
 
@@ -181,19 +185,25 @@ def _end_of(work: asyncio.Task[End], *, began: bool) -> End:
     return End("failed", "internal", "Something went wrong inside; the session can be resumed.")
 
 
-class _Turn:
-    """One turn under way. emit: takes an event for whoever reads."""
+class _Reader:
+    """Whoever reads the events of a turn."""
 
-    def __init__(
-        self,
-        setup: Setup,
-        emit: Callable[[AgentEvent], Awaitable[None]],
-        approve: Approve | None,
-        *,
-        fresh: bool,
-    ) -> None:
+    def __init__(self, queue: asyncio.Queue[AgentEvent]) -> None:
+        self._queue = queue
+        self.tell = queue.put
+
+    async def caught_up(self) -> None:
+        """Every event so far was taken, and the next one asked for: it was shown."""
+        await self._queue.join()
+
+
+class _Turn:
+    """One turn under way."""
+
+    def __init__(self, setup: Setup, reader: _Reader, approve: Approve | None, *, fresh: bool) -> None:
         self._setup = setup
-        self._emit = emit
+        self._reader = reader
+        self._emit = reader.tell
         self._approve = approve
         self._journal = setup.journal
         self._course: Course | None = None
@@ -318,6 +328,7 @@ class _Turn:
             return "flag"
         if self._approve is None:
             return denied("nobody_to_ask", "Not done: nobody is there who could approve it. Say what you would change.")
+        await self._reader.caught_up()
         began = time.monotonic()
         agreed = await self._approve(proposal)
         course.waited(time.monotonic() - began)

@@ -1,11 +1,12 @@
-"""Reading from the ChatGPT backend with an account's token: a GET of one of three fixed paths, any status back.
+"""Reading from the ChatGPT backend with an account's token: a GET of one of few fixed paths, any status back.
 
-Counterparts: `services.quota_poll` and `services.account_catalog` read; turns are `services.backend_client`.
+Counterparts: `services.quota_poll` and `services.account_catalog` read; `policy.outbound` says where a token may go;
+turns are `services.backend_client`.
 
 Rules that hold here:
 
-1. The address is the backend's, or one on this machine, and the path one of PATHS: nothing that anybody answers places
-   it. No redirect is followed, no cookie kept, no netrc read.
+1. The address is the backend's, or one on this machine: nothing that anybody answers places it. No redirect is
+   followed, no cookie kept, no netrc read.
 2. Whatever breaks on the way is a status 0. Neither tokens nor bodies enter a message or a log.
 3. Each read ends within its time and MAX_BYTES, decompressed.
 """
@@ -22,11 +23,9 @@ from msgspec import Struct
 
 from codex_oss import __version__
 from codex_oss.accounts.account import Account
-from codex_oss.errors import LocalProtocolError
+from codex_oss.policy.outbound import AccountBackend
 from codex_oss.services.upstream import proxy_for
-from codex_oss.setting_values import LOOPBACK_URL
 
-BACKEND: Final = "https://chatgpt.com/backend-api"
 BackendPath = Literal["wham/usage", "codex/usage", "codex/models"]
 MAX_BYTES: Final = 8 * 1024 * 1024
 _CHUNK_BYTES: Final = 64 * 1024
@@ -57,12 +56,10 @@ class BackendRead(Struct, frozen=True):
 
 
 class BackendReads:
-    """One backend. base: BACKEND or an address of this machine. Raises LocalProtocolError for any other."""
+    """One backend."""
 
-    def __init__(self, base: str = BACKEND, identity: Identity | None = None) -> None:
-        if base != BACKEND and not LOOPBACK_URL.fullmatch(base):
-            raise LocalProtocolError("A token of an account travels to the ChatGPT backend only, or on loopback.")
-        self._base = base.rstrip("/")
+    def __init__(self, places: AccountBackend, identity: Identity | None = None) -> None:
+        self._places = places
         self.identity = identity or Identity()
         self._session: Any = None
         self._opening = asyncio.Lock()
@@ -86,7 +83,7 @@ class BackendReads:
         session = await self._open()
         import aiohttp
 
-        url = f"{self._base}/{path}"
+        url = self._places.url(path)
         try:
             async with (
                 asyncio.timeout(timeout_s),

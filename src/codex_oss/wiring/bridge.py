@@ -134,6 +134,14 @@ class Bridge:
         """Every model name to show, with its profile: raw aliases first, then admitted missions."""
         return list(known_models(self.profiles))
 
+    async def account_facts(self) -> dict[str, int]:
+        """How the user's accounts stand, in numbers; empty where none answers, or the book cannot be read."""
+        try:
+            return await self.chatgpt.pool.facts() if self.chatgpt is not None else {}
+        except StoreError as exc:
+            log.warning("the accounts cannot be read: %s", exc.message)
+            return {}
+
     def keys_present(self) -> dict[str, bool]:
         """For every key variable that a profile names: is it set? Never a value."""
         names = sorted({profile.key_env for profile in self.profiles.values() if profile.key_env})
@@ -230,7 +238,7 @@ def _chatgpt(
         return None
     return build_chatgpt(
         config,
-        open_accounts(environ),
+        open_accounts(environ, config.chatgpt_base_url or ""),
         gate,
         attempts,
         deadlines,

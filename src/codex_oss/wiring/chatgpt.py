@@ -13,7 +13,7 @@ from msgspec import Struct
 from codex_oss.accounts.book import STRATEGIES
 from codex_oss.accounts.instructions import InstructionSet, with_sets
 from codex_oss.config import Config
-from codex_oss.lanes.account_request import AccountRequests, Identity
+from codex_oss.lanes.account_request import AccountRequests, Identity, named_as
 from codex_oss.lanes.account_signals import AccountSignals
 from codex_oss.lanes.chatgpt import ChatGptLane
 from codex_oss.policy.outbound import ACCOUNT_BASE, AccountBackend
@@ -21,6 +21,7 @@ from codex_oss.services.account_pool import AccountPool
 from codex_oss.services.attempt_book import AttemptBook
 from codex_oss.services.attempt_snapshots import FOLDER, AttemptSnapshots
 from codex_oss.services.backend_client import BackendClient
+from codex_oss.services.backend_reads import Identity as ReadsIdentity
 from codex_oss.services.capacity import CapacityGate
 from codex_oss.services.upstream import Deadlines
 from codex_oss.wiring.accounts import Accounts
@@ -30,6 +31,7 @@ class ChatGptParts(Struct, frozen=True):
     """What a bridge holds of the lane."""
 
     lane: ChatGptLane
+    pool: AccountPool
     accounts: Accounts
     signals: AccountSignals
     backend: BackendClient
@@ -52,11 +54,14 @@ def build_chatgpt(
 ) -> ChatGptParts:
     """Build the lane; opens nothing yet. sets: added to every turn's instructions."""
     strategy = next((known for known in STRATEGIES if known == config.account_strategy), None)
-    pool = AccountPool(accounts.store, accounts.refresh, accounts.affinity, strategy=strategy)
-    signals = AccountSignals(pool, accounts.quotas)
+    identity = cast("Identity", config.account_identity)
+    accounts.identity = ReadsIdentity(*named_as(identity))
+    catalog = accounts.catalog
+    pool = AccountPool(accounts.store, accounts.refresh, accounts.affinity, strategy=strategy, catalog=catalog)
+    signals = AccountSignals(pool, accounts.quotas, accounts.quota_poll)
+    accounts.quota_poll.told = signals.crossed
     backend = BackendClient(deadlines)
     places = AccountBackend(config.chatgpt_base_url or ACCOUNT_BASE)
-    identity = cast("Identity", config.account_identity)
     lane = ChatGptLane(
         pool,
         AccountRequests(
@@ -74,4 +79,4 @@ def build_chatgpt(
         total_s=min(deadlines.total_s, config.turn_deadline_s),
         redact=redact,
     )
-    return ChatGptParts(lane, accounts, signals, backend)
+    return ChatGptParts(lane, pool, accounts, signals, backend)
