@@ -98,6 +98,8 @@ class Setup:
     """`--yes`: whatever asks is approved."""
     new_id: Callable[[], str] = lambda: f"{time.time_ns():x}"
     """Of a response; different every time."""
+    fit: Callable[[TurnRequest], TurnRequest] = lambda request: request
+    """The request without its oldest items, so that its model can read the rest."""
 
 
 class AgentSession:
@@ -209,6 +211,8 @@ class _Turn:
         self._course: Course | None = None
         self._opened = False
         self._fresh = fresh
+        self._fitted = False
+        """The model said that it cannot read all; from then on the oldest is left out."""
 
     @property
     def began(self) -> bool:
@@ -265,6 +269,24 @@ class _Turn:
             await self._emit(told.Notice("calls_closed", words))
 
     async def _ask(self, course: Course, left_s: float) -> None:
+        began, request = time.monotonic(), self._request()
+        answer = await self._answer(course, request, left_s)
+        if answer.overflowed and len((fitting := self._setup.fit(request)).items) < len(request.items):
+            self._fitted = True
+            left_out = len(request.items) - len(fitting.items)
+            words = f"The model cannot read all of this session any more; the oldest {left_out} entries are left out."
+            await self._emit(told.Notice("context_trimmed", words))
+            answer = await self._answer(course, fitting, max(0.0, left_s - (time.monotonic() - began)))
+        ended = answer.close()
+        record = answer.record()
+        self._journal.append(record)
+        if answer.cut:
+            await self._emit(told.Notice("stream_cut", "The answer was cut off; what stands above is not all of it."))
+        await self._emit(told.UsageTold(record.usage))
+        course.answered(ended, _calls(record), answer.left_out, answer.hint)
+
+    async def _answer(self, course: Course, request: TurnRequest, left_s: float) -> Answer:
+        """Put one request to the lane; how it ended stands in the answer."""
         conversation = self._journal.conversation
         answer = Answer(
             conversation.used_call_ids,
@@ -274,21 +296,14 @@ class _Turn:
         )
         try:
             async with asyncio.timeout(left_s):
-                await self._listen(answer)
+                await self._listen(answer, request)
         except TimeoutError:
             answer.fail(TIMED_OUT, "")
         except BridgeError as error:
             answer.fail(error.code, error.message, error.hint)
-        ended = answer.close()
-        record = answer.record()
-        self._journal.append(record)
-        if answer.cut:
-            await self._emit(told.Notice("stream_cut", "The answer was cut off; what stands above is not all of it."))
-        await self._emit(told.UsageTold(record.usage))
-        course.answered(ended, _calls(record), answer.left_out, answer.hint)
+        return answer
 
-    async def _listen(self, answer: Answer) -> None:
-        request = self._request()
+    async def _listen(self, answer: Answer, request: TurnRequest) -> None:
         async with aclosing(batches_of(self._setup.lane_for(request), request)) as batches:
             batch: Sequence[TurnEvent]
             async for batch in batches:
@@ -347,7 +362,7 @@ class _Turn:
     def _request(self) -> TurnRequest:
         setup, conversation = self._setup, self._journal.conversation
         items = conversation.items() if self._opened else ()
-        return TurnRequest(
+        request = TurnRequest(
             response_id=f"resp_{setup.new_id()}",
             model=setup.model,
             items=items,
@@ -361,6 +376,7 @@ class _Turn:
             thread_id=setup.session_id,
             client=CLIENT,
         )
+        return setup.fit(request) if self._fitted else request
 
 
 def _calls(record: Answered) -> list[FunctionCall]:
