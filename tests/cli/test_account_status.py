@@ -79,10 +79,30 @@ def test_who_does_not_answer_keeps_the_last_figures(home: Home, backend: ChatGpt
     assert home.told("accounts", "status")["accounts"][0]["quota"] == before
 
 
-def test_quota_again_ends_a_cooldown(home: Home) -> None:
-    """The backend says that there is quota: the account may be used."""
+def test_quota_again_ends_a_guess(home: Home) -> None:
+    """The backend says that there is quota, and only we had said until when there is none: the account may be used."""
     ends_ms = int(time.time() * 1000) + 3_600_000
-    home.put(structs.replace(ANN, cooldown=Cooldown(ends_ms, "usage_limit_reached", believed=True)))
+    home.put(structs.replace(ANN, cooldown=Cooldown(ends_ms, "usage_limit_reached", believed=False)))
     assert home.listed()[ANN.key]["reason"] == "cooling_down"
     home.run("accounts", "status")
     assert home.listed()[ANN.key]["reason"] is None
+
+
+def test_a_reset_that_was_named_ends_when_a_person_says_so(home: Home) -> None:
+    """Figures lag behind: looking ends nothing that the backend had named; --resume does, where there is quota."""
+    ends_ms = int(time.time() * 1000) + 3_600_000
+    home.put(structs.replace(ANN, cooldown=Cooldown(ends_ms, "usage_limit_reached", believed=True)))
+    home.run("accounts", "status")
+    assert home.listed()[ANN.key]["reason"] == "cooling_down"
+    home.run("accounts", "status", "--resume")
+    assert home.listed()[ANN.key]["reason"] is None
+    assert home.run("accounts", "status", "--resume", "--no-poll").returncode == 2
+
+
+def test_what_is_to_be_expected(home: Home) -> None:
+    """In words for a person, as a verdict for programs; of an account that nobody asks nothing is."""
+    rows = home.told("accounts", "status")["accounts"]
+    assert [forecast["window"] for forecast in rows[0]["forecast"]] == ["5h", "weekly"]
+    assert {forecast["verdict"] for forecast in rows[0]["forecast"]} <= {"lasts", "may_not_last", "runs_out", "unknown"}
+    assert rows[2]["forecast"] == []
+    assert "lasts" in home.run("accounts", "status").stdout

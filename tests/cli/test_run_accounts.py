@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import time
@@ -118,6 +119,13 @@ def test_the_conversation_goes_on_with_the_second_account_and_that_is_told_once(
     ]  # fmt: skip
     assert ["instead of" in done.stderr for done in (first, second, third)] == [False, True, False], second.stderr
     assert "hello from acc-a" in said_before
+    log = (project / ".codex-oss/state/requests.jsonl").read_text().splitlines()
+    assert [(line["surface"], line["session"] == session_of(first)) for line in map(json.loads, log)] == [
+        ("run", True)
+    ] * 3
+    noted = [[(one["reason"], one["outcome"]) for one in json.loads(line)["attempts"]] for line in log]
+    assert noted[1] == [("initial_attempt", "used_up"), ("retry_switched_account_after_429", "answered")]
+    assert noted[2] == [("initial_attempt", "answered")]
 
 
 def test_a_crossed_threshold_is_one_line(project: Path) -> None:
@@ -126,7 +134,7 @@ def test_a_crossed_threshold_is_one_line(project: Path) -> None:
         run.backend.limits["acc-a"] = Limits(primary=91.0)
         first, second = run.run("One"), run.run("Two")
     lines = [line for line in first.stderr.splitlines() if "window left" in line]
-    assert lines == ["note: a@example.com (plus) has 9 % of its 5h window left."], first.stderr
+    assert lines == ["note: a@example.com (plus) has 9 % of its 5h window left. [quota_threshold]"], first.stderr
     assert "window left" not in second.stderr
 
 

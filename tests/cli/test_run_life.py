@@ -151,6 +151,36 @@ def test_killed_at_many_moments_it_always_goes_on(project: Path) -> None:
             assert calls == answered
 
 
+def test_a_second_signal_ends_it_at_once(project: Path) -> None:
+    """Also while nobody reads stdout and nothing can be said there."""
+    with (
+        ChatUpstream([text("x" * 2_000_000, pieces=40)]) as upstream,
+        started(project, upstream, "hi", stderr=subprocess.DEVNULL) as process,
+    ):
+        assert process.stdout is not None
+        assert select.select([process.stdout], [], [], 30)[0]
+        time.sleep(0.5)
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.5)
+        assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=10) == 1
+
+
+def test_an_ignored_signal_stays_ignored(project: Path) -> None:
+    """Under `nohup` a terminal that closes ends nothing."""
+    with ChatUpstream([held(text("Begin and end", pieces=2), "end", after=2)]) as upstream:
+        ignoring = {"preexec_fn": lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN)}
+        with started(project, upstream, "hi", **ignoring) as process:
+            assert process.stdout is not None
+            read_until(process.stdout.fileno(), b"Begin")
+            process.send_signal(signal.SIGHUP)
+            time.sleep(0.2)
+            upstream.release("end")
+            out, _ = process.communicate(timeout=20)
+    assert (process.returncode, out.endswith(b"end\n")) == (0, True)
+
+
 def test_two_runs_of_one_session(project: Path) -> None:
     """The second is refused in one sentence while the first works; the first is not disturbed."""
     with ChatUpstream([held(text("Begin and end", pieces=2), "end", after=2), text("no")]) as upstream:

@@ -34,7 +34,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from codex_oss.accounts.shapes import claims_of, who_of
 from tests.fakes.chat_upstream import Answer, ChatUpstream, Hangup, Pause, Request, Send, body
-from tests.fakes.chatgpt_catalog import ChatGptCatalog
+from tests.fakes.chatgpt_catalog import BASE, ChatGptCatalog
 
 FIELDS = frozenset(
     {
@@ -43,7 +43,6 @@ FIELDS = frozenset(
     }
 )
 PATH = "/backend-api/codex/responses"
-MODELS_TAG = '"models-1"'
 CALLS = {"function_call": "function_call_output", "custom_tool_call": "custom_tool_call_output"}
 SHELLS = ("exec_command", "shell", "bash", "shell_command")
 
@@ -230,11 +229,11 @@ class ChatGptBackend(ChatUpstream):
         """Access tokens that are refused as `token_expired`."""
         self.limits: dict[str, Limits] = {}
         self.answers = script
-        self.models_tag = MODELS_TAG
         self.quiet = False
         """Say nothing of limits."""
         self._next: dict[str, list[Answer]] = {}
         self.catalog = ChatGptCatalog()
+        """Who answers beside turns: `/codex/models` and the usage endpoints."""
         """Models and usage; usage is not told unless a test says it."""
         self.catalog.usage = {}
 
@@ -266,10 +265,7 @@ class ChatGptBackend(ChatUpstream):
         if len(self.requests) > self._max_requests:
             return refused(500, "the client looped")
         if path != PATH or request.method != "POST":
-            parts = urlsplit(request.path)
-            query = {name: values[0] for name, values in parse_qs(parts.query).items()}
-            reply = self.catalog.answer(path.removeprefix("/backend-api/"), query, request.headers)
-            return Answer((Send(reply.body),), reply.status, None, tuple(reply.headers.items()))
+            return self._beside(request)
         token = request.headers.get("authorization", "").removeprefix("Bearer ")
         turn = Turn(request.headers.get("chatgpt-account-id", ""), token, request)
         self.turns.append(turn)
@@ -280,6 +276,14 @@ class ChatGptBackend(ChatUpstream):
         answer = answer or refusal_of_body(turn) or self.answers(turn)
         turn.status = answer.status
         return self._dressed(turn, answer)
+
+    def _beside(self, request: Request) -> Answer:
+        parts = urlsplit(request.path)
+        query = {name: values[0] for name, values in parse_qs(parts.query).items()}
+        if request.method != "GET" or not parts.path.startswith(BASE):
+            return refused(404, "Not Found", key="detail")
+        reply = self.catalog.answer(parts.path.removeprefix(BASE), query, request.headers)
+        return Answer((Send(reply.body),), reply.status, None, tuple(reply.headers.items()))
 
     def _refusal_of_token(self, turn: Turn) -> Answer | None:
         claims = claims_of(turn.token)
@@ -301,7 +305,7 @@ class ChatGptBackend(ChatUpstream):
             Send(step.data.replace(b'"SEAL"', b'"%b"' % seal)) if isinstance(step, Send) else step
             for step in answer.steps
         ]
-        told: tuple[tuple[str, str], ...] = (("x-models-etag", self.models_tag),)
+        told: tuple[tuple[str, str], ...] = (("x-models-etag", self.catalog.etag(turn.account)),)
         if not self.quiet:
             told = (*told, *_limit_headers(limits))
             if answer.status == 200 and answer.content_type is None:

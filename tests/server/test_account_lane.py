@@ -27,6 +27,7 @@ from tests.fakes.chatgpt_backend import (
     refused,
     said,
     sealed_for,
+    slowly,
     used_up,
 )
 
@@ -495,3 +496,53 @@ def test_no_token_and_no_prompt_reaches_log_or_screen(bench: AccountBench) -> No
     assert tokens
     assert not [token for token in tokens if token in told]
     assert "a very private question" not in told
+
+
+def test_a_crossed_threshold_is_one_line(bench: AccountBench) -> None:
+    """Window and what remains of it, once; the next turn with the same figures says nothing."""
+    before = bench.log().count("quota_threshold")
+    bench.backend.limits["acc-a"] = Limits(primary=91.5, primary_resets_at=time.time() + 3000)
+    bench.ask("one")
+    bench.ask("two")
+    (line,) = [line for line in bench.log().splitlines() if "quota_threshold" in line][before:]
+    assert line.endswith("quota_threshold account=a@example.com (plus) window=5h remaining_percent=8.5")
+
+
+def test_a_client_that_leaves_frees_the_backend(bench: AccountBench) -> None:
+    """The request is dropped at once, noted as cancelled, and the account is as it was."""
+    before = bench.book
+    bench.backend.answers = lambda turn: slowly(said("a long answer"), 5.0)
+    connection, _ = _begun(bench)
+    bench.backend.wait_for_requests(len(bench.backend.requests))
+    connection.close()
+    assert bench.backend.turns[0].request.client_left.wait(10)
+    assert outcomes(bench) == [("acc-a", "initial_attempt", "cancelled")]
+    assert bench.book == before
+
+
+def _begun(bench: AccountBench) -> tuple[Any, bytes]:
+    body = json.dumps({"model": MODEL, "input": "hi", "stream": True}).encode()
+    connection = bench.bridge.connect()
+    connection.request("POST", "/v1/responses", body, {**bench.bridge.auth, "session-id": bench.session})
+    while not bench.backend.turns:
+        time.sleep(0.02)
+    return connection, body
+
+
+def test_health_counts_accounts_and_names_none(bench: AccountBench) -> None:
+    """How many stand how; `/health` needs no key."""
+    bench.seat("a", ("b", {"switch": OFF}))
+    health = bench.bridge.request("GET", "/health", headers={})
+    assert health.json["accounts"] == {"all": 2, "ready": 1, "disabled": 1}
+    assert "example.com" not in health.body.decode()
+
+
+def test_a_damaged_book_is_told(bench: AccountBench) -> None:
+    """It is put aside, the turn says so, and the bridge goes on once it is mended."""
+    path = bench.folder / "codex-accounts.json"
+    good = path.read_bytes()
+    path.write_bytes(b"[broken")
+    answer = bench.ask("one")
+    assert (answer.status, answer.error["code"]) == (500, "accounts_corrupt")
+    path.write_bytes(good)
+    assert text_of(bench.ask("two")) == "hello from acc-a"

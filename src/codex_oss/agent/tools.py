@@ -92,7 +92,7 @@ TOOLS: Final[dict[str, ToolRow]] = {
         asks=True,
     ),
     "shell": ToolRow(
-        "Run a command with `sh -c` in the project's folder, in a sandbox without network that can write only there.",
+        "Run a command line in the project's folder, in a sandbox without network that can write only there.",
         {
             "command": Argument("text", "The command line.", required=True),
             "timeout_s": Argument("number", f"Default {DEFAULT_SHELL_S}.", high=MAX_SHELL_S),

@@ -184,6 +184,31 @@ def check_issuer(scene: Scene) -> Findings:
         )
 
 
+def check_lane(scene: Scene) -> Findings:
+    """GPT models have somebody who answers, where accounts are to answer."""
+    from codex_oss.services.account_pool import none_ready
+
+    if scene.config.gpt_strategy != "accounts":
+        return
+    shelf, now_ms = look_at(scene), int(time.time() * 1000)
+    book = shelf.book if shelf is not None and shelf.book is not None else Book()
+    ready = [account for account in book.accounts if account.hindrance(now_ms) is None]
+    if ready:
+        yield passed(f"{len(ready)} of {len(book.accounts)} accounts can answer gpt-* models")
+    else:
+        told = none_ready(book, now_ms)
+        yield failed(f"gpt-* models are refused: {told.message}", told.hint)
+
+
+def check_identity(scene: Scene) -> Findings:
+    """The backend is told who asks."""
+    if scene.config.gpt_strategy == "accounts" and scene.config.account_identity != "codex-oss":
+        yield warned(
+            "the backend is told that the official client asks",
+            "Unset CODEX_OSS_ACCOUNT_IDENTITY, unless you mean it and may do so.",
+        )
+
+
 def look_at(scene: Scene) -> Shelf | None:
     """What there is; None where nobody ever signed in."""
     folder = accounts_folder(scene.environ)
@@ -252,6 +277,8 @@ ACCOUNT_CHECKS: Final[tuple[Check, ...]] = (
     Check("accounts.twins", _of_shelf(check_twins)),
     Check("accounts.clock", _of_shelf(check_clock)),
     Check("accounts.usable", _of_shelf(check_usable)),
+    Check("accounts.lane", check_lane),
+    Check("accounts.identity", check_identity),
     Check("accounts.port", check_port),
 )
 ACCOUNT_NETWORK_CHECKS: Final[tuple[Check, ...]] = (Check("accounts.issuer", check_issuer),)

@@ -64,9 +64,9 @@ class Display:
                 self._err(f"  refused: {reason} [{code}]")
             case ToolFinished(summary=summary, ok=ok):
                 self._err(f"  {summary}" if ok else f"  not done: {summary}")
-            case Notice(text=text):
+            case Notice(code=code, text=text):
                 await self._end_line()
-                self._err(f"note: {text}")
+                self._err(f"note: {text} [{code}]")
             case TurnEnded():
                 await self._end_line()
                 self._end(event)

@@ -18,7 +18,7 @@ import logging
 import os
 import signal
 import sys
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -72,14 +72,15 @@ async def _run(errand: Errand) -> int:
 async def _show(session: AgentSession, errand: Errand, display: Display) -> int:
     ended: TurnEnded | None = None
     try:
-        async for event in session.turn(errand.prompt, approve=_asking(errand, display)):
-            if isinstance(event, TurnEnded):
-                ended = event
-            try:
-                await display.show(event)
-            except BrokenPipeError:
-                display.stdout_is_gone()
-                session.cancel()
+        async with aclosing(session.turn(errand.prompt, approve=_asking(errand, display))) as events:
+            async for event in events:
+                if isinstance(event, TurnEnded):
+                    ended = event
+                try:
+                    await display.show(event)
+                except BrokenPipeError:
+                    display.stdout_is_gone()
+                    session.cancel()
     finally:
         display.tell_session(session.session_id)
     return 0 if ended is not None and ended.outcome == "done" and not display.broken else 1
@@ -97,7 +98,8 @@ def _cancel_on_signals(session: AgentSession) -> None:
         session.cancel()
 
     for number in SIGNALS:
-        loop.add_signal_handler(number, stop)
+        if signal.getsignal(number) is not signal.SIG_IGN:  # `nohup`, or a job in the background
+            loop.add_signal_handler(number, stop)
 
 
 def _asking(errand: Errand, display: Display) -> Approve | None:

@@ -87,6 +87,16 @@ class Signals(Protocol):
         """The tag of the account's list of models."""
 
 
+class Snapshots(Protocol):
+    """Whoever keeps the shape of each attempt; `services.attempt_snapshots.AttemptSnapshots`."""
+
+    def sent(self, response_id: str, person: str, url: str, headers: Mapping[str, str], body: bytes) -> str:
+        """A request goes out; returns what `answered` wants to have."""
+
+    def answered(self, attempt: str, status: int, headers: Mapping[str, str]) -> None:
+        """Its answer began. status: 0 when there was none."""
+
+
 class AccountFailed(Exception):
     """The request failed and nothing was shown. error: in words of ours, where a decoder found them."""
 
@@ -108,7 +118,10 @@ class Ask(Struct, frozen=True):
 
 
 class AccountRequests:
-    """Asks the backend. identity: who we say we are. clock: epoch seconds."""
+    """Asks the backend. identity: who we say we are. shape: adds instruction sets. snapshots: None keeps none.
+
+    clock: epoch seconds.
+    """
 
     def __init__(
         self,
@@ -117,12 +130,16 @@ class AccountRequests:
         signals: Signals,
         *,
         identity: Identity = "codex-oss",
+        shape: Callable[[str], str] = str,
+        snapshots: Snapshots | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._backend = backend
         self._url = places.url(ENDPOINT)
         self._signals = signals
         self._identity: Identity = identity
+        self._shape = shape
+        self._snapshots = snapshots
         self._clock = clock
 
     @asynccontextmanager
@@ -132,16 +149,22 @@ class AccountRequests:
         Raises AccountFailed.
         """
         profile = structs.replace(ask.profile, name=seal_owner(account))
-        body, names, sealed = body_of(ask, profile)
+        body, names, sealed = body_of(ask, profile, self._shape)
         headers = request_headers(account, ask.conversation, self._identity)
         left_s = ends_at - asyncio.get_running_loop().time()
         size = len(body)
+        kept = self._snapshots
+        attempt = kept.sent(ask.request.response_id, account.person_key, self._url, headers, body) if kept else ""
         async with AsyncExitStack() as stack:
             try:
                 answer = await stack.enter_async_context(self._backend.post(self._url, headers, body, total_s=left_s))
             except UpstreamError as exc:
+                if kept:
+                    kept.answered(attempt, 0, {})
                 raise AccountFailed(Failure("overloaded", 503, exc.code, exc.message), exc) from exc
             del body
+            if kept:
+                kept.answered(attempt, answer.status, answer.headers)
             told = quota_of_headers(answer.headers, self._clock())
             self._take_signals(account, answer.headers, told)
             if answer.status != 200 or answer.content_type == "text/html":
@@ -232,10 +255,10 @@ class AccountAnswer:
         return batch
 
 
-def body_of(ask: Ask, profile: ModelProfile) -> tuple[bytes, ToolNames, bool]:
+def body_of(ask: Ask, profile: ModelProfile, shape: Callable[[str], str] = str) -> tuple[bytes, ToolNames, bool]:
     """The body for one account, the names that decode its answer, and whether sealed reasoning is in it.
 
-    profile: its name is the owner of the account's seals.
+    profile: its name is the owner of the account's seals. shape: gets the instructions and returns them.
     """
     request = ask.request
     if request.untranslated is None:
@@ -250,6 +273,7 @@ def body_of(ask: Ask, profile: ModelProfile) -> tuple[bytes, ToolNames, bool]:
         items = own_seals(opened(items, summaries), profile.name, keep_unmarked=ask.keep_unmarked)
         raw = {**raw, "input": items if ask.with_reasoning else without_reasoning(items)}
     body, _ = account_body(raw, conversation=ask.conversation.session)
+    body["instructions"] = shape(body["instructions"])
     sealed = any(item.get("type") == "reasoning" for item in body["input"])
     return encode_clean(body), names, sealed
 

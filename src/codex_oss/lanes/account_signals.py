@@ -90,9 +90,7 @@ class AccountSignals:
         self._listeners.append(heard)
 
     def quota(self, account: Account, told: Quota) -> None:
-        """Windows of an account. The same said twice in a row is taken once, unless it lets the account cool: somebody
-        may have ended that meanwhile.
-        """
+        """Windows of an account. The same said twice in a row is taken once, unless nothing is left of them."""
         said = (told.windows, told.credits, int(told.read_at) // SAID_AGAIN_S)
         if self._last.get(account.person_key) != said or exhausted_until(told, self._clock()) is not None:
             self._last[account.person_key] = said

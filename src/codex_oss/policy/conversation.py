@@ -18,7 +18,7 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
-from codex_oss.wire.items import TurnRequest
+from codex_oss.wire.items import Message, TurnRequest
 
 SAFE: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 """A name that travels as it is; 64 is the longest cache key."""
@@ -44,10 +44,13 @@ def _safe(name: str) -> str:
 
 
 def _begin(request: TurnRequest) -> bytes:
+    """Everything up to the first thing that the user said."""
+    users = (at for at, item in enumerate(request.items) if isinstance(item, Message) and item.role == "user")
+    begin = request.items[: next(users, 0) + 1]
     try:
-        return request.instructions.encode("utf-8", "replace") + msgspec.json.encode(request.items[:2])
+        return request.instructions.encode("utf-8", "replace") + msgspec.json.encode(begin)
     except UnicodeEncodeError:
-        return repr(request.items[:2]).encode("utf-8", "replace")
+        return repr(begin).encode("utf-8", "replace")
 
 
 def _made_of(data: bytes) -> str:

@@ -207,6 +207,7 @@ class Application:
             "state_db": msgspec.to_builtins(bridge.responses.facts),
             "request_log": msgspec.to_builtins(bridge.requests.facts),
             "prompt_cache": self._desk.notes.cache_summary(),
+            "accounts": await bridge.account_facts(),
         }
         return json_response(facts)
 

@@ -23,6 +23,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import Final, Protocol
 
@@ -250,6 +251,12 @@ class AccountPool:
             return book if known is None else book.with_account(change(known))
 
         await self._store.change_soon(changed)
+
+    async def facts(self) -> dict[str, int]:
+        """How many accounts there are, and how many of them stand how: for `/health`, which names nobody."""
+        book, now_ms = await self.book(), self.now_ms()
+        stand: Counter[str] = Counter(account.hindrance(now_ms) or "ready" for account in book.accounts)
+        return {"all": len(book.accounts), **stand}
 
     def now_ms(self) -> int:
         """Epoch milliseconds."""

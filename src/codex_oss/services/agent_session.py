@@ -164,7 +164,9 @@ class AgentSession:
 
     async def aclose(self) -> None:
         """Let the session go: its lock, its file."""
-        self.cancel()
+        if self._work is not None:
+            self._work.cancel()
+            await asyncio.wait((self._work,))
         self._journal.close()
 
 

@@ -33,6 +33,7 @@ from codex_oss.services.attempt_book import AttemptBook
 from codex_oss.services.capacity import CapacityGate
 from codex_oss.services.delivery_log import DeliveryBook
 from codex_oss.services.event_log import Seal
+from codex_oss.services.instruction_sets import read_sets
 from codex_oss.services.local_key import user_state_folder
 from codex_oss.services.mission_control import MissionControl
 from codex_oss.services.mission_lanes import MissionLanes
@@ -132,6 +133,14 @@ class Bridge:
     def models(self) -> list[tuple[str, ModelProfile]]:
         """Every model name to show, with its profile: raw aliases first, then admitted missions."""
         return list(known_models(self.profiles))
+
+    async def account_facts(self) -> dict[str, int]:
+        """How the user's accounts stand, in numbers; empty where none answers, or the book cannot be read."""
+        try:
+            return await self.chatgpt.pool.facts() if self.chatgpt is not None else {}
+        except StoreError as exc:
+            log.warning("the accounts cannot be read: %s", exc.message)
+            return {}
 
     def keys_present(self) -> dict[str, bool]:
         """For every key variable that a profile names: is it set? Never a value."""
@@ -234,6 +243,7 @@ def _chatgpt(
         attempts,
         deadlines,
         lambda text: redactor.redact(text).text,
+        read_sets(config.instruction_set, environ),
     )
 
 
