@@ -387,6 +387,16 @@ async def test_every_size_shows_the_accounts(tmp_path: Path, size: tuple[int, in
         assert all(len(line) <= size[0] for line in text_of(manager(pilot)).splitlines())
 
 
+@pytest.mark.parametrize("size", [(20, 5), (10, 3), (1, 1)])
+async def test_no_terminal_is_too_small(tmp_path: Path, size: tuple[int, int]) -> None:
+    """Nothing can be read there, and nothing breaks; a delete still means no."""
+    world = World(tmp_path, book(*ALL))
+    async with running(world, size) as pilot:
+        await pilot.press("d", "enter", "question_mark", "escape", "a", "escape")
+        await pilot.pause()
+        assert len(world.read().accounts) == len(ALL)
+
+
 async def test_resizing_shares_the_columns_anew(tmp_path: Path) -> None:
     """Bars come and go with the room."""
     async with running(World(tmp_path, book(ANN)), NARROW) as pilot:
