@@ -40,7 +40,7 @@ def test_xdg_config_home(tmp_path: Path) -> None:
     [
         (b"port = \n", "TOML: Invalid value (at line 1, column 8)"),
         (b"port = 1\n\xff", "file: is not UTF-8 (byte 9)"),
-        (b"colour = 1", "colour: unknown key; known keys: action_protocol"),
+        (b"colour = 1", "colour: unknown key; known keys: account_identity"),
     ],
 )
 def test_a_broken_file_is_named(tmp_path: Path, data: bytes, message: str) -> None:

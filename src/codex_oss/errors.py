@@ -8,6 +8,7 @@
     │                                           StreamInterrupted · QuotaExhausted · CircuitOpen
     ├─ AccountError      no usable credential   NoAccountReady · LoginFailed
     ├─ StoreError        our disk               LogConflict · LogCorrupt
+    ├─ SandboxError      a command stays unrun
     └─ LocalProtocolError                       a wrong call by our own code
 
 Rules that hold here:
@@ -184,7 +185,7 @@ class LoginFailed(AccountError):
     """A sign-in that came to nothing.
 
     Codes: `login_denied`, `login_expired`, `login_refused`, `login_port_busy`, `login_state_mismatch`,
-    `login_cancelled`, `issuer_unavailable`.
+    `login_cancelled`, `login_under_way`, `login_unidentified`, `login_device_off`, `issuer_unavailable`.
     """
 
     code = "login_refused"
@@ -216,6 +217,16 @@ class LogCorrupt(StoreError):
         super().__init__(f"Line {line} of the event log does not verify: {reason}.")
         self.line = line
         self.reason = reason
+
+
+class SandboxError(BridgeError):
+    """A command that was not run, because it could not be enclosed.
+
+    Codes: `sandbox_unavailable` (no level works here), `sandbox_root_refused` (the folder would enclose nothing),
+    `sandbox_failed` (the enclosure could not be built this time).
+    """
+
+    code = "sandbox_unavailable"
 
 
 class LocalProtocolError(BridgeError):
@@ -270,6 +281,7 @@ HTTP_STATUS: Final[dict[str, int]] = {
     "no_enabled_accounts": 403,
     "usage_limit_reached": 429,
     "accounts_unavailable": 503,
+    "edge_challenge": 403,
     "store_error": 500,
     "key_unusable": 500,
     "internal": 500,
@@ -297,6 +309,11 @@ RESPONSES_CODE: Final[dict[str, str]] = {
     "upstream_key_missing": "invalid_prompt",
     "upstream_key_withheld": "invalid_prompt",
     "answer_invalid": "invalid_prompt",
+    "usage_limit_reached": "insufficient_quota",
+    "no_accounts_configured": "invalid_prompt",
+    "accounts_need_login": "invalid_prompt",
+    "no_enabled_accounts": "invalid_prompt",
+    "edge_challenge": "invalid_prompt",
 }
 """`response.error.code` for a failure inside a stream; anything absent is `server_error`.
 

@@ -70,7 +70,7 @@ def test_the_table_is_aligned_and_tells_what_is_odd(project: Path) -> None:
     write(
         project,
         record(1),
-        record(2, outcome="failed", error_code="upstream_error", attempts=3, model="ocg-glm", tokens=Tokens()),
+        record(2, outcome="failed", error_code="upstream_error", tries=3, model="ocg-glm", tokens=Tokens()),
         record(3, profile="spare", deviation=True, reason="fallback_upstream_unavailable"),
         record(4, cache=CacheNote("bad", "tools_changed", True), tokens=Tokens(10, None, None, 5, estimated=True)),
     )

@@ -147,7 +147,7 @@ def test_where_accounts_lie() -> None:
 
 
 def test_a_kill_while_writing_leaves_a_whole_book(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Killed before the rename: the old book stands, and the next change works."""
+    """Killed before the rename: the old book stands, and the next change works and sweeps."""
     store = AccountStore(tmp_path)
     store.change(lambda book: book.with_account(ANN))
     child = os.fork()
@@ -158,4 +158,6 @@ def test_a_kill_while_writing_leaves_a_whole_book(tmp_path: Path, monkeypatch: p
     _, status = os.waitpid(child, 0)
     assert os.WTERMSIG(status) == signal.SIGKILL
     assert store.read().accounts == (ANN,)
+    assert len(list(tmp_path.glob(".*.tmp"))) == 1
     assert store.change(lambda book: book.without(ANN.person_key)) == Book()
+    assert list(tmp_path.glob(".*.tmp")) == []

@@ -85,7 +85,7 @@ def signed_in(book: Book, login: Account) -> tuple[Book, Account]:
 
     login: a record made of the answer of the issuer, its instants all those of the login.
     """
-    known = book.get(login.person_key) or _known_by_user(book, login) or _known_by_token(book, login)
+    known = met_before(book, login)
     if known is None:
         return _meaning(book.with_account(login), login), login
     held = structs.replace(login.credential, generation=known.credential.generation + 1)
@@ -101,6 +101,11 @@ def signed_in(book: Book, login: Account) -> tuple[Book, Account]:
     if book.pinned.person == known.person_key:
         renewed = structs.replace(renewed, pinned=Meant(login.identified_ms, account.person_key))
     return _meaning(renewed, account), account
+
+
+def met_before(book: Book, login: Account) -> Account | None:
+    """The account in the book that a login belongs to, also where its e-mail changed or was not known before."""
+    return book.get(login.person_key) or _known_by_user(book, login) or _known_by_token(book, login)
 
 
 def joined(one: Book, other: Book) -> Book:

@@ -24,6 +24,8 @@ PORTS: Final = (1455, 1457)
 CALLBACK_PATH: Final = "/auth/callback"
 DEVICE_CALLBACK: Final = "/deviceauth/callback"
 DEVICE_PAGE: Final = "/codex/device"
+DEVICE_CODE_PATH: Final = "/api/accounts/deviceauth/usercode"
+DEVICE_POLL_PATH: Final = "/api/accounts/deviceauth/token"
 ORIGINATOR: Final = "codex_oss"
 DEFAULT_LIFE_S: Final = 3600
 
@@ -117,7 +119,7 @@ def refresh_form(refresh: str) -> dict[str, str]:
 
 def tokens_of(status: int, body: bytes) -> Tokens | Refusal:
     """Read an answer of the token endpoint."""
-    raw = _object(body)
+    raw = object_of(body)
     access = raw.get("access_token")
     if status // 100 == 2 and isinstance(access, str) and access:
         return Tokens(
@@ -125,6 +127,12 @@ def tokens_of(status: int, body: bytes) -> Tokens | Refusal:
         )
     if status // 100 == 2:
         return Refusal(status, "no_access_token", "The issuer answered without an access token.")
+    return refusal_of(status, body)
+
+
+def refusal_of(status: int, body: bytes) -> Refusal:
+    """Read an answer that is no success, in either of the two shapes that the issuer uses."""
+    raw = object_of(body)
     error = raw.get("error")
     if isinstance(error, dict):
         return Refusal(status, _text(error.get("code")), _text(error.get("message")))
@@ -137,7 +145,8 @@ def _life_s(value: object) -> float:
     return float(value)
 
 
-def _object(body: bytes) -> Mapping[str, Any]:
+def object_of(body: bytes) -> Mapping[str, Any]:
+    """The JSON object that an answer is; empty for anything else, as for the web page of a challenge."""
     try:
         raw = msgspec.json.decode(body)
     except (msgspec.MsgspecError, ValueError, RecursionError):

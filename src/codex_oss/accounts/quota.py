@@ -1,18 +1,22 @@
 """How much of each account's windows is used, from whatever the backend says: headers, stream events, usage endpoint.
 
-Counterparts: `lanes.chatgpt` feeds it, `services.quota_store` keeps it, `cli/accounts` shows it.
+Counterparts: `lanes.chatgpt` and `services.quota_poll` feed it, `accounts.quota_record` and `services.quota_store` keep
+it, `accounts.forecast` looks ahead, `cli/quota_table` shows it.
 
 | source | where a window stands | its length | its reset |
 | --- | --- | --- | --- |
 | headers | `x-codex-primary-*`, `x-codex-secondary-*` | `window-minutes` | `reset-at`, `reset-after-seconds` |
 | stream | `rate_limits.primary`, `.secondary` of a `codex.rate_limits` event | `window_minutes` | the same |
 | usage | `rate_limit.primary_window`, `.secondary_window` | `limit_window_seconds` | the same |
+| usage, another form | `limits[]` with a `name` | `limit_window_seconds` | `reset_at`, `resets_at` |
 
 Rules that hold here:
 
 1. A window is known by its length, not by its place: some plans report the weekly window first, and alone.
 2. Decimals are kept; what was not said is None, never 0.
 3. Whatever arrives, nothing is raised: what cannot be read says nothing.
+4. A threshold that was told is told again only after the window recovered by more than REARM_PERCENT: answers of turns
+   side by side arrive in any order.
 """
 
 from __future__ import annotations
@@ -25,12 +29,13 @@ from msgspec import Struct
 
 THRESHOLDS: Final = (25.0, 20.0, 10.0, 5.0, 2.5, 0.0)
 """Remaining percent at which the person is told, once each."""
+REARM_PERCENT: Final = 1.0
+"""How far above a threshold a window must come before that threshold is told anew."""
 FIVE_HOURS_S: Final = 5 * 3600
 WEEK_S: Final = 7 * 24 * 3600
 TOLERANCE: Final = 0.1
 _PLACES: Final = (("primary", FIVE_HOURS_S), ("secondary", WEEK_S))
 """A window whose length was not said counts as the one that usually stands in its place."""
-_FLAGS: Final = {"true": True, "1": True, "false": False, "0": False}
 MAX_RESET_AHEAD_S: Final = 366 * 24 * 3600
 
 
@@ -72,6 +77,14 @@ class Quota(Struct, frozen=True):
     plan: str = ""
 
 
+class Crossed(Struct, frozen=True):
+    """A threshold that was newly reached. window: its name; threshold: the deepest of THRESHOLDS that was."""
+
+    window: str
+    left_percent: float
+    threshold: float
+
+
 def quota_of_headers(headers: Mapping[str, str], now_s: float) -> Quota | None:
     """What the headers of an answer say (names in lower case); None when they say nothing of windows."""
     raw = {
@@ -105,7 +118,8 @@ def quota_of_usage(body: Mapping[str, Any], now_s: float) -> Quota | None:
         place: _object(limit.get(f"{place}_window")) or _object(limit.get(place)) or _object(body.get(place))
         for place, _ in _PLACES
     }
-    return _quota(raw, _credits(body.get("credits")), _text(body.get("plan_type")), now_s)
+    credits, plan = _credits(body.get("credits")), _text(body.get("plan_type"))
+    return _quota(raw, credits, plan, now_s) or _quota(_listed(body.get("limits")), credits, plan, now_s)
 
 
 def joined_quota(known: Quota | None, told: Quota) -> Quota:
@@ -123,7 +137,7 @@ def joined_quota(known: Quota | None, told: Quota) -> Quota:
 
 def exhausted_until(quota: Quota, now_s: float) -> float | None:
     """When the last used-up window resets, epoch seconds; None while nothing is used up, or credits go on."""
-    if quota.credits.unlimited or (quota.credits.has and _number(quota.credits.balance) != 0):
+    if goes_on(quota.credits):
         return None
     resets = [
         window.resets_at
@@ -134,6 +148,17 @@ def exhausted_until(quota: Quota, now_s: float) -> float | None:
     return max(ahead, default=None)
 
 
+def goes_on(credits: Credits) -> bool:
+    """Whether credits let turns go on when the windows are used up. A balance that nobody can read counts as one."""
+    return bool(credits.unlimited or (credits.has and _number(credits.balance) != 0))
+
+
+def has_quota(quota: Quota) -> bool:
+    """Whether it shows that turns will be answered: what is known of windows leaves something, or credits go on."""
+    lefts = [left for window in quota.windows if (left := window.left_percent) is not None]
+    return goes_on(quota.credits) or (bool(lefts) and min(lefts) > 0)
+
+
 def crossed(before: float | None, left_percent: float) -> float | None:
     """The deepest threshold that is newly reached. before: the deepest that was told already; None for none."""
     reached = [threshold for threshold in THRESHOLDS if left_percent <= threshold]
@@ -142,8 +167,14 @@ def crossed(before: float | None, left_percent: float) -> float | None:
 
 
 def told_after(before: float | None, left_percent: float) -> float | None:
-    """The deepest threshold that counts as told from now on: a window that recovered warns anew."""
-    return min((threshold for threshold in THRESHOLDS if left_percent <= threshold), default=None)
+    """The deepest threshold that counts as told from now on: a window that recovered warns anew (rule 4)."""
+    held = (
+        threshold
+        for threshold in THRESHOLDS
+        if left_percent <= threshold
+        or (before is not None and before <= threshold and left_percent <= threshold + REARM_PERCENT)
+    )
+    return min(held, default=None)
 
 
 def _quota(raw: Mapping[str, Mapping[str, Any]], credits: Credits, plan: str, now_s: float) -> Quota | None:
@@ -169,6 +200,32 @@ def _window(raw: Mapping[str, Any], usual_s: int, now_s: float) -> Window | None
         return None
     kept = int(length) if length is not None and 0 < length <= MAX_RESET_AHEAD_S else usual_s
     return Window(kept, None if used is None else min(max(used, 0.0), 100.0), resets_at)
+
+
+def _listed(limits: object) -> dict[str, Mapping[str, Any]]:
+    """The windows of a list of limits: those whose name tells their place or length, else by position."""
+    raw: dict[str, Mapping[str, Any]] = {place: {} for place, _ in _PLACES}
+    rows = [row for row in limits if isinstance(row, Mapping)] if isinstance(limits, list) else []
+    for position, row in enumerate(rows):
+        name = _text(row.get("name")).lower()
+        place = "secondary" if "week" in name else "primary" if "5h" in name else ("primary", "secondary")[position % 2]
+        if not raw[place]:
+            raw[place] = {**row, "used_percent": _used(row), "reset_at": row.get("reset_at", row.get("resets_at"))}
+    return raw
+
+
+def _used(row: Mapping[str, Any]) -> float | None:
+    """What a limit says is used: said as that, as what is left, or as a part of a whole."""
+    used = _number(row.get("used_percent"))
+    if used is not None:
+        return used
+    left = _number(row.get("left_percent", row.get("left_pct", row.get("leftPct"))))
+    if left is not None:
+        return 100.0 - left
+    remaining, whole = _number(row.get("remaining")), _number(row.get("limit"))
+    if remaining is None or whole is None or whole <= 0:
+        return None
+    return _number(100.0 - 100.0 * (remaining / whole))
 
 
 def _credits(value: object) -> Credits:

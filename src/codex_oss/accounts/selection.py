@@ -16,6 +16,7 @@ Rules that hold here:
 3. A short outage of the bound account is bridged by another one, and the session stays bound: its prompt cache is
    there. It is bound anew when the account is gone, disabled, in need of a login, or cools for LONG_MS or longer.
 4. Nothing here changes which account is pinned: after its reset it answers again.
+5. What the person says later than a conversation was last answered stands against what it is bound to.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from typing import Final, Literal
 from msgspec import Struct
 
 from codex_oss.accounts.account import Account
-from codex_oss.accounts.affinity import Affinity
+from codex_oss.accounts.affinity import Affinity, Bound
 from codex_oss.accounts.book import Book, Strategy
 
 WAIT_MS: Final = 10_000
@@ -66,7 +67,7 @@ def choose(
         if account.person_key not in tried and (serves is None or account.person_key in serves)
     ]
     usable = [account for account in able if account.hindrance(now_ms) is None]
-    bound = affinity.get(session) if session else None
+    bound = _bound(book, affinity, session)
     for person, way in ((book.pinned.person, "pinned"), (bound.person if bound else "", "session")):
         meant = next((account for account in able if account.person_key == person), None)
         if meant is not None and (wait_ms := _wait_of(meant, now_ms)) is not None:
@@ -81,6 +82,13 @@ def earliest_ms(book: Book, now_ms: int) -> int | None:
     """When the first account that only cools can be used again; None when no account only cools."""
     ends = [account.cooldown.until_ms for account in book.accounts if account.hindrance(now_ms) == "cooling_down"]
     return min(ends, default=None)
+
+
+def _bound(book: Book, affinity: Affinity, session: str) -> Bound | None:
+    """What a session is bound to; None for a binding from before the person chose or unpinned an account."""
+    bound = affinity.get(session) if session else None
+    overruled = bound is not None and not book.pinned.person and bound.used_ms < book.pinned.at_ms
+    return None if overruled else bound
 
 
 def _wait_of(account: Account, now_ms: int) -> int | None:

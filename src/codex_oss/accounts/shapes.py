@@ -131,7 +131,7 @@ def _account(row: Mapping[str, Any]) -> Account:
     if account.key:
         return account
     key = identity_key(account.account_id, account.email, account.plan)
-    return structs.replace(account, key=key or _fallback_key(account.account_id, account.email, account.plan))
+    return structs.replace(account, key=key or fallback_key(account.account_id, account.email, account.plan))
 
 
 def _fitting(kind: type[Account] | type[Book], raw: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -188,7 +188,7 @@ def _old_account(row: Mapping[str, Any]) -> Account:
     cooling = _whole(row.get("cooldownUntil")) or _whole(row.get("coolingDownUntil")) or 0
     key = identity_key(account_id, email, plan) or _text(row.get("identityKey"))
     return Account(
-        key=key or _fallback_key(account_id, email, plan),
+        key=key or fallback_key(account_id, email, plan),
         account_id=account_id,
         email=email,
         plan=plan,
@@ -247,7 +247,8 @@ def _numbered(account: Account, taken: Mapping[str, Account]) -> Account:
     return structs.replace(account, key=f"{account.key}|dup:{number}")
 
 
-def _fallback_key(account_id: str, email: str, plan: str) -> str:
+def fallback_key(account_id: str, email: str, plan: str) -> str:
+    """The key of an account of which not all three parts are known; a function of those that are."""
     return "legacy|" + "|".join(part or "_" for part in (account_id, email, plan))
 
 

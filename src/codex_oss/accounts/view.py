@@ -1,13 +1,15 @@
 """What a person is shown of the accounts, and programs as JSON: no token, no generation, nothing to sign in with.
 
 Counterparts: `cli/accounts`, `tui` and the MCP tools print it; `accounts.book` and `accounts.quota` are what is known.
-The JSON form is fixed: `codex-oss accounts list --json`, docs/accounts.md.
+`as_listed` is the fixed form of `codex-oss accounts list --json` (docs/accounts.md): programs rely on each name in it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any, Final
 
+import msgspec
 from msgspec import Struct
 
 from codex_oss.accounts.account import Account, Hindrance
@@ -42,9 +44,37 @@ class AccountView(Struct, frozen=True, kw_only=True):
     quota: tuple[WindowView, ...]
 
 
+LISTED: Final = ("key", "email", "plan", "enabled", "active", "reason", "cooldown_until", "needs_login", "quota")
+"""The fields of the fixed form, in its order."""
+
+
+def as_listed(view: AccountView) -> dict[str, Any]:
+    """One account in the fixed form: these fields and no others."""
+    told = as_told(view)
+    return {name: told[name] for name in LISTED}
+
+
+def as_told(view: AccountView) -> dict[str, Any]:
+    """One account with everything that is shown of it, for JSON."""
+    told: dict[str, Any] = msgspec.to_builtins(view)
+    return told
+
+
+def active_of(book: Book) -> Account | None:
+    """The account that a turn of no session is for: the active one, else the first that is enabled."""
+    meant = book.get(book.active.person)
+    if meant is not None and meant.switch.enabled:
+        return meant
+    return next((account for account in book.accounts if account.switch.enabled), None)
+
+
 def views_of(book: Book, quotas: Mapping[str, Quota], now_ms: int) -> list[AccountView]:
     """All accounts, in the order of the book. quotas: by person key."""
-    return [_view(book, account, quotas.get(account.person_key), now_ms) for account in book.accounts]
+    active = active_of(book)
+    return [
+        _view(book, account, quotas.get(account.person_key), now_ms, active=account is active)
+        for account in book.accounts
+    ]
 
 
 def label_of(account: Account) -> str:
@@ -54,7 +84,7 @@ def label_of(account: Account) -> str:
     return f"account …{account.account_id[-6:]}" if account.account_id else account.key
 
 
-def _view(book: Book, account: Account, quota: Quota | None, now_ms: int) -> AccountView:
+def _view(book: Book, account: Account, quota: Quota | None, now_ms: int, *, active: bool) -> AccountView:
     reason = account.hindrance(now_ms)
     cooling = account.cooldown.until_ms > now_ms
     return AccountView(
@@ -62,7 +92,7 @@ def _view(book: Book, account: Account, quota: Quota | None, now_ms: int) -> Acc
         email=account.email or None,
         plan=account.plan or None,
         enabled=account.switch.enabled,
-        active=book.active.person == account.person_key,
+        active=active,
         pinned=book.pinned.person == account.person_key,
         reason=reason,
         why=_why(account, reason),

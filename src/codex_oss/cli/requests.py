@@ -192,7 +192,7 @@ def _notes(record: RequestRecord) -> list[str]:
     rows = (
         (bool(record.error_code), record.error_code),
         (record.deviation, f"answered by {record.profile or record.upstream_model} ({record.reason})"),
-        (record.attempts > 1, f"{record.attempts} attempts"),
+        (record.tries > 1, f"{record.tries} attempts"),
         (record.cache.warned, f"cache: {record.cache.cause}"),
         (bool(record.dropped_tools), f"left out: {' '.join(record.dropped_tools)}"),
     )

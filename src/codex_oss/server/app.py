@@ -8,7 +8,7 @@
 | `POST /v1/chat/completions`, `/chat/completions` | the same for chat clients; see `server.chat_completions` |
 | `GET /v1/responses` with `Upgrade: websocket` | turns over WebSocket; see `server.turn_socket` |
 | `GET /v1/responses/{id}` and the like | what is stored of a turn; see `server.stored_responses` |
-| `GET /v1/models`, `/models` | every raw alias and admitted mission alias, in OpenAI's list form and in Codex' |
+| `GET /v1/models`, `/models` | every raw alias and admitted mission alias, and the accounts' models, in two forms |
 | `GET /health`, `/v1/health` | who this bridge is and how it is; needs no key, tells no secret |
 | `GET /metrics` | Prometheus |
 | `/mcp` | the tools of `codex-oss mcp` over HTTP; see `server.mcp_endpoint` |
@@ -42,6 +42,7 @@ from starlette.types import ASGIApp
 from codex_oss.contracts.profiles import PRIMARY_KEY_ENV
 from codex_oss.errors import BridgeError, RequestError
 from codex_oss.server.access import Access
+from codex_oss.server.account_models import AccountModels
 from codex_oss.server.background import BackgroundTurns
 from codex_oss.server.chat_completions import ChatCompletions
 from codex_oss.server.compaction import Compactions
@@ -93,6 +94,7 @@ class Application:
         self._turns = turns
         config = bridge.config
         self._mcp = McpEndpoint(bridge)
+        self._account_models = AccountModels(bridge.chatgpt.accounts.catalog if bridge.chatgpt else None)
         self._desk = TurnDesk(bridge, Metrics())
         self._background = BackgroundTurns(turns, self._desk.ended, time.time)
         self._stored = StoredResponses(
@@ -171,7 +173,7 @@ class Application:
 
     async def models(self, http: Request) -> Response:
         """The list of models, for OpenAI's clients under `data` and for Codex under `models`; 304 if it is known."""
-        listing = self._own_models()
+        listing = await self._account_models.beside(self._own_models())
         digest = hashlib.sha256(msgspec.json.encode(listing["models"])).hexdigest()
         etag = {"ETag": f'"{digest[:32]}"'}
         if http.headers.get("if-none-match") == etag["ETag"]:
@@ -205,6 +207,7 @@ class Application:
             "state_db": msgspec.to_builtins(bridge.responses.facts),
             "request_log": msgspec.to_builtins(bridge.requests.facts),
             "prompt_cache": self._desk.notes.cache_summary(),
+            "accounts": await bridge.account_facts(),
         }
         return json_response(facts)
 
@@ -234,6 +237,7 @@ class Application:
 
     @asynccontextmanager
     async def _lifespan(self, _: Starlette) -> AsyncIterator[None]:
+        self._bridge.start()
         try:
             yield
         finally:
@@ -248,11 +252,12 @@ def _untranslated(
 
     One in the background is translated: what is kept of it must be streamed again later.
     """
-    of_another_lane = accepted.route.lane != "oss" or accepted.request.compacts or accepted.request.background
-    if of_another_lane or accepted.route.profile.api != "responses":
+    lane, request = accepted.route.lane, accepted.request
+    speaks = lane == "chatgpt" or (lane == "oss" and accepted.route.profile.api == "responses")
+    if not speaks or request.compacts or request.background:
         return accepted, None
     whole = {**obj, "input": turn_items(obj, history or ())}
-    request = msgspec.structs.replace(accepted.request, untranslated=whole)
+    request = msgspec.structs.replace(request, untranslated=whole)
     return msgspec.structs.replace(accepted, request=request), RelayEncoder(request, now=time.time)
 
 

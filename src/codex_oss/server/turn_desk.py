@@ -75,7 +75,7 @@ class TurnDesk:
     def __init__(self, bridge: Bridge, metrics: Metrics) -> None:
         self.bridge = bridge
         self.metrics = metrics
-        self.notes = TurnNotes(bridge.requests, bridge.redactor)
+        self.notes = TurnNotes(bridge.requests, bridge.redactor, attempts=bridge.attempts)
 
     def accept(
         self, request_id: str, surface: Surface, request: TurnRequest, *, bytes_in: int | None = None

@@ -13,16 +13,17 @@ Rules that hold here:
 3. A file that is no book is put aside (`quarantine/`, the newest KEPT stay) and said so; then there is no account. A
    missing file is an empty book. An empty book stays empty: nothing is imported without being asked for.
 4. The folder is 0700 and the file 0600, whatever they were before.
+5. What a killed writer left beside the file is swept by the next one: credentials stand in the book and nowhere else.
+6. The event loop is imported by those who have one: a verb that only reads the book starts without it.
 """
 
 from __future__ import annotations
 
-import asyncio
 import fcntl
 import os
 import random
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
@@ -30,22 +31,14 @@ from typing import Final
 from codex_oss.accounts.book import Book
 from codex_oss.accounts.shapes import ShapeUnknown, decoded, encoded
 from codex_oss.errors import StoreError
+from codex_oss.services.account_folder import FILE_NAME
+from codex_oss.services.account_folder import accounts_folder as accounts_folder
 from codex_oss.services.state_files import ensure_private_dir, read_plain, write_atomic
 
-FILE_NAME: Final = "codex-accounts.json"
 MAX_BYTES: Final = 16 * 1024 * 1024
 LOCK_WAIT_S: Final = 20.0
 KEPT: Final = 5
 _LOCK_FLAGS: Final = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-
-
-def accounts_folder(environ: Mapping[str, str]) -> Path | None:
-    """`$XDG_CONFIG_HOME/codex-oss`, else `~/.config/codex-oss`; None where there is no home."""
-    told = environ.get("XDG_CONFIG_HOME", "")
-    if told.startswith("/"):
-        return Path(told) / "codex-oss"
-    home = environ.get("HOME", "")
-    return Path(home) / ".config" / "codex-oss" if home.startswith("/") else None
 
 
 class AccountStore:
@@ -72,15 +65,20 @@ class AccountStore:
             book = self._decoded_or_aside()
             changed = change(book)
             if changed != book:
+                self._sweep()
                 write_atomic(self.path, encoded(changed), mode=0o600)
             return changed
 
     async def read_soon(self) -> Book:
         """`read`, beside the loop."""
+        import asyncio
+
         return await asyncio.to_thread(self.read)
 
     async def change_soon(self, change: Callable[[Book], Book]) -> Book:
         """`change`, beside the loop."""
+        import asyncio
+
         return await asyncio.to_thread(self.change, change)
 
     def _read_locked(self) -> Book:
@@ -122,6 +120,12 @@ class AccountStore:
             with suppress(OSError):
                 old.unlink()
         return aside
+
+    def _sweep(self) -> None:
+        """Remove what was never renamed; whoever holds the lock knows that its writer is gone."""
+        for left in self.folder.glob(f".{FILE_NAME}.*.tmp"):
+            with suppress(OSError):
+                left.unlink()
 
     @contextmanager
     def _locked(self) -> Iterator[None]:

@@ -15,7 +15,7 @@ Rules that hold here:
    signed in meanwhile, and that login stands. It is written even if whoever asked is gone.
 3. Before a terminal refusal is believed the book is read again: tokens that changed meanwhile are used.
 4. Who waits for another process waits WAIT_S at most, and is told so. A refusal that is not terminal costs the account
-   a short cooldown, so that not every turn asks again.
+   a short cooldown, so that not every turn asks again; none when it was asked ahead of need (`ahead`).
 """
 
 from __future__ import annotations
@@ -52,10 +52,11 @@ class TokenRefresh:
         self._clock = clock
         self._under_way: dict[str, asyncio.Task[Account | None]] = {}
 
-    async def fresh(self, person: str, *, not_generation: int = -1) -> Account | None:
+    async def fresh(self, person: str, *, not_generation: int = -1, ahead: bool = False) -> Account | None:
         """The account with an access token that can be sent; None when it has none and needs a login, or is gone.
 
-        not_generation: a credential that was refused although it had not ended. Raises Unavailable when the issuer or
+        not_generation: a credential that was refused although it had not ended. ahead: what is held can be sent for a
+        while yet. Raises Unavailable when the issuer or
         another process does not answer, StoreError for a book that cannot be read or written.
         """
         account = (await self._store.read_soon()).get(person)
@@ -63,7 +64,7 @@ class TokenRefresh:
             return account
         task = self._under_way.get(person)
         if task is None:
-            task = asyncio.create_task(self._refreshed(person, not_generation))
+            task = asyncio.create_task(self._refreshed(person, not_generation, ahead=ahead))
             self._under_way[person] = task
             task.add_done_callback(lambda _: self._under_way.pop(person, None))
         # Whoever asked may go: the answer of the issuer is written all the same.
@@ -77,7 +78,7 @@ class TokenRefresh:
     def _usable(self, account: Account, not_generation: int) -> bool:
         return account.fresh(self._now_ms()) and account.credential.generation != not_generation
 
-    async def _refreshed(self, person: str, not_generation: int) -> Account | None:
+    async def _refreshed(self, person: str, not_generation: int, *, ahead: bool) -> Account | None:
         lock = self._store.folder / f"refresh-{hashlib.sha256(person.encode()).hexdigest()[:16]}.lock"
         held = exclusive(lock, WAIT_S)
         try:
@@ -90,11 +91,12 @@ class TokenRefresh:
                 return account
             if account.needs_login or not account.credential.refresh:
                 return None
-            return await self._spent(account, await self._issuer.refresh(account.credential.refresh))
+            answer = await self._issuer.refresh(account.credential.refresh)
+            return await self._spent(account, answer, pauses=not (ahead and account.fresh(self._now_ms())))
         finally:
             held.__exit__(None, None, None)
 
-    async def _spent(self, account: Account, answer: Tokens | Refusal) -> Account | None:
+    async def _spent(self, account: Account, answer: Tokens | Refusal, *, pauses: bool) -> Account | None:
         """Write what came of it; the account as it stands then, None when it needs a login."""
         spent, now_ms = account.credential.refresh, self._now_ms()
 
@@ -102,7 +104,7 @@ class TokenRefresh:
             known = book.get(account.person_key)
             if known is None or known.credential.refresh != spent:
                 return book
-            return book.with_account(_settled(known, answer, now_ms))
+            return book.with_account(_settled(known, answer, now_ms, pauses=pauses))
 
         after = (await self._store.change_soon(settle)).get(account.person_key)
         if isinstance(answer, Refusal):
@@ -118,13 +120,13 @@ class TokenRefresh:
         return int(self._clock() * 1000)
 
 
-def _settled(account: Account, answer: Tokens | Refusal, now_ms: int) -> Account:
-    """The account after an answer to its refresh token."""
+def _settled(account: Account, answer: Tokens | Refusal, now_ms: int, *, pauses: bool) -> Account:
+    """The account after an answer to its refresh token. pauses: whether a refusal of the moment costs a cooldown."""
     if isinstance(answer, Refusal):
         failed = structs.replace(account, last_error=(now_ms, answer.shown))
         if answer.terminal:
             return structs.replace(failed, dead_generation=account.credential.generation)
-        return cooled(failed, Cooldown(now_ms + PAUSE_MS, "refresh_failed"))
+        return cooled(failed, Cooldown(now_ms + PAUSE_MS, "refresh_failed")) if pauses else failed
     renewed = rotated(account, answer.access, answer.refresh, now_ms + int(answer.life_s * 1000))
     plan = who_of(answer.id_token, answer.access).plan or account.plan
     return structs.replace(renewed, plan=plan, identified_ms=now_ms)

@@ -59,8 +59,8 @@ from codex_oss.wire.responses_events import (
     text_of,
 )
 from codex_oss.wire.responses_object import encode_usage
-from codex_oss.wire.responses_upstream import FOREIGN, INTERRUPTED, ResponsesDecoder
-from codex_oss.wire.seals import owner_of, unmarked
+from codex_oss.wire.responses_upstream import FOREIGN, INTERRUPTED, Heed, ResponsesDecoder
+from codex_oss.wire.seals import marked, owner_of, unmarked
 from codex_oss.wire.sse import SseDecoder
 
 UNIQUE_ID: Final = re.compile(r"resp_[A-Za-z0-9_-]{8,120}")
@@ -102,12 +102,25 @@ def _own_seal(item: Any, profile: str) -> Any:
 
 
 class RelayDecoder:
-    """The decoder of one answer that goes on untranslated; same methods as `ResponsesDecoder`."""
+    """The decoder of one answer that goes on untranslated; same methods as `ResponsesDecoder`.
+
+    heed: is shown every event that is no delta; what it takes goes no further. owner: marks what is sealed in the
+    answer (`wire.seals`); without one it goes on as it came.
+    """
 
     def __init__(
-        self, request: TurnRequest, names: ToolNames, profile: ModelProfile, *, request_bytes: int = 0
+        self,
+        request: TurnRequest,
+        names: ToolNames,
+        profile: ModelProfile,
+        *,
+        request_bytes: int = 0,
+        heed: Heed | None = None,
+        owner: str = "",
     ) -> None:
         self._request = request
+        self._heed = heed
+        self._owner = owner
         self._translator = ResponsesDecoder(names, profile, request_bytes=request_bytes)
         self._request_bytes = request_bytes
         self._sse = SseDecoder()
@@ -219,6 +232,8 @@ class RelayDecoder:
             self._take_event(decode_object(payload), out)
 
     def _take_event(self, event: dict[str, Any], out: list[TurnEvent]) -> None:
+        if self._heed is not None and self._heed(event):
+            return
         event.pop("headers", None)
         kind, response = text_of(event, "type"), event.get("response")
         if kind == "error" or (event.get("error") and not kind):
@@ -239,7 +254,7 @@ class RelayDecoder:
         if not self._shown:
             self._hold(kind, event)
             return
-        item, number = event.get("item"), event.get("sequence_number")
+        item, number = self._sealed(event.get("item")), event.get("sequence_number")
         self._number = number if isinstance(number, int) else self._number
         self._open += kind == "response.output_item.added"
         if kind == "response.output_item.done" and isinstance(item, dict):
@@ -247,6 +262,13 @@ class RelayDecoder:
             self._items.append(item)
             self._new_items.append(item)
         self._pass(kind.encode(), _encode(event))
+
+    def _sealed(self, item: Any) -> Any:
+        """The item, what is sealed in it marked in place."""
+        sealed = item.get("encrypted_content") if self._owner and isinstance(item, dict) else None
+        if isinstance(sealed, str) and not owner_of(sealed):
+            item["encrypted_content"] = marked(self._owner, sealed)
+        return item
 
     def _hold(self, kind: str, event: dict[str, Any]) -> None:
         """Keep an opening event until something shows; only one of each, since a server may repeat them for ever."""
@@ -288,7 +310,7 @@ class RelayDecoder:
     ) -> None:
         """End as the upstream ended, with what clients rely on made whole."""
         self._ended = True
-        response["output"] = output_of(response) or list(self._items)
+        response["output"] = [self._sealed(item) for item in output_of(response)] or list(self._items)
         usage = self._usage_of(response)
         ending = ending_of(kind, response)
         response["status"] = ending

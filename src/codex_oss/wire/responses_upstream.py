@@ -19,6 +19,7 @@ Source: Open Responses 2026-04-24; raw reasoning has another event name there th
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final
 
 from codex_oss.contracts.profiles import ModelProfile
@@ -50,6 +51,9 @@ from codex_oss.wire.responses_events import (
 )
 from codex_oss.wire.sse import SseDecoder
 
+Heed = Callable[[dict[str, Any]], bool]
+"""Looks at one of HEEDED as its upstream sent it; True takes it out of the answer."""
+HEEDED: Final = ("error", "response.failed", "codex.rate_limits")
 INTERRUPTED: Final = TurnFailed("stream_interrupted", "The model server's stream ended early.")
 FOREIGN: Final = TurnFailed(
     "upstream_protocol_error", 'The model server did not answer in the form of Responses; is api = "responses" right?'
@@ -80,10 +84,14 @@ class ResponsesDecoder:
     """The decoder of one answer.
 
     names: of the request's tools. request_bytes: size of the request body, for the estimate when no usage is reported.
+    heed: is shown the events of HEEDED.
     """
 
-    def __init__(self, names: ToolNames, profile: ModelProfile, *, request_bytes: int = 0) -> None:
+    def __init__(
+        self, names: ToolNames, profile: ModelProfile, *, request_bytes: int = 0, heed: Heed | None = None
+    ) -> None:
         self._answer = ResponsesAnswer(names, profile)
+        self._heed = heed
         self._request_bytes = request_bytes
         self._sse = SseDecoder()
         self._fed = False
@@ -162,6 +170,8 @@ class ResponsesDecoder:
         if target is not None:
             self._recognized = True
             self._answer.take_delta(target, event, out)
+        elif kind in HEEDED and self._heed is not None and self._heed(decode_object(payload)):
+            return
         elif kind.startswith("response."):
             self._recognized = True
             self._take_other(kind, event, out)

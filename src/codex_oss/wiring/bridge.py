@@ -29,9 +29,11 @@ from codex_oss.policy.key_trust import may_hold_key
 from codex_oss.policy.retry import RetryPolicy
 from codex_oss.policy.routing import Route, choose_route, known_models
 from codex_oss.services.admission import AdmissionDesk
+from codex_oss.services.attempt_book import AttemptBook
 from codex_oss.services.capacity import CapacityGate
 from codex_oss.services.delivery_log import DeliveryBook
 from codex_oss.services.event_log import Seal
+from codex_oss.services.instruction_sets import read_sets
 from codex_oss.services.local_key import user_state_folder
 from codex_oss.services.mission_control import MissionControl
 from codex_oss.services.mission_lanes import MissionLanes
@@ -49,6 +51,8 @@ from codex_oss.services.tool_host import ToolHost
 from codex_oss.services.upstream import Deadlines, UpstreamClient
 from codex_oss.wire.events import Lane, TurnEvent
 from codex_oss.wire.items import TurnRequest
+from codex_oss.wiring.accounts import open_accounts
+from codex_oss.wiring.chatgpt import ChatGptParts, build_chatgpt
 from codex_oss.wiring.records import open_seal
 
 PRIMARY_KEY_NAMES = (PRIMARY_KEY_ENV, "UPSTREAM_API_KEY")
@@ -82,6 +86,9 @@ class Bridge:
     route: Callable[[str], Route]
     """Which lane and profile answer to a model name; see `policy.routing`."""
     requests: RequestLog
+    attempts: AttemptBook
+    chatgpt: ChatGptParts | None = None
+    """The user's own accounts; None unless the strategy is `accounts`."""
 
     def lane_for(self, request: TurnRequest) -> tuple[Route, Lane]:
         """The route of a request and the lane that serves it. Raises RequestError for a name nobody answers to.
@@ -127,16 +134,31 @@ class Bridge:
         """Every model name to show, with its profile: raw aliases first, then admitted missions."""
         return list(known_models(self.profiles))
 
+    async def account_facts(self) -> dict[str, int]:
+        """How the user's accounts stand, in numbers; empty where none answers, or the book cannot be read."""
+        try:
+            return await self.chatgpt.pool.facts() if self.chatgpt is not None else {}
+        except StoreError as exc:
+            log.warning("the accounts cannot be read: %s", exc.message)
+            return {}
+
     def keys_present(self) -> dict[str, bool]:
         """For every key variable that a profile names: is it set? Never a value."""
         names = sorted({profile.key_env for profile in self.profiles.values() if profile.key_env})
         return {name: bool(self.key_of(name)) for name in names}
+
+    def start(self) -> None:
+        """Begin what a serving bridge does by itself: tokens of the user's accounts are renewed ahead of need."""
+        if self.chatgpt is not None and self.config.proactive_refresh:
+            self.chatgpt.accounts.proactive.start()
 
     async def aclose(self) -> None:
         """End the missions under way, close the connection pool, the stored responses and the project."""
         await self.missions.jobs.aclose()
         await self.upstream.aclose()
         await self.relay.aclose()
+        if self.chatgpt is not None:
+            await self.chatgpt.aclose()
         await self.responses.aclose()
         self.requests.close()
         self.root.close()
@@ -167,12 +189,21 @@ def build(settings: Settings, project: Path, environ: Mapping[str, str]) -> Brid
         stream_remarks=config.visible_trace_stream,
         cancel_on_leave=config.mission_on_disconnect == "cancel",
     )
-    compaction = CompactionLane(with_files, lambda text, model: sealer.seal(Sealed(text, model, int(time.time()))))
+    attempts = AttemptBook()
+    chatgpt = _chatgpt(config, environ, gate, attempts, _patient(deadlines), redactor)
+    gpt: Lane = chatgpt.lane if chatgpt is not None else with_files
+
+    def summarised(request: TurnRequest) -> AsyncIterator[Sequence[TurnEvent]]:
+        return (gpt if route(request.model).lane == "chatgpt" else with_files)(request)
+
+    compaction = CompactionLane(summarised, lambda text, model: sealer.seal(Sealed(text, model, int(time.time()))))
     lanes: dict[str, Lane] = {
         "oss": _clients_lane(raw, with_files, route),
         "mission": mission,
         "compaction": compaction,
     }
+    if chatgpt is not None:
+        lanes["chatgpt"] = chatgpt.lane
     return Bridge(
         config=config,
         project=project,
@@ -190,6 +221,29 @@ def build(settings: Settings, project: Path, environ: Mapping[str, str]) -> Brid
         missions=missions,
         route=route,
         requests=_request_log(config, project),
+        attempts=attempts,
+        chatgpt=chatgpt,
+    )
+
+
+def _chatgpt(
+    config: Config,
+    environ: Mapping[str, str],
+    gate: CapacityGate,
+    attempts: AttemptBook,
+    deadlines: Deadlines,
+    redactor: Redactor,
+) -> ChatGptParts | None:
+    if config.gpt_strategy != "accounts":
+        return None
+    return build_chatgpt(
+        config,
+        open_accounts(environ, config.chatgpt_base_url or ""),
+        gate,
+        attempts,
+        deadlines,
+        lambda text: redactor.redact(text).text,
+        read_sets(config.instruction_set, environ),
     )
 
 
