@@ -196,7 +196,8 @@ def test_what_holds_an_account_back_is_said(home: Home) -> None:
     shown = home.run("accounts", "list").stdout
     assert "cooling until" in shown
     assert "needs a login (refresh_token_reused)" in shown
-    assert "codex-oss login" in home.run("accounts", "use", BOB.key).stderr
+    used = home.run("accounts", "use", BOB.key)
+    assert ("as soon as it can" in used.stdout, "codex-oss login" in used.stderr) == (True, True)
     assert "cooling until" in home.run("accounts", "pin", KEY).stderr
 
 

@@ -67,7 +67,7 @@ def check_book(shelf: Shelf) -> Findings:
     if shelf.problem:
         yield failed(shelf.problem, "Mend the file, or sign in again: codex-oss login (the damaged one is kept).")
     elif shelf.book is not None:
-        yield passed(f"{len(shelf.book.accounts)} accounts in {shelf.folder / FILE_NAME}")
+        yield passed(f"{shelf.folder / FILE_NAME} can be read, accounts in it: {len(shelf.book.accounts)}")
 
 
 def check_lock(shelf: Shelf) -> Findings:

@@ -146,5 +146,9 @@ def _tell(as_json: bool, rows: list[dict[str, Any]], done: list[BroughtIn], *, d
         click.echo(printable_json(json.dumps(told, ensure_ascii=False)))
         return
     would = "would be " if dry_run else ""
-    beside = f"; {kept} kept as they are, which last longer" if kept else ""
-    click.echo(f"{imported} accounts {would}taken over from {used} files{beside}.")
+    beside = f"; {kept} kept as stored here" if kept else ""
+    click.echo(f"{_counted(imported, 'account')} {would}taken over from {_counted(used, 'file')}{beside}.")
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"

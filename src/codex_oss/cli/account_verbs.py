@@ -31,12 +31,13 @@ def account_use(name: str, as_json: bool) -> None:
     answers; `accounts pin` brings it back by itself after its reset.
     """
     from codex_oss.accounts.changes import chosen
-    from codex_oss.cli.account_naming import change_named, enabled_named
+    from codex_oss.cli.account_naming import change_named, enabled_named, now_ms
 
     accounts = opened()
     before, after, person = change_named(accounts, name, chosen, enabled_named)
-    undo = _back_to(before, person)
-    say_changed(accounts, "use", before, after, person, "{} answers from now on.", undo, as_json)
+    able = (account := after.get(person)) is not None and account.hindrance(now_ms()) is None
+    words = "{} answers from now on." if able else "{} is chosen; it answers as soon as it can."
+    say_changed(accounts, "use", before, after, person, words, _back_to(before, person), as_json)
 
 
 @click.command("pin", epilog="Example: codex-oss accounts pin ann@example.com")
