@@ -66,6 +66,9 @@ def test_limits_and_workspaces() -> None:
     """A limit cools until then; a workspace is left alone and the credential kept."""
     cooling = after_failure(HELD, failure("used_up", until_s=5000.0, believed=True), NOW_MS, 3)
     assert cooling.cooldown == Cooldown(5_000_000, "code", True)
+    shorter = after_failure(cooling, failure("throttled", until_s=4999.0), NOW_MS, 3)
+    assert shorter.cooldown == cooling.cooldown
+    assert after_exhaustion(cooling, 4999.0).cooldown == cooling.cooldown
     left = after_failure(HELD, failure("workspace"), NOW_MS, 3)
     assert (left.workspace, left.credential) == (Switch(NOW_MS, False, "code"), HELD.credential)
     assert cools_for_usage(after_exhaustion(HELD, 5000.0))

@@ -122,9 +122,11 @@ def test_a_near_reset_of_the_only_account_is_waited_for(tmp_path: Path) -> None:
     assert Bench(tmp_path, account("a", cooldown=cooling(WAIT_S + 1))).refusal().code == "usage_limit_reached"
 
 
-def test_all_waits_of_a_turn_together_are_bounded(tmp_path: Path) -> None:
-    """Whoever resets again and again is not waited for again and again."""
-    bench, trip = Bench(tmp_path, account("a", cooldown=cooling(6))), Trip("")
+@pytest.mark.parametrize("session", ["", "s"])
+def test_all_waits_of_a_turn_together_are_bounded(tmp_path: Path, session: str) -> None:
+    """Whoever resets again and again is not waited for again and again, bound as the session may be."""
+    bench, trip = Bench(tmp_path, account("a", cooldown=cooling(6))), Trip(session)
+    bench.affinity.bind("s", account("a").person_key)
     assert bench.lease(trip) == "a"
     later = Cooldown(int(bench.clock() * 1000) + 6000, "usage_limit_reached", True)
     bench.store.change(lambda book: book.with_account(structs.replace(book.accounts[0], cooldown=later)))
