@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -308,3 +309,16 @@ def nobodys_place() -> Path:
     import tempfile
 
     return Path(tempfile.mkdtemp(prefix="codex-oss-nobody-"))
+
+
+@at_every_level
+async def test_everyday_tools_work(level: SandboxLevel, root: Path) -> None:
+    """git reads, also where it cannot see the machine's configuration; pipes, substitutions and background jobs run."""
+    if shutil.which("git", path="/usr/bin") is None:
+        pytest.skip("git is not installed in /usr/bin")
+    subprocess.run(["git", "init", "-q", str(root)], check=True)  # noqa: ASYNC221
+    done = await run("git status --short && cat <(seq 3 | sort -r) && (sleep 0.05 & wait) && echo ok", root, level)
+    assert done.output == "?? README\n3\n2\n1\nok\n"
+    denied = await run("git add README", root, level)
+    assert denied.exit_code != 0
+    assert not (root / ".git" / "index").exists()

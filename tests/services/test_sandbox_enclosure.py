@@ -100,6 +100,6 @@ def test_the_environment_has_no_name_off_the_list(environ: dict[str, str]) -> No
     """Whatever is set: only listed names, our own, and a PATH whose parts are absolute and visible."""
     enclosure = Enclosure("/work/project", ("/usr", "/opt/python/bin"), (), (), ())
     made = clean_environment(environ, enclosure)
-    ours = {"PATH", "TERM", "GIT_TERMINAL_PROMPT", "GIT_OPTIONAL_LOCKS"}
+    ours = {"PATH", "TERM", "GIT_CONFIG_NOSYSTEM", "GIT_TERMINAL_PROMPT", "GIT_OPTIONAL_LOCKS"}
     assert all(name in KEPT_NAMES or name.startswith("LC_") or name in ours for name in made)
     assert all(part.startswith("/") and ".." not in part.split("/") for part in made["PATH"].split(":"))

@@ -314,3 +314,30 @@ def test_every_loop_runs_it(level: SandboxLevel, root: Path) -> None:
     """The bridge's own event loop, too."""
     done = uvloop.run(run("echo hi; sleep 0.1; echo ho", root, level))
     assert (done.exit_code, done.output) == (0, "hi\nho\n")
+
+
+@at_every_level
+async def test_who_watches_is_out_of_reach(level: SandboxLevel, root: Path) -> None:
+    """A command can end neither its parent nor everybody it can name; it goes on, and is told as usual."""
+    done = await run("kill -9 $PPID; kill -STOP $PPID; kill -9 -1; echo still here; exit 5", root, level)
+    assert done.output.endswith("still here\n")
+    assert (done.exit_code, done.cut) == (5, "")
+
+
+@at_every_level
+async def test_who_never_stands_still_is_caught(level: SandboxLevel, root: Path) -> None:
+    """A process that lives on in a new one every moment cannot be listed in time, and ends all the same."""
+    runner = (
+        "import os, time\nends_at = time.monotonic() + 20\n"
+        "if os.fork():\n    os._exit(0)\nos.setsid()\n"
+        "while time.monotonic() < ends_at:\n"
+        "    if os.fork():\n        os._exit(0)\n"
+        "    os.utime('src/beat')\n"
+    )
+    beat = root / "src" / "beat"
+    beat.touch()
+    done = await run(python(runner), root, level)
+    assert done.exit_code == 0
+    last = os.stat(beat).st_mtime_ns
+    await asyncio.sleep(0.5)
+    assert os.stat(beat).st_mtime_ns == last

@@ -25,7 +25,6 @@ import os
 import resource
 import select
 import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -289,6 +288,8 @@ def _remove(folder: str) -> None:
     with suppress(OSError):
         os.rmdir(folder)
         return
+    import subprocess  # seldom needed, and every command waits for our imports
+
     with suppress(OSError):
         subprocess.Popen(  # noqa: S603 - no word of it comes from the command
             ["/bin/sh", "-c", 'chmod -R u+rwx -- "$1"; rm -rf -- "$1"', "sh", folder],

@@ -34,6 +34,7 @@ TOOL_FOLDERS: Final = ("/usr", "/nix/store")
 ETC: Final = (
     "/etc/alternatives",
     "/etc/ca-certificates",
+    "/etc/debian_version",
     "/etc/fonts",
     "/etc/group",
     "/etc/host.conf",
@@ -42,12 +43,16 @@ ETC: Final = (
     "/etc/ld.so.conf",
     "/etc/ld.so.conf.d",
     "/etc/localtime",
+    "/etc/lsb-release",
     "/etc/magic",
     "/etc/mime.types",
     "/etc/nsswitch.conf",
     "/etc/os-release",
     "/etc/passwd",
     "/etc/pki/tls/certs",
+    "/etc/protocols",
+    "/etc/redhat-release",
+    "/etc/services",
     "/etc/ssl/certs",
     "/etc/ssl/openssl.cnf",
     "/etc/terminfo",
@@ -128,6 +133,7 @@ def clean_environment(environ: Mapping[str, str], enclosure: Enclosure) -> dict[
     return kept | {
         "PATH": ":".join(path),
         "TERM": "dumb",
+        "GIT_CONFIG_NOSYSTEM": "1",  # where files are hidden by refusal, git takes that for damage
         "GIT_TERMINAL_PROMPT": "0",
         "GIT_OPTIONAL_LOCKS": "0",
     }
