@@ -102,6 +102,14 @@ class Config:
     mission_on_disconnect: str = "continue"
     """What becomes of a mission whose client leaves: continue or cancel."""
     request_deadline_s: float = 90.0
+    sandbox: str = "required"
+    """Shell commands of `codex-oss run` that nothing encloses: required refuses them, optional runs them."""
+    sandbox_readable: tuple[str, ...] = ()
+    """Further folders with tools that an enclosed command may read and run."""
+    instruction_set: tuple[str, ...] = ()
+    """Names of `codex-oss instructions list` whose words are added to what a model is told."""
+    snapshots: bool = False
+    """Keep what was asked of the ChatGPT backend, attempt by attempt, redacted."""
     state_db: str = ".codex-oss/state/responses.sqlite3"
     """Where stored responses lie; relative to the project."""
     state_ttl_s: float = 21600.0
@@ -352,6 +360,12 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         "what becomes of a mission whose client leaves",
     ),
     Setting("request_deadline_s", ("REQUEST_DEADLINE_SECONDS",), seconds(1, 3600), "deadline that budgets assume"),
+    Setting(
+        "sandbox", ("CODEX_OSS_SANDBOX",), one_of("required", "optional"), "commands of `run` that nothing encloses"
+    ),
+    Setting("sandbox_readable", (), parse_texts, "further folders with tools that an enclosed command may read"),
+    Setting("instruction_set", ("CODEX_OSS_INSTRUCTION_SET",), parse_texts, "instruction sets that are added, by name"),
+    Setting("snapshots", ("CODEX_OSS_SNAPSHOTS",), parse_flag, "keep each attempt at the ChatGPT backend, redacted"),
     Setting("state_db", ("PROXY_STATE_DB",), parse_text, "file of the stored responses, from the project's folder on"),
     Setting(
         "state_ttl_s",

@@ -24,7 +24,7 @@ def cooling(why: str, *, believed: bool = False, seconds: float = 300) -> Accoun
 
 
 @pytest.mark.parametrize(
-    ("account", "quota", "insists", "ends"),
+    ("account", "quota", "resumes", "ends"),
     [
         (cooling("usage_limit_reached"), SOME, False, True),
         (cooling("quota_exhausted"), SOME, False, True),
@@ -38,9 +38,9 @@ def cooling(why: str, *, believed: bool = False, seconds: float = 300) -> Accoun
         (cooling("usage_limit_reached"), structs.replace(NONE, credits=Credits(True, None, "3")), False, True),
     ],
 )
-def test_a_guess_gives_way(account: Account, quota: Quota, insists: bool, ends: bool) -> None:
-    """A guess of ours ends when there is quota; the backend's own word only when a person insists."""
-    after = after_look(account, account.cooldown, quota, NOW, insists=insists)
+def test_a_guess_gives_way(account: Account, quota: Quota, resumes: bool, ends: bool) -> None:
+    """A guess of ours ends when there is quota; the backend's own word only when a person says so."""
+    after = after_look(account, account.cooldown, quota, NOW, resumes=resumes)
     assert (after.cooldown == Cooldown()) == ends
 
 

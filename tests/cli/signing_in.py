@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -9,12 +10,16 @@ import threading
 import urllib.error
 import urllib.parse
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from codex_oss.accounts.book import Book
 from codex_oss.services.account_store import AccountStore, accounts_folder
+from tests.fakes.issuer import Issuer
 
+KEY = "acc1|ann@x.y|plus"
+"""Of the person that the rude issuer signs in."""
 NOWHERE = ("DISPLAY", "WAYLAND_DISPLAY", "SSH_CONNECTION", "SSH_CLIENT", "SSH_TTY", "XDG_CONFIG_HOME", "BROWSER")
 
 
@@ -114,6 +119,21 @@ class Login:
     def errors(self) -> str:
         """Everything on stderr so far."""
         return "".join(self._errors)
+
+
+@contextlib.contextmanager
+def discreet(home: Path, rude: Issuer) -> Iterator[Person]:
+    """A person; at the end no line and no file but the store may hold a token or a verifier."""
+    somebody = Person(home, rude.url)
+    yield somebody
+    kept = [path for path in home.rglob("*") if path.is_file() and path != somebody.store.path]
+    shown = "\n".join([*somebody.seen, *(path.read_text(errors="replace") for path in kept)])
+    for account in somebody.book().accounts:
+        for token in (account.credential.access, account.credential.refresh):
+            assert token
+            assert token not in shown
+    for form in rude.exchanges:
+        assert form["code_verifier"] not in shown
 
 
 def visit(url: str) -> tuple[int, str, Any]:

@@ -234,6 +234,8 @@ class ChatGptBackend(ChatUpstream):
         self._next: dict[str, list[Answer]] = {}
         self.catalog = ChatGptCatalog()
         """Who answers beside turns: `/codex/models` and the usage endpoints."""
+        """Models and usage; usage is not told unless a test says it."""
+        self.catalog.usage = {}
 
     @property
     def url(self) -> str:

@@ -19,6 +19,7 @@ import hashlib
 import json
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -102,7 +103,8 @@ class ChatGptCatalog:
                     self.send_header(name, value)
                 self.send_header("content-length", str(len(reply.body)))
                 self.end_headers()
-                self.wfile.write(reply.body)
+                with suppress(OSError):  # whoever asked may be gone
+                    self.wfile.write(reply.body)
 
             def log_message(self, *_: object) -> None:
                 pass
@@ -141,8 +143,9 @@ class ChatGptCatalog:
             return _json(403, {"detail": "Forbidden"})
         if path == "codex/usage" and not headers.get("originator"):
             return _json(400, {"detail": "Bad Request"})
-        if path in ("wham/usage", "codex/usage"):
-            return _json(200, self.usage.get(account, self.usage[""]))
+        told = self.usage.get(account, self.usage.get(""))
+        if path in ("wham/usage", "codex/usage") and told is not None:
+            return _json(200, told)
         return _json(404, {"detail": "Not Found"})
 
     def _listed(self, account: str, query: Mapping[str, str], headers: Mapping[str, str]) -> Reply:

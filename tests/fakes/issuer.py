@@ -57,6 +57,8 @@ class Issuer:
         """No answer says what kind it is."""
         self.clock_ahead_s = 0.0
         self.pages = SignInPages()
+        self.agents: set[str] = set()
+        """What whoever posted called itself."""
         self.reuses: list[str] = []
         self.refreshes = 0
         self.exchanges: list[dict[str, str]] = []
@@ -113,6 +115,8 @@ class Issuer:
         data = http.rfile.read(int(http.headers.get("content-length", 0)))
         path, _, query = http.path.partition("?")
         given = {name: values[0] for name, values in parse_qs(query).items()}
+        if http.command == "POST":
+            self.agents.add(http.headers.get("user-agent", ""))
         answered = self._answered(http.command, path, given, data, http.headers.get("content-type", ""))
         status, kind, body, *more = answered
         time.sleep(self.slow_s)

@@ -186,6 +186,15 @@ async def test_no_answer_here_is_a_failure_of_the_account(world: World, reply: R
     assert world.quotas.known() == {}
 
 
+async def test_a_token_does_not_follow_a_redirect(world: World) -> None:
+    """Somebody else, who would answer, is not even asked."""
+    with ChatGptCatalog() as elsewhere:
+        redirect = Reply(307, b"", {"location": f"{elsewhere.url}/wham/usage"})
+        world.backend.trouble = {path: [redirect] for path in ("wham/usage", "codex/usage")}
+        assert await world.look() is None
+        assert elsewhere.seen == []
+
+
 @pytest.mark.parametrize(
     ("body", "windows"),
     [
@@ -215,7 +224,7 @@ async def test_rude_figures(world: World, body: Any, windows: tuple[Window, ...]
 
 
 async def test_a_guess_ends_and_a_named_reset_does_not(world: World) -> None:
-    """Quota again: the account answers again where only we said that it does not, or where a person insists."""
+    """Quota again: the account answers again where only we said that it does not, or where a person says so."""
     world.change(cooldown=Cooldown(int(NOW * 1000) + 60_000, "usage_limit_reached", False))
     await world.look()
     assert world.cooldown == Cooldown()
@@ -223,8 +232,9 @@ async def test_a_guess_ends_and_a_named_reset_does_not(world: World) -> None:
     world.change(cooldown=named)
     world.clock.now += PACE_S
     await world.look()
-    assert world.cooldown == named
     await world.look(insists=True)
+    assert world.cooldown == named
+    await world.look(resumes=True)
     assert world.cooldown == Cooldown()
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 
 from codex_oss.agent.events import (
     AgentEvent,
@@ -24,7 +24,7 @@ from codex_oss.errors import BridgeError
 from codex_oss.services.agent_session import Approve
 from codex_oss.tui.chat_app import Chat
 from codex_oss.wire.events import Usage
-from codex_oss.wire.items import Item
+from codex_oss.wire.items import FunctionCall, Item, Message, ReasoningItem, TextPart, ToolOutput
 
 SESSION = "5f0c2d1e"
 WAIT = "wait"
@@ -88,6 +88,8 @@ class ScriptedSession:
                     yield event
             else:
                 yield step
+            if isinstance(step, TurnEnded):
+                return
             if self._cancelled.is_set():
                 yield TurnEnded("cancelled", SESSION, "cancelled", "The turn was cancelled.", "Go on, or ask again.")
                 return
@@ -98,9 +100,7 @@ class ScriptedSession:
         assert approve is not None
         answer = asyncio.ensure_future(approve(proposal))
         await self._first(answer)
-        if not answer.done():
-            answer.cancel()
-            await asyncio.wait((answer,))
+        if answer.cancelled():
             return
         self.answers.append(answer.result())
         if not answer.result():
@@ -109,13 +109,15 @@ class ScriptedSession:
         yield ToolApproved(proposal.call_id, "person")
         yield ToolFinished(proposal.call_id, proposal.tool, True, "done", "", 120)
 
-    async def _first(self, other: object) -> None:
-        cancelled = asyncio.ensure_future(self._cancelled.wait())
-        waiting = asyncio.ensure_future(other)  # type: ignore[call-overload]
-        await asyncio.wait((cancelled, waiting), return_when=asyncio.FIRST_COMPLETED)
-        cancelled.cancel()
-        if not isinstance(other, asyncio.Future):
-            waiting.cancel()
+    async def _first(self, waited_for: Awaitable[object]) -> None:
+        """Wait for this or for `cancel`; what did not come is cancelled."""
+        both = [asyncio.ensure_future(self._cancelled.wait()), asyncio.ensure_future(waited_for)]
+        try:
+            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for one in both:
+                one.cancel()
+            await asyncio.wait(both)
 
 
 class ScriptedHost:
@@ -150,4 +152,12 @@ def chat_of(*scripts: Sequence[Step], past: Sequence[Item] = (), account: str = 
     return lambda _: ScriptedHost(ScriptedSession(*scripts, past=past), account).chat()
 
 
+PAST = (
+    Message("user", (TextPart("cap the wait"),)),
+    ReasoningItem(summary="A cap is needed."),
+    FunctionCall("call_1", "edit_file", '{"path": "src/retry.py"}'),
+    ToolOutput("call_1", (TextPart("edited src/retry.py"),)),
+    Message("assistant", (TextPart("The wait is capped at 30 seconds now."),)),
+)
+BROKEN = TurnEnded("failed", SESSION, "stream_interrupted", "The answer did not come to its end.", "Ask it to go on.")
 CUT = (TextDelta("The first half of an answer that"), Notice("stream_cut", "The answer was cut off."))

@@ -5,13 +5,13 @@ Counterparts: `services.quota_poll` looks and writes; `accounts.effects` says wh
 | the look shows | the account cools | then |
 | --- | --- | --- |
 | quota | for what it used, until a guessed instant | it answers again: the guess is known to be wrong |
-| quota | for what it used, until an instant that the backend named | it goes on cooling; ends when a person insists |
+| quota | for what it used, until an instant that the backend named | it goes on cooling; ends when a person says so |
 | quota | for anything else (throttled, a failed refresh) | it goes on cooling: windows say nothing of that |
 | nothing left | not, or less long | it cools until the last reset; 5 minutes where none was named |
 | anything, but the cooldown changed meanwhile | | it stays: what came later knows better |
 
 The word of the backend stands against a guess of ours, not against its own word: figures of usage lag behind, and an
-account that is let out too early is refused at once. A person who bought a reset knows, and insists.
+account that is let out too early is refused at once. A person who bought a reset knows, and says so.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ from codex_oss.accounts.quota import Quota, exhausted_until, goes_on, has_quota
 
 
 def after_look(
-    account: Account, before: Cooldown, quota: Quota, now_s: float, *, allowed: bool = True, insists: bool = False
+    account: Account, before: Cooldown, quota: Quota, now_s: float, *, allowed: bool = True, resumes: bool = False
 ) -> Account:
     """The account after a look at its windows.
 
     before: its cooldown when the look began. allowed: False where the backend said that it answers no turns.
-    insists: a person asked for it.
+    resumes: a person wants it to answer again.
     """
     if account.cooldown != before:
         return account
     if allowed and has_quota(quota):
-        ends = cools_for_usage(account) and (insists or not account.cooldown.believed)
+        ends = cools_for_usage(account) and (resumes or not account.cooldown.believed)
         return structs.replace(account, cooldown=Cooldown()) if ends else account
     used_up = any(window.left_percent is not None and window.left_percent <= 0 for window in quota.windows)
     if not used_up or goes_on(quota.credits):

@@ -164,22 +164,24 @@ def _device_shower(no_open: bool, opener: Callable[[str], None] | None) -> Calla
 def _tell(accounts: Accounts, account: Account) -> None:
     from codex_oss.accounts.sign_in import clock_skew_s
     from codex_oss.accounts.view import label_of
+    from codex_oss.cli.account_table import shown
 
     skew_s = clock_skew_s(account.credential.access, time.time())
     if skew_s:
         side = "ahead of" if skew_s > 0 else "behind"
         _say(f"The clock of this machine is {abs(skew_s) / 60:.0f} minutes {side} the sign-in service's; set it right.")
-    _say(f"Signed in: {label_of(account)}. Its tokens are in {accounts.store.path}, for you alone to read.")
-    click.echo(printable(account.key))
+    _say(f"Signed in: {shown(label_of(account))}. Its tokens are in {accounts.store.path}, for you alone to read.")
+    click.echo(shown(account.key))
 
 
 def _bring_in(accounts: Accounts, path: Path, *, yes: bool) -> None:
     from codex_oss.accounts.imports import SHARED
     from codex_oss.accounts.view import label_of
+    from codex_oss.cli.account_table import shown
     from codex_oss.services.account_import import bring_in, read_accounts
 
     found = read_accounts(path, int(time.time() * 1000))
-    labels = ", ".join(label_of(account) for account in found.accounts)
+    labels = ", ".join(shown(label_of(account)) for account in found.accounts)
     _say(f"{path} ({found.program}) holds: {labels}.")
     _say(f"Warning: {SHARED}")
     if not agreed("Bring in what it holds?", yes=yes):
@@ -187,13 +189,13 @@ def _bring_in(accounts: Accounts, path: Path, *, yes: bool) -> None:
         sys.exit(1)
     done = bring_in(accounts.store, found)
     for account in done.kept:
-        _say(f"Kept as it is: {label_of(account)}; what is stored here lasts longer.")
+        _say(f"Kept as it is: {shown(label_of(account))}; what is stored here lasts longer.")
     for account in done.taken:
-        _say(f"Brought in: {label_of(account)}.")
+        _say(f"Brought in: {shown(label_of(account))}.")
     active = done.book.get(done.book.active.person)
     last = [account for account in (*done.kept, *done.taken) if account != active]
     for account in (*last, *([active] if active in (*done.kept, *done.taken) else [])):
-        click.echo(printable(account.key))
+        click.echo(shown(account.key))
 
 
 def _say(text: str) -> None:

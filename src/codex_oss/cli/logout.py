@@ -38,6 +38,7 @@ def logout(account: str | None, every: bool, yes: bool, as_json: bool) -> None:
     Exit status: 0 the tokens are gone, 1 they are not, or you said no, 2 asked wrongly.
     """
     from codex_oss.accounts.view import label_of
+    from codex_oss.cli.account_table import shown
     from codex_oss.services.signing_out import sign_out, sign_out_all
     from codex_oss.wiring.accounts import open_accounts
 
@@ -49,7 +50,7 @@ def logout(account: str | None, every: bool, yes: bool, as_json: bool) -> None:
     if not meant and not every:
         _tell(None, store, as_json=as_json)
         return
-    labels = ", ".join(label_of(one) for one in meant) or "no account; what was put aside goes"
+    labels = ", ".join(shown(label_of(one)) for one in meant) or "no account; what was put aside goes"
     if not agreed(f"Sign out {labels}?", yes=yes):
         click.echo("Nothing was changed.", err=True)
         sys.exit(1)
@@ -59,31 +60,21 @@ def logout(account: str | None, every: bool, yes: bool, as_json: bool) -> None:
 
 
 def _meant(book: Book, name: str | None) -> list[Account]:
-    """The account that is to go; none when nobody is signed in. Raises InvalidRequest unless it is one."""
-    from codex_oss.accounts.book import named
+    """The account that is to go; none when nobody is signed in. Raises RequestError unless it is one."""
+    from codex_oss.cli.account_naming import one_named
 
-    if name is None:
-        active = book.get(book.active.person)
-        if active or len(book.accounts) <= 1:
-            return [active] if active else list(book.accounts)
-        raise _unclear("No account is the active one", list(book.accounts))
-    found = named(book, name)
-    if not found:
-        raise InvalidRequest(
-            f"There is no account {name[:80]!r}.", hint="codex-oss accounts list shows them.", code="account_unknown"
-        )
-    if len(found) > 1:
-        raise _unclear(f"{name[:80]!r} fits several accounts", found)
-    return found
-
-
-def _unclear(why: str, several: list[Account]) -> InvalidRequest:
-    keys = " · ".join(account.key for account in several)
-    return InvalidRequest(f"{why}.", hint=f"Name one by its key: {keys}", code="account_ambiguous")
+    if name is not None:
+        return [one_named(book, name)]
+    active = book.get(book.active.person)
+    if active or len(book.accounts) <= 1:
+        return [active] if active else list(book.accounts)
+    keys = "\n".join(f"  {account.key}" for account in book.accounts)
+    raise InvalidRequest("No account is the active one.", hint=f"Name one:\n{keys}", code="account_ambiguous")
 
 
 def _tell(done: SignedOut | None, store: AccountStore, *, as_json: bool) -> None:
     from codex_oss.accounts.view import label_of
+    from codex_oss.cli.account_table import shown
 
     gone = done.accounts if done else ()
     left = [str(path) for path in done.left] if done else []
@@ -94,7 +85,7 @@ def _tell(done: SignedOut | None, store: AccountStore, *, as_json: bool) -> None
     if not gone:
         click.echo("No account is signed in.")
     for account in gone:
-        click.echo(printable(f"Signed out: {label_of(account)}."))
+        click.echo(f"Signed out: {shown(label_of(account))}.")
     if gone and not left:
         click.echo(printable(f"Looked: no token of it is left in {store.folder}."))
     for path in left:

@@ -57,6 +57,15 @@ VERBS: Final[dict[str, tuple[str, str]]] = {
         "codex_oss.cli.mcp:mcp",
         "Offer missions as MCP tools (delegate, mission_start, …) on stdin and stdout.",
     ),
+    "report": ("codex_oss.cli.report:report", "Print a report as JSON that names nobody, for pasting in public."),
+    "instructions": (
+        "codex_oss.cli.instructions:instructions",
+        "Show and check optional instruction sets: personalities and prompts, off by default.",
+    ),
+    "persona": (
+        "codex_oss.cli.persona:persona",
+        "Build a personality file NAME and say how to use it; an existing one is kept.",
+    ),
     "mission": ("codex_oss.cli.missions:mission", "Write, run and list missions."),
     "validate-handoff": (
         "codex_oss.cli.contracts:validate_handoff",

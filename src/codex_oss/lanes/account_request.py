@@ -32,7 +32,7 @@ from codex_oss.accounts.account import Account
 from codex_oss.accounts.failures import Failure, failure_of_answer, failure_of_event
 from codex_oss.accounts.quota import Quota, exhausted_until, quota_of_event, quota_of_headers
 from codex_oss.contracts.profiles import ModelProfile
-from codex_oss.errors import UpstreamError
+from codex_oss.errors import UpstreamError, UpstreamProtocolError
 from codex_oss.lanes.model_attempt import Attempt, ChatAnswer
 from codex_oss.policy.conversation import Conversation
 from codex_oss.policy.outbound import AccountBackend
@@ -50,7 +50,7 @@ Identity = Literal["codex-oss", "codex"]
 IDENTITIES: Final[tuple[Identity, ...]] = ("codex-oss", "codex")
 CODEX_VERSION: Final = "0.169.0"
 ENDPOINT: Final = "codex/responses"
-NO_MODEL: Final = "The backend sent something else than a model's answer."
+REDIRECTED: Final = "The ChatGPT backend sends elsewhere, which a token of an account never follows."
 
 
 class Answer(ChatAnswer, Protocol):
@@ -87,6 +87,16 @@ class Signals(Protocol):
         """The tag of the account's list of models."""
 
 
+class Snapshots(Protocol):
+    """Whoever keeps the shape of each attempt; `services.attempt_snapshots.AttemptSnapshots`."""
+
+    def sent(self, response_id: str, person: str, url: str, headers: Mapping[str, str], body: bytes) -> str:
+        """A request goes out; returns what `answered` wants to have."""
+
+    def answered(self, attempt: str, status: int, headers: Mapping[str, str]) -> None:
+        """Its answer began. status: 0 when there was none."""
+
+
 class AccountFailed(Exception):
     """The request failed and nothing was shown. error: in words of ours, where a decoder found them."""
 
@@ -108,7 +118,10 @@ class Ask(Struct, frozen=True):
 
 
 class AccountRequests:
-    """Asks the backend. identity: who we say we are. clock: epoch seconds."""
+    """Asks the backend. identity: who we say we are. shape: adds instruction sets. snapshots: None keeps none.
+
+    clock: epoch seconds.
+    """
 
     def __init__(
         self,
@@ -117,12 +130,16 @@ class AccountRequests:
         signals: Signals,
         *,
         identity: Identity = "codex-oss",
+        shape: Callable[[str], str] = str,
+        snapshots: Snapshots | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._backend = backend
         self._url = places.url(ENDPOINT)
         self._signals = signals
         self._identity: Identity = identity
+        self._shape = shape
+        self._snapshots = snapshots
         self._clock = clock
 
     @asynccontextmanager
@@ -132,20 +149,26 @@ class AccountRequests:
         Raises AccountFailed.
         """
         profile = structs.replace(ask.profile, name=seal_owner(account))
-        body, names, sealed = body_of(ask, profile)
+        body, names, sealed = body_of(ask, profile, self._shape)
         headers = request_headers(account, ask.conversation, self._identity)
         left_s = ends_at - asyncio.get_running_loop().time()
         size = len(body)
+        kept = self._snapshots
+        attempt = kept.sent(ask.request.response_id, account.person_key, self._url, headers, body) if kept else ""
         async with AsyncExitStack() as stack:
             try:
                 answer = await stack.enter_async_context(self._backend.post(self._url, headers, body, total_s=left_s))
             except UpstreamError as exc:
+                if kept:
+                    kept.answered(attempt, 0, {})
                 raise AccountFailed(Failure("overloaded", 503, exc.code, exc.message), exc) from exc
             del body
+            if kept:
+                kept.answered(attempt, answer.status, answer.headers)
             told = quota_of_headers(answer.headers, self._clock())
             self._take_signals(account, answer.headers, told)
             if answer.status != 200 or answer.content_type == "text/html":
-                raise AccountFailed(await self._failure_of(answer, told, throttled))
+                raise await self._failure_of(answer, told, throttled)
             yield AccountAnswer(self, ask, account, answer, (names, profile, size), sealed=sealed)
 
     def _take_signals(self, account: Account, headers: Mapping[str, str], told: Quota | None) -> None:
@@ -154,17 +177,17 @@ class AccountRequests:
         if etag := headers.get("x-models-etag", ""):
             self._signals.catalog(account, etag)
 
-    async def _failure_of(self, answer: Answer, told: Quota | None, throttled: int) -> Failure:
+    async def _failure_of(self, answer: Answer, told: Quota | None, throttled: int) -> AccountFailed:
         now_s, body = self._clock(), await answer.excerpt()
         if answer.status == 200:
-            return Failure("edge", 200, "edge_challenge", "")
+            return AccountFailed(Failure("edge", 200, "edge_challenge", ""))
         if 300 <= answer.status < 400:
-            return Failure("overloaded", answer.status, "redirected", NO_MODEL)
+            return AccountFailed(Failure("refused", answer.status, "redirected", ""), UpstreamProtocolError(REDIRECTED))
         failure = failure_of_answer(answer.status, answer.headers, body, now_s, failed_before=throttled)
         until_s = exhausted_until(told, now_s) if told is not None else None
         if failure.kind == "used_up" and not failure.believed and until_s is not None:
-            return structs.replace(failure, until_s=until_s, believed=True)
-        return failure
+            failure = structs.replace(failure, until_s=until_s, believed=True)
+        return AccountFailed(failure)
 
     def heed(self, answer: AccountAnswer, event: dict[str, Any]) -> bool:
         """Look at an event of a stream; True for one that is not for the client."""
@@ -232,10 +255,10 @@ class AccountAnswer:
         return batch
 
 
-def body_of(ask: Ask, profile: ModelProfile) -> tuple[bytes, ToolNames, bool]:
+def body_of(ask: Ask, profile: ModelProfile, shape: Callable[[str], str] = str) -> tuple[bytes, ToolNames, bool]:
     """The body for one account, the names that decode its answer, and whether sealed reasoning is in it.
 
-    profile: its name is the owner of the account's seals.
+    profile: its name is the owner of the account's seals. shape: gets the instructions and returns them.
     """
     request = ask.request
     if request.untranslated is None:
@@ -250,13 +273,14 @@ def body_of(ask: Ask, profile: ModelProfile) -> tuple[bytes, ToolNames, bool]:
         items = own_seals(opened(items, summaries), profile.name, keep_unmarked=ask.keep_unmarked)
         raw = {**raw, "input": items if ask.with_reasoning else without_reasoning(items)}
     body, _ = account_body(raw, conversation=ask.conversation.session)
+    body["instructions"] = shape(body["instructions"])
     sealed = any(item.get("type") == "reasoning" for item in body["input"])
     return encode_clean(body), names, sealed
 
 
 def request_headers(account: Account, conversation: Conversation, identity: Identity) -> dict[str, str]:
     """The headers of a request: the account's token, the conversation, and who asks."""
-    originator, agent = _named(identity)
+    originator, agent = named_as(identity)
     known = {"ChatGPT-Account-Id": account.account_id} if account.account_id else {}
     return {
         "Authorization": f"Bearer {account.credential.access}",
@@ -276,7 +300,8 @@ def seal_owner(account: Account) -> str:
     return f"account-{hashlib.sha256(account.person_key.encode()).hexdigest()[:16]}"
 
 
-def _named(identity: Identity) -> tuple[str, str]:
+def named_as(identity: Identity) -> tuple[str, str]:
+    """Originator and user agent of an identity."""
     if identity == "codex-oss":
         return "codex_oss", f"codex-oss/{__version__}"
     system, machine = platform.system() or "Linux", platform.machine() or "x86_64"

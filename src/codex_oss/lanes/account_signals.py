@@ -17,10 +17,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Any, Protocol
 
 from codex_oss.accounts.account import Account
+from codex_oss.accounts.effects import cools_for_usage
 from codex_oss.accounts.quota import Quota, exhausted_until
 from codex_oss.accounts.view import label_of
 from codex_oss.errors import StoreError, fault_of
@@ -55,14 +56,30 @@ class QuotaSink(Protocol):
         """Keep what was told; the thresholds that are newly crossed."""
 
 
+class QuotaPolls(Protocol):
+    """Whoever asks for quotas beside the turns; `services.quota_poll.QuotaPoll`."""
+
+    def soon(self, persons: Iterable[str]) -> None:
+        """Ask for those of these accounts that are due."""
+
+
 class AccountSignals:
-    """The signals of one bridge. quotas: None keeps nothing, and nobody is warned. clock: epoch seconds."""
+    """The signals of one bridge.
+
+    quotas: None keeps nothing, and nobody is warned. polls: None asks nobody. clock: epoch seconds.
+    """
 
     def __init__(
-        self, pool: AccountPool, quotas: QuotaSink | None = None, *, clock: Callable[[], float] = time.time
+        self,
+        pool: AccountPool,
+        quotas: QuotaSink | None = None,
+        polls: QuotaPolls | None = None,
+        *,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self._pool = pool
         self._quotas = quotas
+        self._polls = polls
         self._clock = clock
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._last: dict[str, tuple[Any, ...]] = {}
@@ -82,6 +99,28 @@ class AccountSignals:
     def catalog(self, account: Account, etag: str) -> None:
         """The tag of the account's list of models; nobody waits for what comes of it."""
         self._begin(f"{account.person_key} catalog", self._pool.catalog.soon(account.person_key, etag))
+
+    async def answered(self, account: Account) -> None:
+        """After a turn: have the account's windows asked for where its answers told none, and those of accounts that
+        cool until an instant which we guessed.
+        """
+        if self._polls is not None:
+            now_ms = self._pool.now_ms()
+            others = (
+                known.person_key
+                for known in (await self._pool.book()).accounts
+                if known.hindrance(now_ms) == "cooling_down" and cools_for_usage(known) and not known.cooldown.believed
+            )
+            self._polls.soon([account.person_key, *others])
+
+    def crossed(self, account: Account, crossed: Crossing) -> None:
+        """One log event for a threshold, and a word to whoever listens."""
+        left = f"{crossed.left_percent:g}"
+        log.warning(
+            "quota_threshold account=%s window=%s remaining_percent=%s", label_of(account), crossed.window, left
+        )
+        for heard in self._listeners:
+            heard(label_of(account), crossed.window, crossed.left_percent)
 
     async def settled(self, account: Account) -> None:
         """Wait for what was said of an account's windows so far."""
@@ -110,14 +149,9 @@ class AccountSignals:
             log.error("unexpected error: %s", fault_of(exc))
 
     async def _take(self, account: Account, told: Quota) -> None:
-        if self._quotas is not None:
-            for crossed in await asyncio.to_thread(self._quotas.take, account.person_key, told):
-                left = f"{crossed.left_percent:g}"
-                log.warning(
-                    "quota_threshold account=%s window=%s remaining_percent=%s", label_of(account), crossed.window, left
-                )
-                for heard in self._listeners:
-                    heard(label_of(account), crossed.window, crossed.left_percent)
         until_s = exhausted_until(told, self._clock())
         if until_s is not None:
             await self._pool.exhausted(account.person_key, until_s)
+        if self._quotas is not None:
+            for crossed in await asyncio.to_thread(self._quotas.take, account.person_key, told):
+                self.crossed(account, crossed)

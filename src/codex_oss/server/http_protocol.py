@@ -50,14 +50,9 @@ class Exchange:
     def open(self) -> bool:
         """Whether more of the answer's body can be written now, without waiting."""
         cycle = self._cycle()
-        return (
-            cycle is not None
-            and cycle.chunked_encoding is True
-            and not cycle.response_complete
-            and not cycle.disconnected
-            and not cycle.flow.write_paused
-            and cycle.scope["method"] != "HEAD"
-        )
+        if cycle is None or cycle.response_complete or cycle.disconnected or cycle.flow.write_paused:
+            return False
+        return cycle.chunked_encoding is True and cycle.scope["method"] != "HEAD"
 
     def write(self, data: bytes) -> None:
         """Write *data*, at least one byte, as one chunk."""

@@ -296,6 +296,7 @@ class TurnResponse:
                         self._client_left()  # it has all it wants
                 elif frames and self._request.stream:
                     await self._write(send, frames)
+                del frames  # the first ones repeat the request, twice; an open stream does not hold them
                 events = await _next_batch(batches, sink)
         if not self._encoder.terminal:
             await self._end(self._encoder.finish(), scope, receive, send)
@@ -305,11 +306,12 @@ class TurnResponse:
         exchange = self._exchange if self._request.stream else None
         if exchange is None:
             return None
+        encode = self._encoder.encode
 
         def show(events: Sequence[TurnEvent]) -> bool:
-            if self._first_batch_s is None or self._encoder.terminal or not exchange.open:
+            if not exchange.open:  # nor is it before the first batch and after the last one
                 return False
-            if frames := self._encoder.encode(events):
+            if frames := encode(events):
                 self._bytes_out += len(frames)
                 exchange.write(frames)
             return True

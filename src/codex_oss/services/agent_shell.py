@@ -6,22 +6,40 @@ Counterpart: `services.agent_tools`, which asks for a level first and refuses `n
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Final
 
 from codex_oss.services.sandbox import LADDER, CommandResult, level_problem, probe_sandbox, run_sandboxed
 
+UNENCLOSED: Final = "no sandbox, as your setting `sandbox` allows"
+"""Told with the proposal instead of a level."""
+
 
 class ProjectShell:
-    """Commands that may read and write one project. environ: ours; the sandbox lets only harmless names through."""
+    """Commands that may read and write one project.
 
-    def __init__(self, project: Path, environ: Mapping[str, str]) -> None:
+    environ: ours; the sandbox lets only harmless names through. allow_none: the user's own setting, run a command even
+    where nothing encloses it. readable: further folders with tools.
+    """
+
+    def __init__(
+        self,
+        project: Path,
+        environ: Mapping[str, str],
+        *,
+        allow_none: bool = False,
+        readable: Sequence[Path] = (),
+    ) -> None:
         self._project = project
         self._environ = environ
+        self._allow_none = allow_none
+        self._readable = readable
 
     async def level(self) -> str:
-        """`bwrap`, `landlock` or `none`; the first question takes some 50 ms."""
-        return await asyncio.to_thread(probe_sandbox)
+        """`bwrap`, `landlock`, `none`, or UNENCLOSED where that is allowed; the first question takes some 50 ms."""
+        level = await asyncio.to_thread(probe_sandbox)
+        return UNENCLOSED if level == "none" and self._allow_none else level
 
     async def problem(self) -> str:
         """Why nothing encloses a command here, in words."""
@@ -36,4 +54,6 @@ class ProjectShell:
             timeout_s=timeout_s,
             max_output_bytes=max_output_bytes,
             environ=self._environ,
+            allow_none=self._allow_none,
+            readable=self._readable,
         )

@@ -36,6 +36,7 @@ from codex_oss.services.callback_ports import bound_sockets
 CANCEL_PATH: Final = "/cancel"
 CLOSE_S: Final = 2.0
 """How long answers under way may take when the listener goes."""
+MAX_WARNINGS: Final = 3
 Redeem = Callable[[str, str], Awaitable[Account]]
 """Code and redirect address to the stored account; raises BridgeError."""
 log = logging.getLogger(__name__)
@@ -73,14 +74,14 @@ class CallbackServer:
         return self.redirect_uri
 
     async def aclose(self) -> None:
-        """Let answers under way end, then go. More than once is fine."""
+        """Let answers under way end, then go. A code that is being redeemed is given up. More than once is fine."""
         if self._closing is not None and self._closing is not asyncio.current_task():
             self._closing.cancel()
+        if self._redeeming is not None and not self._redeeming.done():
+            self._redeeming.cancel()
         runner, self._runner = self._runner, None
         if runner is not None:
             await runner.cleanup()
-        if self._redeeming is not None and not self._redeeming.done():
-            self._redeeming.cancel()
 
     def close_later(self, after_s: float) -> asyncio.Task[None]:
         """Stay a while, for the browser that loads a page again; then go."""
@@ -145,7 +146,8 @@ class CallbackServer:
             self.waiting, answer = on_cancel(self.waiting, query)
         else:
             self.waiting, answer = on_callback(self.waiting, query)
-            if answer.page == "wrong_state":
+            # A page that tries again and again is not to fill the terminal.
+            if answer.page == "wrong_state" and self.waiting.strangers <= MAX_WARNINGS:
                 log.warning("a callback with a wrong state was refused; the sign-in goes on waiting")
         done = await self._acted(answer)
         if path == CANCEL_PATH and answer.page == "cancelled":

@@ -16,6 +16,7 @@ import importlib
 from collections.abc import Mapping
 from typing import Any, Final
 
+from codex_oss import __version__
 from codex_oss.accounts.oauth import Refusal, Tokens, exchange_form, refresh_form, tokens_of
 
 HTTP_S: Final = 15.0
@@ -67,5 +68,9 @@ class Issuer:
         async with self._opening:
             if self._session is None:
                 aiohttp = await asyncio.to_thread(importlib.import_module, "aiohttp")
-                self._session = aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar(), trust_env=True)
+                self._session = aiohttp.ClientSession(
+                    cookie_jar=aiohttp.DummyCookieJar(),
+                    trust_env=True,
+                    headers={"User-Agent": f"codex-oss/{__version__}", "Accept": "application/json"},
+                )
             return self._session

@@ -93,10 +93,14 @@ class ProactiveRefresh:
         return tried
 
     async def _run(self) -> None:
+        """Soon after the start, as tokens may have ended meanwhile, then again and again.
+
+        By chance, so that machines that were started together do not ask together.
+        """
+        await asyncio.sleep(self._every_s * random.uniform(0, 0.08))  # noqa: S311
         while True:
-            # By chance, so that bridges that were started together do not ask together.
-            await asyncio.sleep(self._every_s * random.uniform(0.75, 1.25))  # noqa: S311
             await self.look()
+            await asyncio.sleep(self._every_s * random.uniform(0.75, 1.25))  # noqa: S311
 
     def _is_ours(self) -> bool:
         """Whether this process holds the place; it is taken where it is free and there is a book."""

@@ -76,23 +76,24 @@ class QuotaPoll:
         self._store = store
         self._quotas = quotas
         self._reads = reads
-        self._told = told
+        self.told = told
         self._clock = clock
         self._asked: dict[str, tuple[float, bool]] = {}
         """Person key to when it was asked last, and whether it answered."""
         self._under_way: dict[str, asyncio.Task[Quota | None]] = {}
         self._paths = list(PATHS)
 
-    async def poll(self, person: str, *, insists: bool = False) -> Quota | None:
+    async def poll(self, person: str, *, insists: bool = False, resumes: bool = False) -> Quota | None:
         """An account's windows as of now: asked for, or heard within PACE_S; None when they could not be had.
 
-        insists: a person asks: at once, and a cooldown for usage ends when there is quota, whoever named its end.
+        insists: a person asks, at once. resumes: he wants the account to answer again: its cooldown for usage ends when
+        there is quota, whoever named its end.
         """
         task = self._under_way.get(person)
-        if task is not None and insists:
-            await asyncio.wait([task])  # it was begun by somebody who does not insist
+        if task is not None and (insists or resumes):
+            await asyncio.wait([task])  # it was begun by somebody who wants less
             task = self._under_way.get(person)
-        return await asyncio.shield(task or self._begun(person, insists=insists))
+        return await asyncio.shield(task or self._begun(person, insists=insists or resumes, resumes=resumes))
 
     def soon(self, persons: Iterable[str]) -> None:
         """Poll accounts when that is due; nobody waits for it."""
@@ -108,8 +109,8 @@ class QuotaPoll:
         if tasks:
             await asyncio.wait(tasks)
 
-    def _begun(self, person: str, *, insists: bool = False) -> asyncio.Task[Quota | None]:
-        task = asyncio.create_task(self._polled(person, insists=insists))
+    def _begun(self, person: str, *, insists: bool = False, resumes: bool = False) -> asyncio.Task[Quota | None]:
+        task = asyncio.create_task(self._polled(person, insists=insists, resumes=resumes))
         self._under_way[person] = task
 
         def ended(_: object) -> None:
@@ -119,7 +120,7 @@ class QuotaPoll:
         task.add_done_callback(ended)
         return task
 
-    async def _polled(self, person: str, *, insists: bool = False) -> Quota | None:
+    async def _polled(self, person: str, *, insists: bool, resumes: bool) -> Quota | None:
         try:
             known = (await asyncio.to_thread(self._quotas.known)).get(person)
             account = (await self._store.read_soon()).get(person)
@@ -134,7 +135,7 @@ class QuotaPoll:
             if fresh is None or body is None or told is None:
                 return None
             self._note(person, answered=True)
-            return await self._learn(fresh, account, told, allowed=_allowed(body), insists=insists)
+            return await self._learn(fresh, account, told, allowed=_allowed(body), resumes=resumes)
         except BridgeError as exc:
             log.info("quota is not known: %s", exc.message)
         except Exception as exc:
@@ -152,14 +153,14 @@ class QuotaPoll:
                 break
         return None
 
-    async def _learn(self, account: Account, before: Account, told: Quota, *, allowed: bool, insists: bool) -> Quota:
+    async def _learn(self, account: Account, before: Account, told: Quota, *, allowed: bool, resumes: bool) -> Quota:
         """Keep what was told, and let the account answer again or cool. before: it, when the poll began."""
         person, now_s = account.person_key, self._clock()
         for crossed in await asyncio.to_thread(self._quotas.take, person, told):
-            self._told(account, crossed)
+            self.told(account, crossed)
 
         def looked(known: Account) -> Account:
-            return after_look(known, before.cooldown, told, now_s, allowed=allowed, insists=insists)
+            return after_look(known, before.cooldown, told, now_s, allowed=allowed, resumes=resumes)
 
         def change(book: Book) -> Book:
             known = book.get(person)

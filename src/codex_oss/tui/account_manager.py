@@ -104,19 +104,24 @@ class AccountManager(FullScreen):
         self._look_failed = ""
         self._changes_left = 0
         self._leaving = False
+        self._title = Static(id="title")
+        self._table = AccountTable(id="table", cursor_type="row", cell_padding=1)
+        self._empty = Static(Text("Reading the accounts …"), id="empty")
+        self._details = Static(id="details")
+        self._said = Static(id="said")
 
     def compose(self) -> ComposeResult:
         """Title, table, details, the last sentence, and the keys."""
-        yield Static(id="title")
-        yield AccountTable(id="table", cursor_type="row", cell_padding=1)
-        yield Static(Text("Reading the accounts …"), id="empty")
-        yield Static(id="details")
-        yield Static(id="said")
+        yield self._title
+        yield self._table
+        yield self._empty
+        yield self._details
+        yield self._said
         yield Footer(compact=True)
 
     def on_mount(self) -> None:
         """Begin to look and to work."""
-        self.query_one(AccountTable).focus()
+        self._table.focus()
         self.run_worker(self._look_again(), exit_on_error=False)
         self.run_worker(self._change_in_turn(), exit_on_error=False)
 
@@ -147,14 +152,14 @@ class AccountManager(FullScreen):
         rows = tuple(rows_of(seen, self.size.width, self.local))
         if rows != self._shown:
             self._show_rows(rows)
-        self.query_one("#title", Static).update(Text(f"ChatGPT accounts  {headline(seen)}", no_wrap=True))
-        self.query_one("#empty", Static).update(Text(NONE_YET))
-        self.query_one("#empty").display = not rows
-        self.query_one(AccountTable).display = bool(rows)
+        self._title.update(Text(f"ChatGPT accounts  {headline(seen)}", no_wrap=True))
+        self._empty.update(Text(NONE_YET))
+        self._empty.display = not rows
+        self._table.display = bool(rows)
         self._show_details()
 
     def _show_rows(self, rows: tuple[AccountRow, ...]) -> None:
-        table = self.query_one(AccountTable)
+        table = self._table
         person, at, top = self.person(), table.cursor_row, table.scroll_y
         wide = widths(self.size.width)
         self._shown = rows
@@ -170,7 +175,7 @@ class AccountManager(FullScreen):
             table.scroll_to(y=top, animate=False)
 
     def _show_details(self) -> None:
-        self.query_one("#details", Static).update(details_of(self.seen, self.person() or "", self.local))
+        self._details.update(details_of(self.seen, self.person() or "", self.local))
 
     def on_data_table_row_highlighted(self) -> None:
         """The details follow the cursor."""
@@ -187,13 +192,12 @@ class AccountManager(FullScreen):
 
     def say(self, said: Said) -> None:
         """Show one sentence until the next one."""
-        line = self.query_one("#said", Static)
-        line.update(Text(said.text))
-        line.set_class(said.bad, "bad")
+        self._said.update(Text(said.text))
+        self._said.set_class(said.bad, "bad")
 
     def person(self) -> str | None:
         """The person key of the account under the cursor."""
-        table, rows = self.query_one(AccountTable), self._shown or ()
+        table, rows = self._table, self._shown or ()
         return rows[table.cursor_row].person if 0 <= table.cursor_row < len(rows) else None
 
     def account(self) -> Account | None:

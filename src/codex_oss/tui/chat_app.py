@@ -103,20 +103,26 @@ class Chat(FullScreen):
         self._host = host
         self._settle_s = settle_s
         self._account = ""
+        self._status_shown = ""
+        self._view = ChatView()
+        self._field = PromptField()
+        self._title = Static(id="title")
+        self._said = Static(id="said")
+        self._status = Static(id="status")
 
     def compose(self) -> ComposeResult:
         """Title, conversation, field, what it costs, and the keys."""
-        yield Static(id="title")
-        yield ChatView()
-        yield Static(id="said")
-        yield PromptField()
-        yield Static(id="status")
+        yield self._title
+        yield self._view
+        yield self._said
+        yield self._field
+        yield self._status
         yield Footer(compact=True)
 
     def on_mount(self) -> None:
         """Show what was said before, and begin."""
         self.log_of_chat.past(self.session.past)
-        self.query_one(PromptField).focus()
+        self._field.focus()
         self.set_interval(DRAW_S, self.draw)
         self._show_title()
         self.draw()
@@ -130,22 +136,26 @@ class Chat(FullScreen):
     # What is shown.
 
     def draw(self) -> None:
-        """Draw what changed."""
-        self.query_one(ChatView).draw(self.log_of_chat)
+        """Draw what changed; nothing once the screen is being taken down."""
+        if not self._view.is_attached:
+            return
+        self._view.draw(self.log_of_chat)
         working = "working … Esc ends the turn" if self.running else ""
         parts = (working, self._account, drawn_usage(self.log_of_chat.usage))
-        self.query_one("#status", Static).update(Text(" · ".join(part for part in parts if part)))
+        status = " · ".join(part for part in parts if part)
+        if status != self._status_shown:
+            self._status_shown = status
+            self._status.update(Text(status))
 
     def say(self, sentence: str, *, bad: bool = False) -> None:
         """Show one sentence above the field; empty takes it away."""
-        line = self.query_one("#said", Static)
-        line.update(Text(sentence))
-        line.set_class(bad, "bad")
-        line.display = bool(sentence)
+        self._said.update(Text(sentence))
+        self._said.set_class(bad, "bad")
+        self._said.display = bool(sentence)
 
     def _show_title(self) -> None:
         model, session_id = printable(self.session.model), self.session.session_id
-        self.query_one("#title", Static).update(Text(f"{model}  session {session_id}"))
+        self._title.update(Text(f"{model}  session {session_id}"))
         self.say("")
 
     async def _look_who_answers(self) -> None:
@@ -163,11 +173,11 @@ class Chat(FullScreen):
         if self.running:
             self.say("A turn is under way; Esc ends it.", bad=True)
             return
-        self.query_one(PromptField).text = ""
+        self._field.text = ""
         self.say("")
         self.running = True
         self.log_of_chat.prompt(event.text)
-        self.query_one(ChatView).anchor()
+        self._view.anchor()
         self.run_worker(self._turn(event.text), exit_on_error=False)
 
     async def _turn(self, prompt: str) -> None:
@@ -179,8 +189,7 @@ class Chat(FullScreen):
             self.say(sentence_of(exc), bad=True)
         finally:
             self.running = False
-            if self.is_running:
-                self.draw()
+            self.draw()
         await self._look_who_answers()
 
     async def _approve(self, proposal: Proposal) -> bool:
@@ -214,15 +223,13 @@ class Chat(FullScreen):
 
     def action_fold(self) -> None:
         """Unfold or fold."""
-        view = self.query_one(ChatView)
-        view.unfolded = not view.unfolded
+        self._view.unfolded = not self._view.unfolded
         self.log_of_chat.draw_all()
         self.draw()
 
     def action_page(self, pages: int) -> None:
         """Scroll by pages."""
-        view = self.query_one(ChatView)
-        view.scroll_relative(y=pages * max(view.size.height - 1, 1), animate=False)
+        self._view.scroll_relative(y=pages * max(self._view.size.height - 1, 1), animate=False)
 
     def action_choose_model(self) -> None:
         """Offer the models."""

@@ -57,7 +57,7 @@ class PromptField(TextArea):
     """Where the person types: Enter sends, Ctrl-J begins a new line. What is pasted keeps its lines."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "send", "Send", priority=True),
+        Binding("enter", "send", "Send"),
         Binding("ctrl+j,shift+enter,alt+enter", "new_line", "New line"),
         Binding("ctrl+d", "delete_or_leave", show=False),
         Binding("pageup", "app.page(-1)", show=False),
@@ -83,6 +83,15 @@ class PromptField(TextArea):
     def action_new_line(self) -> None:
         """Begin a new line."""
         self.insert("\n")
+
+    async def _on_key(self, event: events.Key) -> None:
+        """Enter sends what was typed before it: a binding with priority would overtake keys that still wait."""
+        if event.key == "enter":
+            event.stop()
+            event.prevent_default()
+            self.action_send()
+            return
+        await super()._on_key(event)
 
     async def action_delete_or_leave(self) -> None:
         """As in a shell: with nothing typed it is the end."""

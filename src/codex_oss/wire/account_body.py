@@ -51,7 +51,7 @@ FIELDS: Final[dict[str, Rule]] = {
     "tools": Rule("passed", "as they came"),
     "tool_choice": Rule("passed", "as it came; left out where there is no tool"),
     "parallel_tool_calls": Rule("passed", "as it came; left out where there is no tool"),
-    "reasoning": Rule("converted", "a summary that is none of auto, concise and detailed is left out"),
+    "reasoning": Rule("converted", "a summary that is none of auto, concise and detailed is left out; ultra is max"),
     "text": Rule("passed", "form of the answer and verbosity"),
     "service_tier": Rule("converted", "only priority and flex are tiers there; anything else is the usual one"),
     "prompt_cache_key": Rule("converted", "the conversation's own where the client names none"),
@@ -135,6 +135,8 @@ def _reasoning(_body: Mapping[str, Any], value: Any, _conversation: str) -> Any:
     kept = {
         key: inner for key, inner in value.items() if inner is not None and (key != "summary" or inner in SUMMARIES)
     }
+    if kept.get("effort") == "ultra":  # a word of the catalog's, which the backend itself does not take
+        kept["effort"] = "max"
     return kept or None
 
 

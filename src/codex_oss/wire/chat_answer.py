@@ -25,7 +25,7 @@ from typing import Final
 from codex_oss.contracts.profiles import ModelProfile
 from codex_oss.errors import UpstreamError
 from codex_oss.wire.chat_calls import AssembledCall, CallAssembler
-from codex_oss.wire.chat_chunks import CallDelta, Choice, Chunk, Delta, FunctionDelta, decode_usage
+from codex_oss.wire.chat_chunks import CallDelta, Chunk, Delta, FunctionDelta, decode_usage
 from codex_oss.wire.chat_errors import classify_chat_error
 from codex_oss.wire.chat_runs import Kind
 from codex_oss.wire.chat_text_calls import TextCallSplitter
@@ -106,20 +106,18 @@ class ChatAnswer:
         if chunk.usage:
             self._usage = decode_usage(chunk.usage) or self._usage
         for choice in chunk.choices or ():
-            if not choice.index:
-                self._take_choice(choice, out)
-
-    def _take_choice(self, choice: Choice, out: list[TurnEvent]) -> None:
-        if choice.usage:
-            self._usage = decode_usage(choice.usage) or self._usage
-        if self.outcome is not None:
-            return
-        # A whole message instead of a delta: an answer that does not stream, or a server that streams it in one.
-        delta = choice.delta or (None if self._answered else choice.message)
-        if delta is not None:
-            self.take_delta(delta, out)
-        if choice.finish_reason:
-            self._take_finish(choice.finish_reason, out)
+            if choice.index:
+                continue
+            if choice.usage:
+                self._usage = decode_usage(choice.usage) or self._usage
+            if self.outcome is not None:
+                continue
+            # A whole message instead of a delta: an answer that does not stream, or a server that streams it in one.
+            delta = choice.delta or (None if self._answered else choice.message)
+            if delta is not None:
+                self.take_delta(delta, out)
+            if choice.finish_reason:
+                self._take_finish(choice.finish_reason, out)
 
     def take_delta(self, delta: Delta, out: list[TurnEvent]) -> None:
         """Take what a chunk adds, or what a run of chunks adds together."""
@@ -128,10 +126,12 @@ class ChatAnswer:
             self._think(thought, out)
         text = delta.content
         if text:
-            if self._splitter.plain:
-                self._write(text, out)
-            else:
+            if not self._splitter.plain:
                 self._split(self._splitter.feed(text), out)
+            elif self._text_calls is None:
+                self._say(text, out)
+            else:
+                self._write(text, out)
         if delta.refusal:
             self._say(delta.refusal, out)
         if delta.tool_calls:

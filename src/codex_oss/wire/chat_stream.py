@@ -65,11 +65,16 @@ class ChatDecoder:
         out: list[TurnEvent] = []
         if self._answer.ended:
             return out
-        self._fed = self._fed or bool(data)
+        if data:
+            self._fed = True
         try:
             if len(data) < LARGE_READ_BYTES:
                 for payload in self._sse.feed(data):
-                    self._take(payload, out)
+                    # At a person's pace this is the way of each token, and each call on it is felt.
+                    if payload.startswith(b"{") and not self._answer.ended:
+                        self._answer.take(decode_chunk(payload), out)
+                    else:
+                        self._take(payload, out)
             else:
                 self._take_frames(self._sse.feed_frames(data), out)
         except UpstreamProtocolError as exc:

@@ -6,6 +6,7 @@ use, and neither the event loop nor an HTTP client is imported for a verb that o
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -130,6 +131,18 @@ class Accounts:
         from codex_oss.services.account_calls import AccountCalls
 
         return AccountCalls(self.store, self.quotas.known)
+
+    def outlook(self, wanted_s: float) -> str:
+        """One sentence: whether the quota lasts for so long, from what is on disk; empty where nobody can answer."""
+        from datetime import datetime
+
+        from codex_oss.accounts.outlook import outlook_line
+
+        try:
+            book = self.store.read()
+        except StoreError:
+            return ""  # whoever needs the book says it
+        return outlook_line(book, self.quotas.records(), time.time(), wanted_s, datetime.fromtimestamp)
 
     async def aclose(self) -> None:
         """Let refreshes under way end, then close listeners and connections."""

@@ -11,9 +11,11 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
+from codex_oss.accounts.instructions import with_sets
 from codex_oss.agent.events import Notice
 from codex_oss.agent.loop import Limits
 from codex_oss.agent.prompt import MAX_PROJECT_WORDS_CHARS, instructions
+from codex_oss.config import Config
 from codex_oss.errors import InvalidRequest, StoreError
 from codex_oss.policy.printable import printable
 from codex_oss.policy.routing import GPT_NAME
@@ -24,12 +26,14 @@ from codex_oss.services.agent_requests import AgentRequests
 from codex_oss.services.agent_session import AgentSession, Setup
 from codex_oss.services.agent_shell import ProjectShell
 from codex_oss.services.agent_tools import AgentTools, Shell
+from codex_oss.services.instruction_sets import read_sets
 from codex_oss.services.local_key import user_state_folder
 from codex_oss.services.project_files import FileRefused
 from codex_oss.services.session_journal import SessionJournal, check_session_id, sessions_folder
 from codex_oss.services.settings import Settings, read_settings
 from codex_oss.wire.events import Lane
 from codex_oss.wire.items import TurnRequest
+from codex_oss.wiring.accounts import Accounts
 from codex_oss.wiring.bridge import Bridge, build
 
 PROJECT_WORDS: Final = "AGENTS.md"
@@ -59,6 +63,7 @@ async def open_agent(
         name = model or journal.conversation.model or settings.config.run_model
         if not name:
             raise _model_missing(settings)
+        sets = read_sets(settings.config.instruction_set, environ)
         bridge = build(_with_accounts(settings, name, project, environ), project, environ)
         try:
             bridge.lane_for(TurnRequest("resp_agent", name, ()))  # an unknown name is refused before anybody types
@@ -66,10 +71,10 @@ async def open_agent(
                 session_id=journal.path.stem,
                 model=name,
                 lane_for=_lane_of(bridge),
-                tools=_tools(bridge, project, name, shell or ProjectShell(project, environ)),
+                tools=_tools(bridge, project, name, shell or _shell(settings.config, project, environ)),
                 journal=journal,
                 limits=limits or Limits(),
-                instructions=instructions(_project_words(bridge)),
+                instructions=with_sets(instructions(_project_words(bridge)), sets),
                 project=str(project),
                 approve_all=approve_all,
                 new_id=lambda: uuid.uuid4().hex,
@@ -78,6 +83,8 @@ async def open_agent(
             session = AgentSession(setup)
             if bridge.chatgpt is not None:
                 bridge.chatgpt.signals.listen(lambda *crossed: session.tell(_quota_notice(*crossed)))
+                if bridge.route(name).lane == "chatgpt":
+                    _tell_outlook(session, bridge.chatgpt.accounts, setup.limits)
             try:
                 yield session
             finally:
@@ -112,6 +119,18 @@ def _with_accounts(settings: Settings, model: str, project: Path, environ: Mappi
 
 def _quota_notice(account: str, window: str, left_percent: float) -> Notice:
     return Notice("quota_threshold", f"{account} has {left_percent:g} % of its {window} window left.")
+
+
+def _tell_outlook(session: AgentSession, accounts: Accounts, limits: Limits) -> None:
+    """Before the first turn: whether the quota lasts for one, as far as anybody knows."""
+    if line := accounts.outlook(limits.timeout_s):
+        session.tell(Notice("quota_outlook", line))
+
+
+def _shell(config: Config, project: Path, environ: Mapping[str, str]) -> ProjectShell:
+    """Commands in the sandbox, as the user's own settings have it."""
+    readable = tuple(Path(place) for place in config.sandbox_readable)
+    return ProjectShell(project, environ, allow_none=config.sandbox == "optional", readable=readable)
 
 
 def _lane_of(bridge: Bridge) -> Callable[[TurnRequest], Lane]:
