@@ -132,7 +132,7 @@ def _tell_outlook(session: AgentSession, accounts: Accounts, limits: Limits) -> 
 
 def _shell(config: Config, project: Path, environ: Mapping[str, str]) -> ProjectShell:
     """Commands in the sandbox, as the user's own settings have it."""
-    readable = tuple(Path(place) for place in config.sandbox_readable)
+    readable = tuple(Path(place).expanduser() for place in config.sandbox_readable)
     return ProjectShell(project, environ, allow_none=config.sandbox == "optional", readable=readable)
 
 
