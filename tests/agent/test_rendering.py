@@ -23,9 +23,9 @@ def test_matches_are_sorted_with_their_context() -> None:
         "rtk_grep", "matches", 0, matches=(Match("f", 2, "hit"),), context=(Match("f", 1, "near"),), match_count=1,
         files_searched=3, complete=False,
     )  # fmt: skip
-    assert told_result("search", result).output == f"1 matches in 3 files\nf-1- near\nf:2: hit\n{MORE}"
+    assert told_result("search", result).output == f"1 match in 3 files\nf-1- near\nf:2: hit\n{MORE}"
     whole = ToolResult("rtk_grep", "matches", 0, matches=(Match("f", 2, "hit"),), match_count=1, files_searched=3)
-    assert told_result("search", whole).output == "1 matches in 3 files\nf:2: hit"
+    assert told_result("search", whole).output == "1 match in 3 files\nf:2: hit"
 
 
 @pytest.mark.parametrize(("complete", "note"), [(True, ""), (False, " The search was not whole.")])

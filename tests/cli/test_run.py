@@ -86,6 +86,16 @@ def test_text_goes_to_stdout_and_everything_else_to_stderr(project: Path) -> Non
         done = run(project, upstream, "-m", MODEL, "Say hello")
     assert (done.returncode, done.stdout) == (0, "Hello there.\n")
     assert session_of(done)
+    assert (project / ".codex-oss/.gitignore").read_text().startswith("# Written by codex-oss")
+
+
+def test_a_project_that_takes_no_record_is_served_all_the_same(project: Path) -> None:
+    """Where the request log has no place the turn still runs."""
+    (project / ".codex-oss").mkdir()
+    (project / ".codex-oss/state").write_text("in the way")
+    with ChatUpstream([text("Hello.")]) as upstream:
+        done = run(project, upstream, "-m", MODEL, "Say hello")
+    assert (done.returncode, done.stdout) == (0, "Hello.\n"), done.stderr
 
 
 def test_a_task_with_a_tool_call_and_a_later_turn(project: Path) -> None:

@@ -45,7 +45,7 @@ def told_result(tool: str, result: ToolResult) -> Told:
             return _matches(result)
         case "entries" | "text":
             body = "\n".join(result.lines) or "(empty)"
-            return Told(True, f"{len(result.lines)} entries", body if result.complete else f"{body}\n{MORE}")
+            return Told(True, _count(len(result.lines), "line"), body if result.complete else f"{body}\n{MORE}")
         case kind:
             assert_never(kind)
 
@@ -57,9 +57,8 @@ def told_command(exit_code: int, output: str, *, ended_by: str = "", whole: bool
     """
     ended = ENDED_BY.get(ended_by, f"It was killed: {ended_by}.") if ended_by else f"exit code {exit_code}"
     note = "" if whole else f"\n{MORE}"
-    lines = len(output.splitlines())
     told = f"{ended}\n{output}".rstrip("\n") + note
-    return Told(exit_code == 0 and not ended_by, f"{ended}, {lines} line{'' if lines == 1 else 's'} of output", told)
+    return Told(exit_code == 0 and not ended_by, f"{ended}, {_count(len(output.splitlines()), 'line')} of output", told)
 
 
 def one_line(text: str, max_chars: int = MAX_SUMMARY_CHARS) -> str:
@@ -73,6 +72,10 @@ def without_colours(text: str) -> str:
     return _ANSI.sub("", text)
 
 
+def _count(number: int, noun: str, plural: str = "s") -> str:
+    return f"{number} {noun}{'' if number == 1 else plural}"
+
+
 def _extract(result: ToolResult) -> Told:
     if not result.lines:
         return Told(True, f"{result.path} is empty", f"{result.path} is empty.")
@@ -84,10 +87,10 @@ def _extract(result: ToolResult) -> Told:
 
 
 def _matches(result: ToolResult) -> Told:
-    found = f"{result.match_count} matches in {result.files_searched} files"
+    found = f"{_count(result.match_count, 'match', 'es')} in {_count(result.files_searched, 'file')}"
     if not result.match_count:
         note = "" if result.complete else " The search was not whole."
-        return Told(True, found, f"No matches ({result.files_searched} files searched).{note}")
+        return Told(True, found, f"No matches ({_count(result.files_searched, 'file')} searched).{note}")
     marked = [(match, ":") for match in result.matches] + [(match, "-") for match in result.context]
     marked.sort(key=lambda entry: (entry[0].path, entry[0].line))
     body = "\n".join(f"{match.path}{mark}{match.line}{mark} {match.text}" for match, mark in marked)

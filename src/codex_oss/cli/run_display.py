@@ -69,7 +69,7 @@ class Display:
             case ToolRefused(code=code, reason=reason):
                 self._err(f"  refused: {reason} [{code}]")
             case ToolFinished(summary=summary, ok=ok):
-                self._err(f"  {summary}" if ok else f"  not done: {summary}")
+                self._err(f"  {summary}" if ok else f"  failed: {summary}")
             case Notice(code=code, text=text):
                 await self._end_line()
                 self._err(f"note: {text} [{code}]")

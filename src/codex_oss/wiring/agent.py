@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -31,6 +31,7 @@ from codex_oss.services.local_key import user_state_folder
 from codex_oss.services.project_files import FileRefused
 from codex_oss.services.session_journal import SessionJournal, check_session_id, sessions_folder
 from codex_oss.services.settings import Settings, read_settings
+from codex_oss.services.state_folder import STATE_DIR, open_state_folder
 from codex_oss.wire.events import Lane
 from codex_oss.wire.items import TurnRequest
 from codex_oss.wiring.accounts import Accounts
@@ -67,6 +68,8 @@ async def open_agent(
         bridge = build(_with_accounts(settings, name, project, environ), project, environ)
         try:
             bridge.lane_for(TurnRequest("resp_agent", name, ()))  # an unknown name is refused before anybody types
+            with suppress(StoreError):  # what cannot be kept there (the request log) fails no turn
+                open_state_folder(project / STATE_DIR)
             setup = Setup(
                 session_id=journal.path.stem,
                 model=name,
