@@ -89,6 +89,7 @@ def manager(
 
 PICTURES: Final[dict[str, Picture]] = {
     "accounts": Picture(manager(*ALL, pin=BEA), keys()),
+    "accounts-wide": Picture(manager(*ALL, pin=BEA), keys(shows="5h left, full again"), (140, 24)),
     "accounts-narrow": Picture(manager(*ALL, pin=BEA), keys("down"), NARROW),
     "accounts-none": Picture(manager(), keys()),
     "accounts-one": Picture(manager(FAY), keys(shows="weekly unknown")),

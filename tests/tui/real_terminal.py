@@ -35,6 +35,7 @@ class Terminal:
     ) -> None:
         self.output = bytearray()
         self._master, self._slave = pty.openpty()
+        self._open: tuple[int, ...] = (self._master, self._slave)
         fcntl.ioctl(self._slave, termios.TIOCSWINSZ, struct.pack("HHHH", size[1], size[0], 0, 0))
         self.before = termios.tcgetattr(self._slave)
         stdout: Any = stdout_to.open("wb") if stdout_to else self._slave
@@ -57,12 +58,19 @@ class Terminal:
         if self.process.poll() is None:
             self.process.kill()
             self.process.wait()
-        os.close(self._master)
-        os.close(self._slave)
+        for descriptor in self._open:
+            os.close(descriptor)
 
     def after(self) -> list[Any]:
         """The settings of the terminal now."""
         return termios.tcgetattr(self._slave)
+
+    def hang_up(self) -> int:
+        """Close the terminal, as a window is closed, without a signal; the program's exit status."""
+        for descriptor in self._open:
+            os.close(descriptor)
+        self._open = ()
+        return self.process.wait(WAIT_S)
 
     def send(self, keys: str) -> None:
         """Type."""

@@ -90,6 +90,13 @@ def test_a_signal_restores_the_terminal(home: Path, number: signal.Signals) -> N
         assert restored(terminal)
 
 
+def test_it_does_not_outlive_its_terminal(home: Path) -> None:
+    """When the window is gone so is the program, even where nobody sends a signal."""
+    with Terminal(TUI, environ(home)) as terminal:
+        terminal.until("fay@example.org")
+        assert terminal.hang_up() != 0
+
+
 def test_no_colour_means_none(home: Path) -> None:
     """With NO_COLOR not one colour is sent; with NO_COLOR=0 they are."""
     colour = re.compile(rb"\x1b\[(?:[0-9;]*;)?(?:3[0-8]|4[0-8]|9[0-7]|10[0-7])(?:;[0-9;]*)?m")

@@ -24,7 +24,11 @@ from codex_oss.tui.account_work import Seen
 
 WIDE: Final = 100
 """Columns from which on the table has room for bars."""
+VERY_WIDE: Final = 130
+"""Columns from which on it has room for resets, too."""
 BAR_CELLS: Final = 10
+RESET_CELLS: Final = 12
+"""`14:05 23 Nov`, the longest one."""
 COLUMNS: Final = ("5h", "weekly")
 RED_LEFT, YELLOW_LEFT = 10.0, 40.0
 """Percent: red up to the first, yellow below the second, then green."""
@@ -56,8 +60,10 @@ class AccountRow(Struct, frozen=True):
 
 def widths(columns: int) -> Widths:
     """Share a screen of so many columns; each cell has one column of space on either side."""
-    wide = columns >= WIDE
-    state, window = (30, BAR_CELLS + 6) if wide else (17, 7)
+    if columns < WIDE:
+        state, window = 17, 7
+    else:
+        state, window = 26, BAR_CELLS + 6 + (RESET_CELLS + 1 if columns >= VERY_WIDE else 0)
     rest = columns - 2 - state - len(COLUMNS) * window - 2 * (3 + len(COLUMNS)) - 2
     return Widths(2, max(rest, 8), state, window)
 
@@ -93,7 +99,8 @@ def details_of(seen: Seen, person: str, local: Local) -> Text:
 
 def column_names(columns: int) -> tuple[str, ...]:
     """The heads of the columns on a screen of so many columns."""
-    of_windows = COLUMNS if columns < WIDE else [f"{name} left" for name in COLUMNS]
+    words = "" if columns < WIDE else " left" if columns < VERY_WIDE else " left, full again"
+    of_windows = [f"{name}{words}" for name in COLUMNS]
     return ("", "account", "state", *of_windows)
 
 
@@ -117,7 +124,7 @@ def _cells(account: Account, view: AccountView, seen: Seen, wide: Widths, local:
         Text(mark),
         _cut(_plain(label_of(account)), wide.account, style="dim" if view.reason == "disabled" else ""),
         _cut(_state(view, seen.now_s, local), wide.state, style=style or "green"),
-        *(_window_cell(by_name.get(name), wide.window) for name in COLUMNS),
+        *(_window_cell(by_name.get(name), wide.window, seen.now_s, local) for name in COLUMNS),
     )
 
 
@@ -141,12 +148,15 @@ def _state_line(view: AccountView, now_s: float, local: Local) -> Text:
     return Text(f"state   {_state(view, now_s, local)}{why}")
 
 
-def _window_cell(window: Window | None, width: int) -> Text:
+def _window_cell(window: Window | None, width: int, now_s: float, local: Local) -> Text:
     left = window.left_percent if window else None
-    if left is None:
+    if window is None or left is None:
         return Text(UNKNOWN, style="dim")
     drawn = f"{bar(left, BAR_CELLS)} " if width > BAR_CELLS else ""
-    return Text(f"{drawn}{left_text(left).removesuffix(' left'):>5}", style=_colour(left))
+    cell = Text(f"{drawn}{left_text(left).removesuffix(' left'):>5}", style=_colour(left))
+    if width > BAR_CELLS + RESET_CELLS:
+        cell.append(f" {reset_text(window.resets_at, now_s, local)}", style="dim")
+    return cell
 
 
 def _window_line(window: Window, now_s: float, local: Local) -> Text:

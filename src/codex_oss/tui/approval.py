@@ -53,11 +53,13 @@ class Approval(ModalScreen[bool]):
 
     def compose(self) -> ComposeResult:
         """What would be done, all of it, and the keys."""
+        shown = proposal_lines(self._proposal)
+        lines = shown.plain.count("\n") + 1
         with Vertical(classes="box wide"):
             yield Static(Text(f"May this be done?  {printable(self._proposal.summary)}"), classes="question")
             with VerticalScroll(id="proposal", can_focus=False):
-                yield Static(proposal_lines(self._proposal))
-            yield Static(Text("y yes · n, Enter or Esc no · ↑ ↓ scroll"), classes="hint")
+                yield Static(shown)
+            yield Static(Text(f"y yes · n, Enter or Esc no · ↑ ↓ scroll ({lines} lines)"), classes="hint")
 
     def on_mount(self) -> None:
         """Begin to wait for silence."""

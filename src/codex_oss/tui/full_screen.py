@@ -4,7 +4,8 @@ Counterparts: `tui.account_manager` and `tui.chat_app` are the programs; `tui.te
 
 Rules that hold here:
 
-1. However it ends (a key, Ctrl-C, SIGTERM, SIGHUP, a fault of ours), the terminal is what it was before.
+1. However it ends (a key, Ctrl-C, SIGTERM, SIGHUP, a fault of ours), the terminal is what it was before. When the
+   terminal itself is gone the program ends too, whether or not anybody sends SIGHUP.
 2. A fault is told in one sentence after the screen is gone. Textual would print every local variable, tokens among
    them.
 3. With NO_COLOR no colour is sent at all; what has the cursor is then shown reversed.
@@ -14,9 +15,11 @@ from __future__ import annotations
 
 import asyncio
 import os
+import select
 import signal
+import sys
 from contextlib import suppress
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from textual.app import App
 from textual.binding import Binding, BindingType
@@ -24,7 +27,9 @@ from textual.binding import Binding, BindingType
 from codex_oss.errors import BridgeError
 from codex_oss.policy.printable import printable
 
-SIGNALS = (signal.SIGTERM, signal.SIGHUP)
+SIGNALS: Final = (signal.SIGTERM, signal.SIGHUP)
+HUNG_UP_S: Final = 1.0
+"""How often it is looked whether the terminal is still there."""
 
 
 class FullScreen(App[None]):
@@ -59,9 +64,11 @@ async def shown(program: FullScreen) -> int:
     loop = asyncio.get_running_loop()
     for number in SIGNALS:
         loop.add_signal_handler(number, program.exit, None, 128 + number)
+    watching = asyncio.create_task(_leave_when_hung_up(program))
     try:
         await program.run_async()
     finally:
+        watching.cancel()
         for number in SIGNALS:
             with suppress(ValueError, RuntimeError):
                 loop.remove_signal_handler(number)
@@ -73,6 +80,17 @@ async def shown(program: FullScreen) -> int:
             hint="Nothing that was already done is lost. Please report what you did.",
         ) from None
     return program.return_code or 0
+
+
+async def _leave_when_hung_up(program: FullScreen) -> None:
+    """End the program when nobody is at the other end of stdin any more."""
+    stdin = select.poll()
+    stdin.register(sys.stdin.fileno(), 0)  # nothing but hang-ups and errors
+    while True:
+        await asyncio.sleep(HUNG_UP_S)
+        if stdin.poll(0):
+            program.exit(return_code=128 + signal.SIGHUP)
+            return
 
 
 def sentence_of(error: BaseException) -> str:
