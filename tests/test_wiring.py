@@ -89,6 +89,17 @@ def test_a_project_cannot_place_the_state(tmp_path: Path, named: str) -> None:
     assert read_config(project, {}, {"HOME": str(home)}).state_db == named
 
 
+def test_a_project_cannot_say_as_whom_the_user_asks(tmp_path: Path) -> None:
+    """The official client's words are only for who sets them himself."""
+    project, home = tmp_path / "project", tmp_path / "home"
+    _write(project / ".codex-oss/config.toml", 'account_identity = "codex"\n')
+    with pytest.raises(ConfigInvalid, match="account_identity: a project's file cannot say as whom you ask"):
+        read_config(project, {}, {"HOME": str(home)})
+    _write(home / ".config/codex-oss/config.toml", 'account_identity = "codex"\n')
+    (project / ".codex-oss/config.toml").unlink()
+    assert read_config(project, {}, {"HOME": str(home)}).account_identity == "codex"
+
+
 @pytest.mark.parametrize("key", ["openai_base_url", "chatgpt_base_url"])
 def test_a_project_cannot_place_a_backend(tmp_path: Path, key: str) -> None:
     """What comes with a clone may not choose who gets the user's own credentials, not even on this machine."""

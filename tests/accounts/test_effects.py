@@ -13,6 +13,7 @@ from codex_oss.accounts.failover import (
     MAX_OVERLOADED,
     MAX_REQUESTS,
     REASONS,
+    SoFar,
     Tally,
     is_of_seal,
     next_step,
@@ -94,8 +95,9 @@ def test_every_turn_ends(failures: list[Failure], sealed: bool) -> None:
     """However long the backend fails, and whatever it says: bounded on one account, bounded waits, a known reason."""
     tally, on_same, waited_s = Tally(), 0, 0.0
     for requests, met in enumerate(failures, 1):
-        step = next_step(met, tally, requests=requests, waited_s=waited_s, now_s=1.0, sealed=sealed)
-        assert requests < MAX_REQUESTS or step.way == "stop"
+        step = next_step(met, tally, SoFar(requests, waited_s, 0.0, sealed), 1.0)
+        assert requests < MAX_REQUESTS or step.way in ("stop", "switch", "without_reasoning")
+        assert requests < MAX_REQUESTS or step.way != "switch" or step.done
         assert reason_of(met, step.way, same=True) in REASONS
         assert reason_of(met, step.way, same=False) in REASONS
         if step.way in ("stop", "switch"):
@@ -119,3 +121,16 @@ def test_every_turn_ends(failures: list[Failure], sealed: bool) -> None:
 def test_the_words_about_a_seal(code: str, message: str, of_seal: bool) -> None:
     """The backend says it in words; the code came later."""
     assert is_of_seal(failure("refused", status=400, code=code, message=message)) is of_seal
+
+
+def test_what_took_long_is_not_repeated() -> None:
+    """Five minutes of silence, three times for each account, would be an hour."""
+    assert next_step(failure("overloaded"), Tally(), SoFar(1, took_s=301.0), 1.0).way == "stop"
+    assert next_step(failure("overloaded"), Tally(), SoFar(1, took_s=1.0), 1.0).way == "same"
+
+
+def test_an_account_that_cools_may_come_back_within_the_turn() -> None:
+    """It is only done with when it met its limit again and again."""
+    tally = Tally()
+    met = failure("throttled", until_s=3.0)
+    assert [next_step(met, tally, SoFar(1), 1.0).done for _ in range(MAX_LIMITED + 1)] == [False] * MAX_LIMITED + [True]

@@ -81,6 +81,7 @@ def test_throttled_again_and_again_cools_longer() -> None:
     assert pauses[-1] == NOW + MAX_THROTTLED_S
 
 
+FIELDS = ("code", "type", "message", "resets_at", "resets_in_seconds", "error", "response")
 JSON = st.recursive(
     st.none() | st.booleans() | st.floats() | st.text(max_size=20) | st.integers(),
     lambda inner: (
@@ -102,3 +103,31 @@ def test_nothing_is_raised(status: int, headers: dict[str, str], body: Any) -> N
     assert failure.until_s is None or NOW <= failure.until_s <= NOW + MAX_COOLDOWN_S
     event = failure_of_event({"type": "error", "error": body}, NOW)
     assert event is not None
+
+
+FIELDS = ("code", "type", "message", "resets_at", "resets_in_seconds", "error", "response")
+JSON = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.text(st.characters(), max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(
+    st.sampled_from(["error", "response.failed", "response.completed"]),
+    st.fixed_dictionaries(
+        {},
+        optional=dict.fromkeys(FIELDS, JSON),
+    ),
+)
+def test_no_event_breaks_the_reading(kind: str, fields: dict[str, Any]) -> None:
+    """Whatever a peer puts into it, half characters included: a failure of a known kind, or none."""
+    event = {**fields, "type": kind}
+    nested = {"type": kind, "error": fields, "response": {"error": fields}}
+    for told in (event, nested):
+        failure = failure_of_event(told, 1000.0)
+        assert (failure is None) == (kind == "response.completed")
+        if failure is not None:
+            assert failure.code.isascii()
+        if failure is not None and failure.until_s is not None:
+            assert 1000.0 <= failure.until_s <= 1000.0 + MAX_COOLDOWN_S

@@ -45,6 +45,7 @@ def only(record: QuotaRecord, wanted_s: float | None = None) -> Forecast:
         (course(100.0), HOUR_S, "used_up"),
         (course(0.0, 0.0, every_s=1200), HOUR_S, "lasts"),
         (course(97.0, 97.0, every_s=130, resets_at=None), HOUR_S, "may_not_last"),  # whole percents hide one
+        (course(97.0, 98.0, resets_at=None), HOUR_S, "may_not_last"),  # between none and two in ten minutes
         (course(60.1, 64.9, 70.2), None, "runs_out"),
         (course(95.1, 96.2, 97.3, resets_at=NOW + 60), 5 * HOUR_S, "lasts"),  # the reset comes first
     ],

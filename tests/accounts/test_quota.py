@@ -120,7 +120,13 @@ def test_each_threshold_is_told_once(course: list[float]) -> None:
 
 
 VALUES = (
-    st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_size=8) | st.lists(st.integers(), max_size=2)
+    st.none()
+    | st.booleans()
+    | st.floats()
+    | st.integers()
+    | st.just(10**400)
+    | st.text(max_size=8)
+    | st.lists(st.integers(), max_size=2)
 )
 WINDOWS = (
     st.dictionaries(
@@ -142,3 +148,10 @@ def test_nothing_is_raised(primary: Any, secondary: Any, more: Any) -> None:
             assert window.used_percent is None or 0 <= window.used_percent <= 100
             assert window.resets_at is None or 0 < window.resets_at <= NOW + 367 * 86400
             assert window.name
+
+
+def test_a_balance_beyond_all_numbers_is_unknown() -> None:
+    """Python refuses to write such a number out."""
+    told = quota_of_usage({"primary": {"used_percent": 3}, "credits": {"has_credits": True, "balance": 10**5000}}, NOW)
+    assert told is not None
+    assert told.credits == Credits(True)

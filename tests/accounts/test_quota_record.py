@@ -119,6 +119,16 @@ def test_a_new_window_warns_anew_although_nobody_saw_it_full() -> None:
     assert len(record.windows["5h"].readings) == 1
 
 
+def test_a_window_that_was_reset_early_is_measured_anew() -> None:
+    """Whatever its clock says: readings from before would hide the pace. What only hovers is measured on."""
+    hovering, _ = remember(
+        [Quota(NOW + at, (Window(18_000, used, NOW + 9_000),)) for at, used in ((0, 60.0), (300, 59.5))]
+    )
+    assert len(hovering.windows["5h"].readings) == 2
+    reset, _ = learned(hovering, Quota(NOW + 600, (Window(18_000, 3.0, NOW + 9_000),)))
+    assert reset.windows["5h"].readings == (Reading(NOW + 600, 3.0, NOW + 9_000),)
+
+
 def test_clocks_that_differ_do_not_repeat_a_warning() -> None:
     """A reset that lies in our past when it is named: no new window, and its instant is not believed."""
     said = [Quota(NOW + at, (Window(18_000, 76.0 + at / 10, NOW - 60),)) for at in range(5)]

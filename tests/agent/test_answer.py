@@ -143,6 +143,9 @@ def test_an_error_ends_it_with_its_hint() -> None:
     answer.fail("rate_limited", "Wait.", "Really.")
     assert answer.close() == TurnFailed("rate_limited", "Wait.")
     assert answer.hint == "Really."
+    assert not answer.overflowed
+    answer.fail("context_length_exceeded", "Too long.")
+    assert answer.overflowed
     assert not answer.cut
 
 

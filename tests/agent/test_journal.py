@@ -40,6 +40,7 @@ def test_a_session_folds_into_what_the_model_reads() -> None:
     )  # fmt: skip
     assert (conversation.session_id, conversation.model, conversation.turns) == ("s", "ocg-y", 2)
     assert conversation.turn_open
+    assert conversation.said == conversation.items()
     assert conversation.used_call_ids == {"a", "b"}
     assert conversation.open_calls == ()
 

@@ -165,3 +165,20 @@ def test_who_sits_on_the_port(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         assert (row.status, str(ports[0]) in row.message) == ("PASS", True)
     (row,) = account_checks.check_port(scene)
     assert "free" in row.message
+
+
+def test_somebody_answers_gpt_models(home: Home) -> None:
+    """Only asked where accounts are to answer; then nobody who could is a fault, and official words are said."""
+    assert "accounts.lane" not in checks(home)
+    home.environ = {"GPT_MODEL_STRATEGY": "accounts"}
+    assert "2 of 2 accounts" in checks(home)["accounts.lane"]["message"]
+    home.environ["CODEX_OSS_ACCOUNT_IDENTITY"] = "codex"
+    assert checks(home)["accounts.identity"]["status"] == "WARN"
+    for name in (ANN.key, BOB.key):
+        home.told("accounts", "disable", name)
+    found = checks(home, status=1)["accounts.lane"]
+    assert (found["status"], "disabled" in found["message"]) == ("FAIL", True)
+    home.store.path.unlink()
+    general = json.loads(home.run("doctor", "--offline", "--json").stdout)
+    (lane,) = [row for row in general["checks"] if row["name"] == "accounts.lane"]
+    assert (lane["status"], "codex-oss login" in lane["fix"]) == ("FAIL", True)

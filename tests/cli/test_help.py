@@ -16,7 +16,7 @@ SAID = {" ".join(path): command for path, command in ALL.items()}
 LEAVES = {name: command for name, command in SAID.items() if not isinstance(command, click.Group)}
 NO_JSON = {"up", "mcp", "desktop-observation wrap", "desktop-pre-final-text-probe server", "login", "tui", "chat"}
 """Verbs whose stdout is something else: a server's or a command's own lines, an address, a screen."""
-OF_THE_USER = ("accounts", "login", "logout", "tui")
+OF_THE_USER = ("accounts", "instructions", "login", "logout", "persona", "tui")
 """Verbs about what belongs to the user, whatever the project: a `--project` would promise something."""
 
 

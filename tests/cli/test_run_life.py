@@ -213,6 +213,42 @@ def test_a_reader_that_leaves_ends_the_turn(project: Path) -> None:
         assert b"session: " in err
 
 
+@pytest.mark.parametrize("options", [[], ["--json"]])
+def test_a_disk_that_is_full(project: Path, options: list[str]) -> None:
+    """What cannot be written to stdout is one sentence and exit 1, never a traceback; the session stays."""
+    with ChatUpstream([text("Begin and end"), text("on")]) as upstream, open("/dev/full", "w") as full:
+        with started(project, upstream, *options, "--session", "s1", "hi", stdout=full) as process:
+            _, err = process.communicate(timeout=20)
+        assert process.returncode == 1
+        assert b"[stdout_failed]" in err
+        assert b"Traceback" not in err
+        assert b"Exception ignored" not in err
+        assert run(project, upstream, "--session", "s1", "on").returncode == 0
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_streams_that_are_not_there(project: Path, closed: str) -> None:
+    """Started without stdin, stdout or stderr it does what it can, and says nothing it cannot."""
+    with ChatUpstream([text("Begin")]) as upstream:
+        done = subprocess.run(
+            ["sh", "-c", f'exec "$0" -m codex_oss run -m {MODEL} hi {closed}', sys.executable],
+            capture_output=True,
+            env=environ(project, upstream),
+            cwd=project,
+            timeout=30,
+        )
+    assert done.returncode == (1 if ">&-" in closed.replace("2>&-", "") else 0)
+    assert b"Traceback" not in done.stderr
+    assert done.stdout == (b"" if done.returncode else b"Begin\n")
+
+
+def test_a_terminal_that_knows_fewer_characters(project: Path) -> None:
+    """What it cannot show is replaced; nothing fails."""
+    with ChatUpstream([text("na\u00efve \u4f60\u597d")]) as upstream:
+        done = run(project, upstream, "-m", MODEL, "hi", PYTHONIOENCODING="ascii")
+    assert (done.returncode, done.stdout) == (0, "na?ve ??\n")
+
+
 def on_terminal(project: Path, upstream: ChatUpstream, typed: bytes, *arguments: str) -> tuple[int, bytes, bytes]:
     """Run with stdin and stderr on a terminal; *typed* is the answer. Exit code, stdout, what the terminal showed."""
     ours, theirs = pty.openpty()

@@ -10,7 +10,7 @@ Counterpart: `test_generated.py` compares. To write them anew: `python -m tests.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any, get_args
 
@@ -28,6 +28,8 @@ from codex_oss.missions.observing import CODES
 from codex_oss.policy.admission import REFUSALS
 from codex_oss.policy.cache_monitor import CAUSES, EXPECTED
 from codex_oss.policy.deviation import REASONS
+from codex_oss.tui.account_manager import KEYS as ACCOUNT_KEYS
+from codex_oss.tui.chat_app import KEYS as CHAT_KEYS
 from codex_oss.wire.account_body import DROPPED, FIELDS, UNKNOWN
 from tests.clients.rude import CLI_CLIENTS, render_failures, render_sdk_failures
 from tests.docs.markdown import PAGES
@@ -141,6 +143,11 @@ def render_admission_refusals() -> str:
     return _table("| code | why |\n| --- | --- |", rows)
 
 
+def render_keys(keys: Iterable[tuple[str, str]]) -> str:
+    """What each key of a screen does."""
+    return _table("| key | what it does |\n| --- | --- |", [f"| {key} | {words} |" for key, words in keys])
+
+
 def render_agent_tools() -> str:
     """The table of `agent.tools.TOOLS`."""
     rows = []
@@ -173,6 +180,8 @@ GENERATED: dict[str, Callable[[], str]] = {
     "reasons": render_reasons,
     "admission refusals": render_admission_refusals,
     "settings": render_settings,
+    "keys accounts": partial(render_keys, ACCOUNT_KEYS),
+    "keys chat": partial(render_keys, CHAT_KEYS),
     "account fields": render_account_fields,
     "account attempts": render_account_attempts,
     "prompt costs": render_costs,

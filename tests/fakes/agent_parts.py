@@ -89,6 +89,7 @@ def scripted(
     limits: Limits | None = None,
     shell: RememberingShell | None = None,
     held: Sequence[str] = (),
+    fit: Callable[[TurnRequest], TurnRequest] = lambda request: request,
 ) -> AgentSession:
     """A session on `folder/project` whose journal lies in `folder/state`; the model is a script."""
     project = folder / "project"
@@ -100,7 +101,7 @@ def scripted(
     )
     journal = SessionJournal(folder / "state" / "p", session_id)
     return AgentSession(
-        Setup(session_id, "ocg-test", lane_for, tools, journal, limits or Limits(), approve_all=approve_all)
+        Setup(session_id, "ocg-test", lane_for, tools, journal, limits or Limits(), approve_all=approve_all, fit=fit)
     )
 
 

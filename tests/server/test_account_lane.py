@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import count
 from typing import Any
 
@@ -15,7 +17,7 @@ from websockets.sync.client import connect
 from codex_oss.accounts.account import Switch
 from tests.fakes.account_bench import MODEL, AccountBench, account_bench, text_of
 from tests.fakes.bridge_process import LOCAL_KEY
-from tests.fakes.chat_upstream import Answer
+from tests.fakes.chat_upstream import Answer, Hangup
 from tests.fakes.chatgpt_backend import (
     Limits,
     Turn,
@@ -400,6 +402,57 @@ def test_an_overloaded_backend_is_asked_twice_more_then_the_next_account(bench: 
     assert [reason for _, reason, _ in outcomes(bench)][-1] == "retry_switched_account_after_5xx"
 
 
+def test_an_answer_that_is_none_is_told(bench: AccountBench) -> None:
+    """200 with a page instead of a stream, and no content type: repeated, then 502; no account pays for it."""
+    before = bench.book
+    page = replace(challenge(), status=200, content_type=None, headers=())
+    for name in ("acc-a", "acc-b"):
+        bench.backend.next(name, *[page] * 3)
+    answer = bench.ask("one")
+    assert (answer.status, answer.error["code"]) == (502, "upstream_protocol_error")
+    assert "base_url" not in answer.error["message"]
+    assert bench.book == before
+
+
+def test_a_backend_that_is_away(bench: AccountBench) -> None:
+    """Broken connections before any byte: a bounded number of requests, 503, no account pays for it."""
+    before = bench.book
+    for name in ("acc-a", "acc-b"):
+        bench.backend.next(name, *[Answer((), before_head=(Hangup(),))] * 20)
+    answer = bench.ask("one")
+    assert (answer.status, answer.error["code"]) == (503, "upstream_unavailable")
+    # A connection that broke before a byte is opened once more by the pool, which is no attempt of the turn.
+    assert [one["outcome"] for one in bench.attempts(6)[-1]] == ["overloaded"] * 6
+    assert bench.book == before
+
+
+def test_many_turns_at_once_meet_a_limit(bench: AccountBench) -> None:
+    """Ended tokens and a limit under a dozen turns: one refresh each, every turn answered, nobody asked who cools."""
+    bench.seat(("a", {"expires_ms": 1}), ("b", {"expires_ms": 1}))
+    refreshed = bench.issuer.refreshes
+    bench.backend.answers = lambda turn: used_up(3600) if turn.account == "acc-a" else hello(turn)
+    answers: list[Any] = []
+    threads = [threading.Thread(target=lambda: answers.append(bench.ask("hi"))) for _ in range(12)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert [text_of(answer) for answer in answers] == ["hello from acc-b"] * 12
+    assert (bench.issuer.refreshes - refreshed, bench.issuer.reuses) == (2, [])
+    asked = len(bench.backend.asked)
+    bench.ask("once more")
+    assert bench.backend.asked[asked:] == ["acc-b"]
+
+
+def test_a_redirect_is_not_followed(bench: AccountBench) -> None:
+    """It would carry the token elsewhere: 502, one request."""
+    moved = refused(307, "moved")
+    bench.backend.next("acc-a", replace(moved, headers=(("Location", "http://127.0.0.1:1/x"),)))
+    answer = bench.ask("one")
+    assert (answer.status, answer.error["code"]) == (502, "upstream_protocol_error")
+    assert bench.backend.asked == ["acc-a"]
+
+
 def test_another_refusal_is_told_as_it_is(bench: AccountBench) -> None:
     """A 400 that is of the request: one request, the backend's words."""
     bench.backend.next("acc-a", refused(400, {"code": "invalid_value", "message": "No such effort."}))
@@ -496,6 +549,7 @@ def test_no_token_and_no_prompt_reaches_log_or_screen(bench: AccountBench) -> No
     assert tokens
     assert not [token for token in tokens if token in told]
     assert "a very private question" not in told
+    assert " ERROR " not in bench.log()
 
 
 def test_a_crossed_threshold_is_one_line(bench: AccountBench) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from codex_oss.accounts.account import Cooldown, Switch
 from codex_oss.services.quota_store import QuotaStore
 from tests.fakes.account_bench import MODEL, AccountBench, account_bench, text_of
+from tests.fakes.chatgpt_backend import Limits
 from tests.fakes.chatgpt_catalog import challenge, entry, usage
 
 
@@ -97,3 +99,19 @@ def test_quotas_are_asked_for_beside_the_turns(bench: AccountBench) -> None:
     assert {quota.windows[0].used_percent for person, quota in known.known().items() if person in people} == {96.5}
     until(lambda: "quota_threshold account=quiet@example.com (plus) window=5h remaining_percent=3.5" in bench.log())
     assert bench.log().count("quota_threshold account=quiet@example.com") == 1
+
+
+def test_a_threshold_is_told_once_by_any_bridge(tmp_path: Path) -> None:
+    """By answers that tell it again and again, and over a restart; the next one is news."""
+    told: list[str] = []
+    for used in (81.0, 82.5, 91.0):
+        with account_bench(tmp_path) as bench:
+            bench.seat("ann")
+            bench.backend.limits["acc-ann"] = Limits(primary=used, secondary=5.0)
+            for _ in range(3):
+                assert text_of(bench.ask())
+            told += [line for line in bench.log().splitlines() if "quota_threshold" in line]
+    assert [line.rpartition("window=")[2] for line in told] == [
+        "5h remaining_percent=19",
+        "5h remaining_percent=9",
+    ]

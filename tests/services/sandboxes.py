@@ -10,7 +10,8 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -120,3 +121,11 @@ def as_nobody(program: str, place: Path) -> subprocess.CompletedProcess[str]:
         cwd="/",
         check=False,
     )
+
+
+def wait_for(happened: Callable[[], bool], timeout_s: float = 30.0) -> None:
+    """Wait until a condition holds."""
+    deadline = time.monotonic() + timeout_s
+    while not happened():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.02)

@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -24,7 +25,7 @@ from codex_oss.agent.events import (
     UsageTold,
 )
 from codex_oss.agent.loop import Limits
-from codex_oss.errors import LocalProtocolError, RateLimited, StoreError, UnknownModel
+from codex_oss.errors import ContextWindowExceeded, LocalProtocolError, RateLimited, StoreError, UnknownModel
 from codex_oss.services.agent_session import AgentSession, Setup
 from codex_oss.services.session_journal import SessionJournal
 from codex_oss.wire.events import Lane, TurnFailed, TurnIncomplete
@@ -301,6 +302,30 @@ async def test_a_model_that_never_ends_is_ended(tmp_path: Path) -> None:
     numbered = [whole(called("list_files", {"path": str(at)})) for at in range(30)]
     events = await all_events(scripted(tmp_path, numbered, session_id="s2", limits=Limits(max_steps=5)))
     assert (end_of(events).outcome, end_of(events).steps) == ("step_limit", 5)
+
+
+async def test_a_session_that_grew_too_long_goes_on_without_its_oldest_part(tmp_path: Path) -> None:
+    """The model refuses its size once; from then on it is shown less, and the person is told how much."""
+    too_long = ContextWindowExceeded("Too long.")
+    lane = PlayedLane([OK, too_long, whole(called("list_files", {})), OK])
+
+    def fit(request: TurnRequest) -> TurnRequest:
+        return msgspec.structs.replace(request, items=request.items[2:])
+
+    session = scripted(tmp_path, lane, fit=fit)
+    await all_events(session, "one")
+    events = await all_events(session, "two")
+    assert end_of(events).outcome == "done"
+    assert [event.code for event in events if isinstance(event, Notice)] == ["context_trimmed"]
+    assert [len(request.items) for request in lane.requests] == [1, 3, 1, 3]
+    assert lane.requests[2].items == lane.requests[1].items[2:]
+
+
+async def test_a_turn_that_is_too_long_by_itself_fails(tmp_path: Path) -> None:
+    """Nothing is left that could be left out; it is not asked again and again."""
+    lane = PlayedLane([ContextWindowExceeded("Too long.")])
+    end = end_of(await all_events(scripted(tmp_path, lane)))
+    assert (end.outcome, end.code, len(lane.requests)) == ("failed", "context_length_exceeded", 1)
 
 
 async def test_early_stops_and_usage_are_told(tmp_path: Path) -> None:

@@ -186,6 +186,15 @@ async def test_no_answer_here_is_a_failure_of_the_account(world: World, reply: R
     assert world.quotas.known() == {}
 
 
+async def test_a_token_does_not_follow_a_redirect(world: World) -> None:
+    """Somebody else, who would answer, is not even asked."""
+    with ChatGptCatalog() as elsewhere:
+        redirect = Reply(307, b"", {"location": f"{elsewhere.url}/wham/usage"})
+        world.backend.trouble = {path: [redirect] for path in ("wham/usage", "codex/usage")}
+        assert await world.look() is None
+        assert elsewhere.seen == []
+
+
 @pytest.mark.parametrize(
     ("body", "windows"),
     [

@@ -27,6 +27,7 @@ from tests.services.sandboxes import (
     processes_with,
     python,
     run,
+    wait_for,
 )
 
 
@@ -307,12 +308,3 @@ def nobodys_place() -> Path:
     import tempfile
 
     return Path(tempfile.mkdtemp(prefix="codex-oss-nobody-"))
-
-
-def wait_for(happened: object, timeout_s: float = 30.0) -> None:
-    """Wait until a condition holds."""
-    assert callable(happened)
-    deadline = time.monotonic() + timeout_s
-    while not happened():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.02)

@@ -5,6 +5,7 @@ Nothing here is unbounded: a bomb of these tests ends by itself also where the s
 
 from __future__ import annotations
 
+import asyncio
 import os
 import pty
 import signal
@@ -14,7 +15,9 @@ import tempfile
 from pathlib import Path
 
 import pytest
+import uvloop
 
+from codex_oss.errors import SandboxError
 from codex_oss.services import sandbox
 from codex_oss.services.sandbox import SandboxLevel
 from codex_oss.services.sandbox_enclosure import Limits
@@ -28,6 +31,7 @@ from tests.services.sandboxes import (
     processes_with,
     python,
     run,
+    wait_for,
 )
 
 needs_landlock = pytest.mark.skipif(bool(cannot_be_here("landlock")), reason=cannot_be_here("landlock") or "it works")
@@ -274,3 +278,39 @@ async def test_an_older_landlock_does_not_cut_files(root: Path, monkeypatch: pyt
     done = await run(python(f"import os\nos.truncate({str(outside)!r}, 0)"), root, "landlock")
     assert "PermissionError" in done.output
     assert outside.read_text() == "whole"
+
+
+@at_every_level
+async def test_a_folder_that_nobody_can_remove_costs_nothing(level: SandboxLevel, root: Path) -> None:
+    """Closed and endlessly nested folders in TMPDIR: the result comes all the same, and nothing stays behind."""
+    program = (
+        "import os\nos.chdir(os.environ['TMPDIR'])\nprint(os.getcwd())\n"
+        "os.makedirs('closed/in/it')\nos.chmod('closed', 0)\n"
+        "for _ in range(1500):\n    os.mkdir('deep'); os.chdir('deep')\n"
+    )
+    done = await run(python(program), root, level)
+    assert done.exit_code == 0
+    if level == "landlock":  # elsewhere it was a file system of the command's own
+        await asyncio.to_thread(wait_for, lambda: not os.path.exists(done.output.strip()))
+
+
+@at_every_level
+@pytest.mark.parametrize("command", [[], ["echo", "a\0b"], "echo a\0b"])
+async def test_what_is_no_command_is_refused(level: SandboxLevel, root: Path, command: str | list[str]) -> None:
+    """Nothing, or a NUL character."""
+    with pytest.raises(SandboxError, match="no command"):
+        await run(command, root, level)
+
+
+@at_every_level
+async def test_the_output_of_bytes_is_shown(level: SandboxLevel, root: Path) -> None:
+    """What is no UTF-8 is replaced, in the arguments it is passed as it is."""
+    done = await run(["printf", "%s|\\377\\376", os.fsdecode(b"\xe9")], root, level)
+    assert done.output == "\ufffd|\ufffd\ufffd"
+
+
+@at_every_level
+def test_every_loop_runs_it(level: SandboxLevel, root: Path) -> None:
+    """The bridge's own event loop, too."""
+    done = uvloop.run(run("echo hi; sleep 0.1; echo ho", root, level))
+    assert (done.exit_code, done.output) == (0, "hi\nho\n")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 
+from msgspec import structs
+
 from codex_oss.agent.events import (
     AgentEvent,
     Notice,
@@ -38,6 +40,7 @@ DIFF = """\
 +    return min(2 ** attempt, 30.0)
 """
 EDIT = Proposal("call_2", "edit_file", "edit src/retry.py (+1 -1)", asks=True, path="src/retry.py", diff=DIFF)
+LONG_EDIT = structs.replace(EDIT, diff=DIFF + "".join(f"+line {number}\n" for number in range(100)))
 SHELL = Proposal("call_3", "shell", "shell: pytest -q tests", asks=True, command="pytest -q tests", sandbox="bwrap")
 READ = Proposal("call_1", "read_file", "read src/retry.py", asks=False, path="src/retry.py")
 Step = AgentEvent | Proposal | str | BridgeError

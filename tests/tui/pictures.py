@@ -20,7 +20,7 @@ from codex_oss.accounts.account import Account
 from codex_oss.agent.events import TextDelta
 from codex_oss.tui.account_manager import AccountManager
 from codex_oss.tui.full_screen import FullScreen
-from tests.tui.conversation import BROKEN, CUT, DONE, EDIT, LOOKING, PAST, SHELL, THOUGHT, WAIT, chat_of
+from tests.tui.conversation import BROKEN, CUT, DONE, EDIT, LONG_EDIT, LOOKING, PAST, SHELL, THOUGHT, WAIT, chat_of
 from tests.tui.screen import NARROW, WIDE, picture_of, until, until_shown
 from tests.tui.world import ALL, ANN, BEA, CAY, FAY, World, account, book
 
@@ -109,6 +109,9 @@ PICTURES: Final[dict[str, Picture]] = {
     ),
     "chat-approval": Picture(
         chat_of([*LOOKING, EDIT], account=ACCOUNT), typed("cap the wait", shows="May this be done?"), TALL
+    ),
+    "chat-long-diff": Picture(
+        chat_of([LONG_EDIT]), typed("more", "pagedown", "pagedown", shows="y yes · n, Enter or Esc no"), NARROW
     ),
     "chat-command": Picture(chat_of([SHELL]), typed("run the tests", shows="in the sandbox (bwrap)"), NARROW),
     "chat-unfolded": Picture(chat_of([*LOOKING, *DONE]), typed("why?", "ctrl+r", shows="10: def wait_s"), TALL),

@@ -18,7 +18,7 @@ from codex_oss.errors import LoginFailed, StoreError, Unavailable
 from codex_oss.services.account_store import AccountStore, exclusive
 from codex_oss.tui.account_manager import KEYS, AccountManager
 from tests.tui.screen import NARROW, WIDE, text_of, until, until_shown
-from tests.tui.world import ALL, ANN, BEA, CAY, DEE, FAY, NOW_MS, World, account, book, quota
+from tests.tui.world import ALL, ANN, BEA, CAY, DEE, EVE, FAY, NOW_MS, World, account, book, quota
 
 Running = Callable[..., AbstractAsyncContextManager[Pilot[None]]]
 
@@ -182,9 +182,9 @@ async def test_a_renewal_that_fails_is_a_sentence(tmp_path: Path) -> None:
         assert world.refresh.asked == []
 
 
-async def test_quotas_are_asked_for_enabled_accounts_only(tmp_path: Path) -> None:
-    """l asks for each enabled account once, and the bars are drawn anew."""
-    world = World(tmp_path, book(ANN, CAY, FAY), {})
+async def test_quotas_are_asked_where_they_can_be(tmp_path: Path) -> None:
+    """l asks for each account once that is enabled and signed in, and the bars are drawn anew."""
+    world = World(tmp_path, book(ANN, CAY, DEE, EVE, FAY), {})
     world.quotas.told = {ANN.person_key: quota(55.0, 20.0), FAY.person_key: quota(5.0, 90.0)}
     async with running(world) as pilot:
         await pilot.press("l")
@@ -385,6 +385,16 @@ async def test_every_size_shows_the_accounts(tmp_path: Path, size: tuple[int, in
         await pilot.press("end")
         await until_shown(pilot, "fay@")
         assert all(len(line) <= size[0] for line in text_of(manager(pilot)).splitlines())
+
+
+@pytest.mark.parametrize("size", [(20, 5), (10, 3), (1, 1)])
+async def test_no_terminal_is_too_small(tmp_path: Path, size: tuple[int, int]) -> None:
+    """Nothing can be read there, and nothing breaks; a delete still means no."""
+    world = World(tmp_path, book(*ALL))
+    async with running(world, size) as pilot:
+        await pilot.press("d", "enter", "question_mark", "escape", "a", "escape")
+        await pilot.pause()
+        assert len(world.read().accounts) == len(ALL)
 
 
 async def test_resizing_shares_the_columns_anew(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from codex_oss.services.account_store import AccountStore
+from codex_oss.services.sandbox import probe_sandbox
 from codex_oss.tui.approval import SETTLE_S
 from tests.fakes.chat_upstream import ChatUpstream, held, text, tool_call
 from tests.tui.real_terminal import LEFT_SCREEN, SHOWN_CURSOR, Terminal
@@ -268,3 +269,61 @@ def test_an_unknown_model_is_refused_before_the_screen(home: Path, project: Path
         assert terminal.end() == 2
         assert b"\x1b[?1049h" not in bytes(terminal.output)
         assert "[model_not_found]" in terminal.words()
+
+
+def test_a_command_runs_in_the_sandbox(home: Path, project: Path) -> None:
+    """What it writes is folded into the conversation, never written over the screen; it never runs without one."""
+    shell = tool_call("shell", {"command": "echo from-the-command; echo to-stderr >&2"})
+    with (
+        ChatUpstream([shell, text("It said so.")]) as upstream,
+        Terminal(CHAT, upstream_environ(home, upstream), cwd=project) as terminal,
+    ):
+        terminal.until("session ")
+        terminal.send("run it\r")
+        terminal.until("It said so." if probe_sandbox() == "none" else "in the sandbox (")
+        if "May this be done?" in terminal.words():
+            answered(terminal, "y")
+            terminal.until("It said so.")
+            terminal.send("\x12")
+            terminal.until("│ from-the-command")
+        terminal.send(CTRL_C)
+        assert terminal.end() == 0
+        assert restored(terminal)
+
+
+def test_what_is_pasted_keeps_its_lines(home: Path, project: Path) -> None:
+    """A bracketed paste of several lines is one prompt, sent by the Enter after it."""
+    with (
+        ChatUpstream([text("Two lines.")]) as upstream,
+        Terminal(CHAT, upstream_environ(home, upstream), cwd=project) as terminal,
+    ):
+        terminal.until("session ")
+        terminal.send("\x1b[200~first line\rsecond line\x1b[201~")
+        terminal.until("second line")
+        terminal.send("\r")
+        terminal.until("Two lines.")
+        terminal.send(CTRL_D)
+        assert terminal.end() == 0
+        assert str(upstream.requests[0].messages[-1]["content"]).split() == ["first", "line", "second", "line"]
+        assert "\n" in str(upstream.requests[0].messages[-1]["content"])
+
+
+def test_a_signal_in_the_middle_of_a_question(home: Path, project: Path) -> None:
+    """SIGTERM while a question stands changes nothing, restores the terminal, and the session can be resumed."""
+    with (
+        ChatUpstream([EDIT, text("Nothing was changed.")]) as upstream,
+        Terminal((*CHAT, "--session", "cut"), upstream_environ(home, upstream), cwd=project) as terminal,
+    ):
+        terminal.until("session ")
+        terminal.send("raise the limit\r")
+        terminal.until("May this be done?")
+        terminal.process.send_signal(signal.SIGTERM)
+        assert terminal.end() == 128 + signal.SIGTERM
+        assert restored(terminal)
+        with Terminal((*CHAT, "--session", "cut"), upstream_environ(home, upstream), cwd=project) as again:
+            again.until("raise the limit")
+            again.send("go on\r")
+            again.until("Nothing was changed.")
+            again.send(CTRL_C)
+            assert again.end() == 0
+    assert (project / "retry.py").read_text() == "MAX_RETRIES = 5\n"

@@ -155,8 +155,9 @@ class FakeQuotas:
         """What was read so far."""
         return dict(self._known)
 
-    async def poll(self, person: str) -> Quota | None:
+    async def poll(self, person: str, *, insists: bool = False) -> Quota | None:
         """Ask for one."""
+        assert insists, "a person asks"
         self.asked.append(person)
         answer = self.told.get(person)
         if isinstance(answer, Exception):

@@ -14,7 +14,7 @@ Counterparts: `accounts.failures` says what failed, `lanes.chatgpt` performs it,
 Rules that hold here:
 
 1. Nothing is tried again once something was shown; who asks here has shown nothing.
-2. A turn makes at most MAX_REQUESTS requests, whatever the number of accounts.
+2. From MAX_REQUESTS requests on nobody is asked twice, and a request that took MAX_REPEATED_S to fail is not repeated.
 3. Every request of a turn has a reason, a row of REASONS.
 """
 
@@ -31,6 +31,7 @@ WAIT_S: Final = 10.0
 MAX_OVERLOADED: Final = 2
 MAX_LIMITED: Final = 3
 MAX_REQUESTS: Final = 12
+MAX_REPEATED_S: Final = 60.0
 FIRST_PAUSE_S: Final = 0.25
 INITIAL: Final = "initial_attempt"
 WITHOUT_REASONING: Final = "retry_same_account_without_reasoning"
@@ -61,10 +62,14 @@ Way = Literal["same", "renewed", "without_reasoning", "switch", "stop"]
 
 
 class Next(Struct, frozen=True):
-    """What follows. delay_s: before it."""
+    """What follows. delay_s: before it. done: the turn does not come back to this account, even if it could answer."""
 
     way: Way
     delay_s: float = 0.0
+    done: bool = False
+
+
+SWITCH: Final = Next("switch", done=True)
 
 
 class Tally(Struct):
@@ -75,31 +80,41 @@ class Tally(Struct):
     overloaded: int = 0
 
 
-def next_step(failure: Failure, tally: Tally, *, requests: int, waited_s: float, now_s: float, sealed: bool) -> Next:
-    """Choose what follows; counts the failure in *tally*.
+class SoFar(Struct, frozen=True):
+    """How far a turn is. requests: so far; waited_s: for resets; took_s: of the last one; sealed: it held seals."""
 
-    requests: of this turn so far. waited_s: what the turn has waited for resets. sealed: sealed reasoning was sent.
-    """
-    if requests >= MAX_REQUESTS:
-        return Next("stop")
+    requests: int
+    waited_s: float = 0.0
+    took_s: float = 0.0
+    sealed: bool = False
+
+
+def next_step(failure: Failure, tally: Tally, so_far: SoFar, now_s: float) -> Next:
+    """Choose what follows a failed request; counts the failure in *tally*, which is the account's."""
+    if failure.kind in ("edge", "refused"):
+        again = failure.kind == "refused" and so_far.sealed and is_of_seal(failure)
+        return Next("without_reasoning" if again else "stop")
+    step = _on_this_account(failure, tally, so_far, now_s)
+    return SWITCH if so_far.requests >= MAX_REQUESTS and step.way != "stop" else step
+
+
+def _on_this_account(failure: Failure, tally: Tally, so_far: SoFar, now_s: float) -> Next:
     match failure.kind:
         case "expired" | "revoked":
             tally.unauthorized += 1
-            return Next("renewed" if tally.unauthorized == 1 else "switch")
+            return Next("renewed") if tally.unauthorized == 1 else SWITCH
         case "used_up" | "throttled":
             tally.limited += 1
-            return _after_limit(failure, tally, waited_s, now_s)
+            return _after_limit(failure, tally, so_far.waited_s, now_s)
         case "overloaded":
             tally.overloaded += 1
+            if so_far.took_s > MAX_REPEATED_S:
+                return Next("stop")
             if tally.overloaded > MAX_OVERLOADED:
-                return Next("switch")
+                return SWITCH
             return Next("same", FIRST_PAUSE_S * 2 ** (tally.overloaded - 1))
-        case "workspace" | "model":
-            return Next("switch")
-        case "refused" if sealed and is_of_seal(failure):
-            return Next("without_reasoning")
         case _:
-            return Next("stop")
+            return SWITCH
 
 
 def is_of_seal(failure: Failure) -> bool:
@@ -122,6 +137,7 @@ def reason_of(before: Failure | None, way: Way, *, same: bool) -> str:
 
 def _after_limit(failure: Failure, tally: Tally, waited_s: float, now_s: float) -> Next:
     left_s = max((failure.until_s or now_s) - now_s, 0.0)
-    if failure.believed and tally.limited <= MAX_LIMITED and waited_s + left_s <= WAIT_S:
-        return Next("same", left_s)
-    return Next("switch")
+    if tally.limited > MAX_LIMITED:
+        return SWITCH
+    # Otherwise it cools, which keeps it from being asked, and may come back within the waits of the turn.
+    return Next("same", left_s) if failure.believed and waited_s + left_s <= WAIT_S else Next("switch")

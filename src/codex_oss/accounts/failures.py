@@ -40,6 +40,7 @@ USED_UP_GUESS_S: Final = 5 * 60
 WORKSPACE_GUESS_S: Final = 3600
 THROTTLED_S: Final = 5
 MAX_THROTTLED_S: Final = 120
+MAX_CODE_CHARS: Final = 80
 MAX_BODY_BYTES: Final = 64 * 1024
 
 REVOKED: Final = frozenset({"token_revoked", "token_invalidated", "invalidated"})
@@ -65,11 +66,16 @@ def failure_of_answer(
     status: int, headers: Mapping[str, str], body: bytes, now_s: float, *, failed_before: int = 0
 ) -> Failure:
     """Read an answer that is no 200. headers: names in lower case. failed_before: throttled answers in a row."""
-    error = _error_of(body)
-    code, message = _code(error), _text(error.get("message"))
     challenged = "challenge" in headers.get("cf-mitigated", "").lower()
     if status == 403 and (challenged or body.lstrip()[:1] == b"<"):
         return Failure("edge", status, "edge_challenge", "")
+    return _failure(status, headers, _error_of(body), now_s, failed_before)
+
+
+def _failure(
+    status: int, headers: Mapping[str, str], error: Mapping[str, Any], now_s: float, failed_before: int
+) -> Failure:
+    code, message = _code(error), _text(error.get("message"))
     kind = _kind(status, code, message)
     if kind == "used_up":
         until_s, believed = _reset_of(error, headers, now_s)
@@ -90,8 +96,7 @@ def failure_of_event(event: Mapping[str, Any], now_s: float, *, failed_before: i
             return None
     code = _code(error)
     status = _STATUS.get(_kind(0, code, _text(error.get("message"))), 400)
-    body = msgspec.json.encode({"error": dict(error)})
-    return failure_of_answer(status, {}, body, now_s, failed_before=failed_before)
+    return _failure(status, {}, error, now_s, failed_before)
 
 
 _STATUS: Final[dict[Kind, int]] = {
@@ -173,8 +178,14 @@ def _error_of(body: bytes) -> Mapping[str, Any]:
 
 def _code(error: Mapping[str, Any]) -> str:
     """The code; the type where there is none, since `usage_limit_reached` stands there."""
-    kind = _text(error.get("type"))
-    return kind if kind in USED_UP or kind.startswith("workspace_") else _text(error.get("code")) or kind
+    kind = _word(error.get("type"))
+    return kind if kind in USED_UP or kind.startswith("workspace_") else _word(error.get("code")) or kind
+
+
+def _word(value: object) -> str:
+    """A code as it may be kept and logged; empty for anything that is none."""
+    text = _text(value)
+    return text if len(text) <= MAX_CODE_CHARS and text.isascii() and text.isprintable() else ""
 
 
 def _text(value: object) -> str:

@@ -231,7 +231,7 @@ def _used(row: Mapping[str, Any]) -> float | None:
 def _credits(value: object) -> Credits:
     raw = _object(value)
     balance = raw.get("balance")
-    shown = str(balance) if isinstance(balance, str | int | float) and not isinstance(balance, bool) else None
+    shown = balance if isinstance(balance, str) else None if _number(balance) is None else str(balance)
     return Credits(_flag(raw.get("has_credits")), _flag(raw.get("unlimited")), shown)
 
 

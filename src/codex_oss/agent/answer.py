@@ -47,6 +47,8 @@ LEFT_OUT: Final = "{}"
 """What stands in the conversation for arguments that were too long to keep."""
 CUT: Final = "stream_interrupted"
 """Code of an answer without an end, and of one whose lane says so."""
+OVERFLOW: Final = "context_length_exceeded"
+"""Code of a conversation that is longer than the model can read."""
 
 
 @dataclass(slots=True)
@@ -106,6 +108,12 @@ class Answer:
     def cut(self) -> bool:
         """Something was said, and then it failed."""
         return isinstance(self.ended, TurnFailed) and bool(self._chars)
+
+    @property
+    def overflowed(self) -> bool:
+        """The model could not read the conversation, and nothing was said."""
+        ended = self.ended
+        return isinstance(ended, TurnFailed) and ended.code == OVERFLOW and not self._chars
 
     def record(self) -> Answered:
         """What is kept."""

@@ -18,7 +18,7 @@ from typing import Final
 from codex_oss.contracts.tools import Verdict, denied
 from codex_oss.policy.exposure import count_placeholders
 
-MAX_DIFF_LINES: Final = 400
+MAX_DIFF_LINES: Final = 1_000
 MAX_COMPARED: Final = 1_000_000
 """Lines removed times lines added, beyond which the change is shown as one piece: comparing takes their product."""
 CONTEXT_LINES: Final = 3

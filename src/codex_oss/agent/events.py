@@ -42,6 +42,7 @@ NoticeCode = Literal[
     "stream_cut",
     "quota_threshold",
     "calls_closed",
+    "context_trimmed",
 ]
 
 

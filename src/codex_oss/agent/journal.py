@@ -1,6 +1,6 @@
 """What is kept of a session, line by line, and the conversation as a fold of it.
 
-Counterparts: `services.session_journal` writes the records, `services.agent_session` decides when; `agent.events` is
+Counterparts: `services.session_journal` writes the records, `services.agent_turn` decides when; `agent.events` is
 what is shown meanwhile.
 
     SessionBegan ─► ( PromptGiven ─► ( Answered ─► ( CallBegun? ─► CallSettled )* )* ─► TurnClosed )*

@@ -1,6 +1,6 @@
 """What follows an answer: run its calls, ask again, or end. The loop of the agent without its hands.
 
-Counterparts: `services.agent_session` does what is decided here, `agent.tools` reads the calls.
+Counterparts: `services.agent_turn` does what is decided here, `agent.tools` reads the calls.
 
     next_step ─┬─ Ask                      ─► answered(…)
                ├─ Run(wanted)              ─► settled(…)

@@ -74,8 +74,23 @@ def say_changed(
     elif undo:
         lines.append(f"undo: {command(*undo)}")
     say(as_json, told, "\n".join(lines))
-    if verb in ("use", "pin") and account.needs_login:
-        click.echo("note: it needs a login before it can answer: codex-oss login", err=True)
+    if verb in ("use", "pin", "enable"):
+        _note_hindrance(accounts, after, person)
+
+
+def _note_hindrance(accounts: Accounts, book: Book, person: str) -> None:
+    """Say that an account that is meant cannot answer yet."""
+    import time
+
+    from codex_oss.accounts.view import views_of
+    from codex_oss.cli.account_naming import now_ms
+    from codex_oss.cli.account_table import state_of
+
+    pairs = zip(book.accounts, views_of(book, {}, now_ms()), strict=True)
+    view = next(view for account, view in pairs if account.person_key == person)
+    if view.reason is not None:
+        way = ": codex-oss login" if view.reason in ("needs_login", "workspace_unavailable") else ""
+        click.echo(f"note: it cannot answer yet, {state_of(view, time.time())}{way}", err=True)
 
 
 def say_who_answers(before: Book, after: Book) -> None:

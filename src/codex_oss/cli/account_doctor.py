@@ -29,6 +29,7 @@ def account_doctor(network: bool, as_json: bool) -> None:
     from codex_oss.cli.account_table import NONE_YET
     from codex_oss.cli.doctor import show_findings
     from codex_oss.cli.doctor_checks import look_around
+    from codex_oss.policy.printable import printable_json
 
     scene = look_around(Path.cwd(), os.environ, offline=True)
     checks = [*ACCOUNT_CHECKS, *(ACCOUNT_NETWORK_CHECKS if network else ())]
@@ -36,7 +37,7 @@ def account_doctor(network: bool, as_json: bool) -> None:
     counts = Counter(finding.status for finding in findings)
     if as_json:
         told = {"healthy": not counts["FAIL"], "checks": [finding.as_json() for finding in findings]}
-        click.echo(json.dumps(told, ensure_ascii=False))
+        click.echo(printable_json(json.dumps(told, ensure_ascii=False)))
     else:
         show_findings(findings)
         if look_at(scene) is None:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from codex_oss.accounts.book import named
+from codex_oss.cli.account_table import shown
 from codex_oss.errors import AccountError, RequestError
 
 if TYPE_CHECKING:
@@ -86,4 +87,4 @@ def command(*words: str) -> str:
     """A command of ours as a person types it: keys hold bars, which a shell would take for pipes."""
     import shlex
 
-    return shlex.join(("codex-oss", "accounts", *words))
+    return shown(shlex.join(("codex-oss", "accounts", *words)))

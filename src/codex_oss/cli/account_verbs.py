@@ -2,7 +2,8 @@
 
 Counterparts: `accounts.changes` is what each verb does, `cli.account_answers` what it prints.
 
-Rule: every change says how to take it back, as one command that can be copied.
+Rule: every change says how to take it back, as one command that can be copied. Who took over from a disabled account
+stays: `enable` makes it usable again, not the active one.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ def account_use(name: str, as_json: bool) -> None:
 
     accounts = opened()
     before, after, person = change_named(accounts, name, chosen, enabled_named)
-    undo = _back_to(before, after, person)
+    undo = _back_to(before, person)
     say_changed(accounts, "use", before, after, person, "{} answers from now on.", undo, as_json)
 
 
@@ -115,12 +116,14 @@ def _switch(name: str, as_json: bool, *, enabled: bool) -> None:
         say_who_answers(before, after)
 
 
-def _back_to(before: Book, after: Book, person: str) -> tuple[str, ...]:
+def _back_to(before: Book, person: str) -> tuple[str, ...]:
     """What takes `use` back: the pin that was there, else the account that was active."""
+    from codex_oss.accounts.view import active_of
+
     earlier = before.get(before.pinned.person)
     if earlier is not None:
         return ("pin", earlier.key)
-    active = before.get(before.active.person)
+    active = active_of(before)
     return ("use", active.key) if active is not None and active.person_key != person else ()
 
 

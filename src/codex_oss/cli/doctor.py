@@ -74,7 +74,7 @@ def run_checks(project: Path, *, offline: bool, network: bool) -> list[Finding]:
     scene = look_around(project, os.environ, offline=offline)
     tables = [*CHECKS, *(() if offline else BRIDGE_CHECKS), *CLIENT_CHECKS, *MCP_CHECKS]
     tables += NETWORK_CHECKS if network else ()
-    if look_at(scene) is not None:
+    if look_at(scene) is not None or scene.config.gpt_strategy == "accounts":
         tables += [*ACCOUNT_CHECKS, *(ACCOUNT_NETWORK_CHECKS if network else ())]
     return [finding for check in tables for finding in check.run(scene)]
 

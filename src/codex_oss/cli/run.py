@@ -69,7 +69,7 @@ def _prompt(given: str) -> str:
     """The prompt itself, or what stdin holds. Raises InvalidRequest when there is none."""
     text = given
     if given == "-":
-        data = sys.stdin.buffer.read(MAX_PROMPT_BYTES + 1)
+        data = sys.stdin.buffer.read(MAX_PROMPT_BYTES + 1) if sys.stdin is not None else b""
         if len(data) > MAX_PROMPT_BYTES:
             raise InvalidRequest(f"The prompt is larger than {MAX_PROMPT_BYTES} bytes.", code="prompt_invalid")
         text = data.decode("utf-8", "replace")

@@ -12,8 +12,10 @@ Rules that hold here:
 from __future__ import annotations
 
 import asyncio
+import io
 import os
 import sys
+from contextlib import suppress
 from typing import assert_never
 
 import msgspec
@@ -33,6 +35,7 @@ from codex_oss.agent.events import (
     UsageTold,
 )
 from codex_oss.policy.printable import printable, printable_json
+from codex_oss.wire.loose_json import clean_value
 
 
 class Display:
@@ -40,15 +43,18 @@ class Display:
 
     def __init__(self, *, as_json: bool) -> None:
         self.broken = False
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):  # a terminal may know fewer characters than a model
+                stream.reconfigure(errors="replace")
         self._as_json = as_json
         self._line_open = False
         self._held = ""
         """A carriage return at the end of a piece: what it means depends on what follows."""
 
     async def show(self, event: AgentEvent) -> None:
-        """Show one event. Raises BrokenPipeError when nobody reads stdout."""
+        """Show one event. Raises OSError when stdout takes no more: nobody reads it, or the disk is full."""
         if self._as_json:
-            await self._out(printable_json(msgspec.json.encode(event).decode()) + "\n")
+            await self._out(_json_line(event))
         match event:
             case TextDelta(text=text) if not self._as_json:
                 await self._say(text)
@@ -84,10 +90,14 @@ class Display:
         """How the session is gone on with; the last line."""
         self._err(f"session: {session_id}")
 
-    def stdout_is_gone(self) -> None:
+    def stdout_is_gone(self, error: OSError) -> None:
         """Write nothing more there, and let the interpreter not try to when it ends."""
-        if not self.broken:
-            self.broken = True
+        if self.broken:
+            return
+        self.broken = True
+        if not isinstance(error, BrokenPipeError):
+            self._err(f"error: the answer cannot be written to stdout: {error.strerror}. [stdout_failed]")
+        if sys.stdout is not None:
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, sys.stdout.fileno())
             os.close(nowhere)
@@ -121,16 +131,25 @@ class Display:
 
     def _err(self, text: str) -> None:
         """Whole lines on stderr; that nobody reads them ends nothing."""
-        try:
-            sys.stderr.write(f"{printable(text)}\n")
-            sys.stderr.flush()
-        except OSError:
-            pass
+        if sys.stderr is not None:
+            with suppress(OSError):
+                sys.stderr.write(f"{printable(text)}\n")
+                sys.stderr.flush()
 
 
 def _write_out(text: str) -> None:
+    if sys.stdout is None:  # the process was started without one
+        raise BrokenPipeError
     sys.stdout.write(text)
     sys.stdout.flush()
+
+
+def _json_line(event: AgentEvent) -> str:
+    try:
+        text = msgspec.json.encode(event).decode()
+    except UnicodeEncodeError:  # half a character
+        text = msgspec.json.encode(clean_value(msgspec.to_builtins(event))).decode()
+    return f"{printable_json(text)}\n"
 
 
 def _indented(text: str) -> str:

@@ -78,8 +78,8 @@ async def _show(session: AgentSession, errand: Errand, display: Display) -> int:
                     ended = event
                 try:
                     await display.show(event)
-                except BrokenPipeError:
-                    display.stdout_is_gone()
+                except OSError as error:
+                    display.stdout_is_gone(error)
                     session.cancel()
     finally:
         display.tell_session(session.session_id)
@@ -104,7 +104,8 @@ def _cancel_on_signals(session: AgentSession) -> None:
 
 def _asking(errand: Errand, display: Display) -> Approve | None:
     """How a person is asked; None where nobody can be."""
-    if not errand.asked_from_stdin or not sys.stdin.isatty() or not sys.stderr.isatty():
+    terminals = (sys.stdin, sys.stderr)
+    if not errand.asked_from_stdin or not all(stream is not None and stream.isatty() for stream in terminals):
         return None
 
     async def approve(proposal: Proposal) -> bool:

@@ -8,7 +8,7 @@ Counterparts: `lanes.chatgpt` raises it; `server.errors` turns it into the form 
 | every token is refused | NoAccountReady `accounts_need_login` |
 | a page of the edge | Unavailable `edge_challenge`: nothing is wrong with the account |
 | no account has the model | UpstreamRefused `model_not_found` |
-| overloaded, unreachable | Unavailable |
+| overloaded, unreachable | Unavailable; UpstreamProtocolError for an answer that is none |
 | refused | the backend's words, with the code that they mean |
 
 Rule: an overloaded backend or a missing model explains more than an empty pool, so it is told first.
@@ -25,11 +25,13 @@ from codex_oss.errors import (
     NoAccountReady,
     Unavailable,
     UpstreamError,
+    UpstreamProtocolError,
     UpstreamRefused,
 )
 from codex_oss.lanes.account_request import AccountFailed
 
 MAX_QUOTED: Final = 300
+NO_ANSWER: Final = "The ChatGPT backend answered with something else than a model's answer."
 
 
 def final_error(
@@ -72,6 +74,8 @@ def _of_failure(failure: Failure, error: UpstreamError | None, model: str) -> Br
         case "overloaded":
             if isinstance(error, Unavailable):
                 return error
+            if error is not None and error.code == UpstreamProtocolError.code:
+                return UpstreamProtocolError(NO_ANSWER, hint="Is a proxy in between that answers by itself?")
             return Unavailable(f"The ChatGPT backend is overloaded or failed (HTTP {failure.status}).{said}")
     if error is not None:
         return error

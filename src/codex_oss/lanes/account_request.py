@@ -32,7 +32,7 @@ from codex_oss.accounts.account import Account
 from codex_oss.accounts.failures import Failure, failure_of_answer, failure_of_event
 from codex_oss.accounts.quota import Quota, exhausted_until, quota_of_event, quota_of_headers
 from codex_oss.contracts.profiles import ModelProfile
-from codex_oss.errors import UpstreamError
+from codex_oss.errors import UpstreamError, UpstreamProtocolError
 from codex_oss.lanes.model_attempt import Attempt, ChatAnswer
 from codex_oss.policy.conversation import Conversation
 from codex_oss.policy.outbound import AccountBackend
@@ -50,7 +50,7 @@ Identity = Literal["codex-oss", "codex"]
 IDENTITIES: Final[tuple[Identity, ...]] = ("codex-oss", "codex")
 CODEX_VERSION: Final = "0.169.0"
 ENDPOINT: Final = "codex/responses"
-NO_MODEL: Final = "The backend sent something else than a model's answer."
+REDIRECTED: Final = "The ChatGPT backend sends elsewhere, which a token of an account never follows."
 
 
 class Answer(ChatAnswer, Protocol):
@@ -168,7 +168,7 @@ class AccountRequests:
             told = quota_of_headers(answer.headers, self._clock())
             self._take_signals(account, answer.headers, told)
             if answer.status != 200 or answer.content_type == "text/html":
-                raise AccountFailed(await self._failure_of(answer, told, throttled))
+                raise await self._failure_of(answer, told, throttled)
             yield AccountAnswer(self, ask, account, answer, (names, profile, size), sealed=sealed)
 
     def _take_signals(self, account: Account, headers: Mapping[str, str], told: Quota | None) -> None:
@@ -177,17 +177,17 @@ class AccountRequests:
         if etag := headers.get("x-models-etag", ""):
             self._signals.catalog(account, etag)
 
-    async def _failure_of(self, answer: Answer, told: Quota | None, throttled: int) -> Failure:
+    async def _failure_of(self, answer: Answer, told: Quota | None, throttled: int) -> AccountFailed:
         now_s, body = self._clock(), await answer.excerpt()
         if answer.status == 200:
-            return Failure("edge", 200, "edge_challenge", "")
+            return AccountFailed(Failure("edge", 200, "edge_challenge", ""))
         if 300 <= answer.status < 400:
-            return Failure("overloaded", answer.status, "redirected", NO_MODEL)
+            return AccountFailed(Failure("refused", answer.status, "redirected", ""), UpstreamProtocolError(REDIRECTED))
         failure = failure_of_answer(answer.status, answer.headers, body, now_s, failed_before=throttled)
         until_s = exhausted_until(told, now_s) if told is not None else None
         if failure.kind == "used_up" and not failure.believed and until_s is not None:
-            return structs.replace(failure, until_s=until_s, believed=True)
-        return failure
+            failure = structs.replace(failure, until_s=until_s, believed=True)
+        return AccountFailed(failure)
 
     def heed(self, answer: AccountAnswer, event: dict[str, Any]) -> bool:
         """Look at an event of a stream; True for one that is not for the client."""

@@ -149,9 +149,9 @@ class AccountSignals:
             log.error("unexpected error: %s", fault_of(exc))
 
     async def _take(self, account: Account, told: Quota) -> None:
-        if self._quotas is not None:
-            for crossed in await asyncio.to_thread(self._quotas.take, account.person_key, told):
-                self.crossed(account, crossed)
         until_s = exhausted_until(told, self._clock())
         if until_s is not None:
             await self._pool.exhausted(account.person_key, until_s)
+        if self._quotas is not None:
+            for crossed in await asyncio.to_thread(self._quotas.take, account.person_key, told):
+                self.crossed(account, crossed)

@@ -26,7 +26,7 @@ from typing import Final
 
 from msgspec import Struct, field, structs
 
-from codex_oss.accounts.failover import MAX_LIMITED, Next, Tally, next_step, reason_of
+from codex_oss.accounts.failover import SWITCH, Next, SoFar, Tally, next_step, reason_of
 from codex_oss.accounts.failures import Failure
 from codex_oss.accounts.view import label_of
 from codex_oss.contracts.profiles import raw_profile
@@ -58,6 +58,8 @@ class _Course(Struct):
     tallies: dict[str, Tally] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
     """Person key of each request."""
+    asked_at: float = 0.0
+    """When the last one was made, on the loop's clock."""
     last: AccountFailed | None = None
     step: Next | None = None
     """What follows `last`."""
@@ -159,6 +161,7 @@ class ChatGptLane:
         stays = person == (course.asked[0] if course.asked else person) and not lease.instead_of
         course.ask = structs.replace(course.ask, keep_unmarked=course.ask.keep_unmarked and stays)
         course.asked.append(person)
+        course.asked_at = asyncio.get_running_loop().time()
         return lease, reason
 
     async def _opening(
@@ -221,14 +224,8 @@ class ChatGptLane:
         log.warning("%s: %s failed: %s %s", request.response_id, label_of(lease.account), failure.kind, failure.code)
         self._attempts.end(request.response_id, failure.kind)
         tally = course.tallies.setdefault(person, Tally())
-        step = next_step(
-            failure,
-            tally,
-            requests=len(course.asked),
-            waited_s=course.trip.waited_s,
-            now_s=self._pool.now_ms() / 1000,
-            sealed=sealed,
-        )
+        so_far = SoFar(len(course.asked), course.trip.waited_s, loop.time() - course.asked_at, sealed)
+        step = next_step(failure, tally, so_far, self._pool.now_ms() / 1000)
         course.last, course.step = failed, step
         if failure.kind == "throttled":
             self._throttled[person] = self._throttled.get(person, 0) + 1
@@ -237,8 +234,8 @@ class ChatGptLane:
         if step.way == "stop" or loop.time() + step.delay_s >= course.ends_at:
             raise self._final(course, None)
         if step.way == "renewed" and not await self._pool.renewed(lease, course.trip):
-            course.step = step = Next("switch")
-        if step.way == "switch" and (failure.kind not in ("used_up", "throttled") or tally.limited > MAX_LIMITED):
+            course.step = step = SWITCH
+        if step.done:
             course.trip.tried.add(person)
         if step.way == "without_reasoning":
             course.ask = structs.replace(course.ask, with_reasoning=False)

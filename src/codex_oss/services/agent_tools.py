@@ -41,7 +41,8 @@ MAX_EDIT_BYTES: Final = 4_000_000
 MAX_READ_S: Final = 20.0
 MAX_OUTPUT_BYTES: Final = 200_000
 """Kept of a command's output, before it is shortened for the model."""
-MAX_SHOWN_CHARS: Final = 40_000
+MAX_SHOWN_BYTES: Final = 40_000
+"""Of one result, as the model reads it; less for a model that reads little."""
 HOW_TO_SANDBOX: Final = "Install bubblewrap, or use a kernel with Landlock; `codex-oss doctor --sandbox` says more."
 
 
@@ -78,13 +79,25 @@ class Prepared:
 
 
 class AgentTools:
-    """The tools on one project. root and scope: what may be touched; the caller closes the root."""
+    """The tools on one project.
 
-    def __init__(self, root: ProjectRoot, scope: Scope, redactor: Redactor, shell: Shell) -> None:
+    root and scope: what may be touched; the caller closes the root. max_shown_bytes: of one result.
+    """
+
+    def __init__(
+        self,
+        root: ProjectRoot,
+        scope: Scope,
+        redactor: Redactor,
+        shell: Shell,
+        *,
+        max_shown_bytes: int = MAX_SHOWN_BYTES,
+    ) -> None:
         self._root = root
         self._scope = scope
         self._redactor = redactor
         self._shell = shell
+        self._max_shown = min(max_shown_bytes, MAX_SHOWN_BYTES)
         self._host = ToolHost(root, redactor)
 
     async def prepare(self, wanted: Wanted, left_s: float) -> Prepared | Verdict:
@@ -102,7 +115,7 @@ class AgentTools:
 
     def _reading(self, wanted: Wanted, left_s: float) -> Prepared:
         call = ToolCall(RUNTIME_TOOL[wanted.tool], dict(wanted.arguments))
-        limits = ToolLimits(timeout_s=max(0.2, min(MAX_READ_S, left_s)))
+        limits = ToolLimits(max_bytes=self._max_shown, timeout_s=max(0.2, min(MAX_READ_S, left_s)))
 
         async def perform() -> Performed:
             result = await asyncio.to_thread(self._host.run, call, self._scope, limits)
@@ -208,9 +221,9 @@ class AgentTools:
     def _shown_output(self, output: str) -> tuple[str, bool]:
         """The output without colours, secrets and control characters; its begin and its end when it is long."""
         clean = printable(self._redactor.redact(without_colours(output)).text)
-        if len(clean) <= MAX_SHOWN_CHARS:
+        if len(clean) <= self._max_shown:
             return clean, False
-        half = MAX_SHOWN_CHARS // 2
+        half = self._max_shown // 2
         head, tail = clean[:half].rpartition("\n")[0], clean[-half:].partition("\n")[2]
         return f"{head}\n… {len(clean) - len(head) - len(tail)} characters left out …\n{tail}", True
 

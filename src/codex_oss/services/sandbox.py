@@ -45,8 +45,7 @@ TIMED_OUT: Final = 124
 """Exit code of a command whose time was up, as timeout(1) has it."""
 GRACE_S: Final = 10.0
 """How much longer than the command the process above it may take."""
-PROBE_TIMEOUT_S: Final = 10.0
-PROBE_LIMITS: Final = Limits(timeout_s=5.0)
+PROBE_LIMITS: Final = Limits(timeout_s=15.0)
 CHUNK_BYTES: Final = 65_536
 SHELLS: Final = ("/usr/bin/bash", "/bin/bash", "/bin/sh")
 _START: Final = (
@@ -96,11 +95,14 @@ async def run_sandboxed(
     the usual ones, its timeout_s included.
     Errors: SandboxError; the command was not run then. Cancelling ends the command first.
     """
+    argv = _arguments(command)
+    if not argv or any("\0" in part for part in argv):
+        raise SandboxError("This is no command: it is empty, or holds a NUL character.", code="sandbox_failed")
     chosen: SandboxLevel = level if level is not None else await asyncio.to_thread(probe_sandbox)
     if chosen == "none":
         _refuse_bare(allow_none)
     enclosure = enclose(root, writable, environ, readable=readable)
-    order = _order(chosen, _arguments(command), enclosure, limits or Limits(timeout_s=timeout_s), environ)
+    order = _order(chosen, argv, enclosure, limits or Limits(timeout_s=timeout_s), environ)
     output, report = await _carried_out(order, max_output_bytes)
     return _result(output, report, chosen)
 
@@ -198,6 +200,7 @@ def _child(report_fd: int) -> list[str]:
 async def _carried_out(order: dict[str, Any], max_output_bytes: int) -> tuple[_Output, dict[str, Any]]:
     """Start the process above the command, read both its pipes to their ends, and never leave it behind."""
     report_fd, tell = os.pipe()
+    os.set_blocking(report_fd, False)
     try:
         child = await asyncio.create_subprocess_exec(
             *_child(tell),
@@ -209,13 +212,15 @@ async def _carried_out(order: dict[str, Any], max_output_bytes: int) -> tuple[_O
             cwd="/",
             start_new_session=True,
         )
-    except OSError as exc:
+    except BaseException as exc:
         os.close(report_fd)
-        raise SandboxError(f"The command could not be started: {exc.strerror}.", code="sandbox_failed") from exc
+        if isinstance(exc, OSError):
+            raise SandboxError(f"The command could not be started: {exc.strerror}.", code="sandbox_failed") from exc
+        raise
     finally:
         os.close(tell)
     output = _Output(max_output_bytes)
-    with os.fdopen(report_fd, "rb") as report:
+    try:
         try:
             async with asyncio.timeout(float(order["limits"]["timeout_s"]) + GRACE_S):
                 await _give(child, order)
@@ -225,8 +230,17 @@ async def _carried_out(order: dict[str, Any], max_output_bytes: int) -> tuple[_O
             log.error("the process above a command did not end in time")
         finally:
             await asyncio.shield(_ended(child))
-        line = report.readline()
-    return output, json.loads(line) if line else {"problem": "it was ended from outside"}
+        return output, _reported(report_fd)
+    finally:
+        os.close(report_fd)
+
+
+def _reported(report_fd: int) -> dict[str, Any]:
+    """The report; empty when whoever should have written it was ended before."""
+    with suppress(BlockingIOError, ValueError):
+        told: dict[str, Any] = json.loads(os.read(report_fd, CHUNK_BYTES))
+        return told
+    return {}
 
 
 async def _give(child: asyncio.subprocess.Process, order: dict[str, Any]) -> None:
@@ -280,9 +294,12 @@ class _Output:
 
 def _result(output: _Output, report: dict[str, Any], level: SandboxLevel) -> CommandResult:
     """The report in our words. Raises SandboxError for a command that was never started."""
+    if not report:
+        message = "The command was cut off: the process above it was ended from outside."
+        raise SandboxError(message, code="sandbox_failed")
     if "status" not in report:
         words = output.text().strip()[:300]
-        told = str(report.get("problem", "no reason given")).rstrip(".")
+        told = str(report["problem"]).rstrip(".")
         if level != "bwrap" and told in ("No such file or directory", "Permission denied", "Not a directory"):
             code = 127 if told.startswith("No such") else 126
             return CommandResult(code, f"the command cannot be run: {told}", False, level)

@@ -25,6 +25,7 @@ import os
 import resource
 import select
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -42,7 +43,6 @@ TICK_S: Final = 0.05
 """Distance of two looks at the tree; what runs away in between is bounded by the limits of each process."""
 MAX_ORDER_BYTES: Final = 4 * 1024 * 1024
 MAX_REPORT_BYTES: Final = 65_536
-NOT_STARTED: Final = 125
 MARSHAL_TIMEOUT_S: Final = 2.0
 _PR_SET_PDEATHSIG: Final = 1
 
@@ -55,14 +55,14 @@ def main() -> int:
     enclosure = Enclosure(**{name: _tuples(value) for name, value in order["enclosure"].items()})
     limits = Limits(**order["limits"])
     started = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="codex-oss-sandbox-", ignore_cleanup_errors=True) as folder:
-        scene = _Scene(order, enclosure, limits, os.path.realpath(folder))
-        report = scene.run()
-        with suppress(OSError):
-            _open_for_removal(folder)
-    report["seconds"] = round(time.monotonic() - started, 4)
-    with suppress(BrokenPipeError):
-        os.write(report_fd, json.dumps(report).encode() + b"\n")
+    folder = tempfile.mkdtemp(prefix="codex-oss-sandbox-")
+    try:
+        report = _Scene(order, enclosure, limits, os.path.realpath(folder)).run()
+        report["seconds"] = round(time.monotonic() - started, 4)
+        with suppress(BrokenPipeError):
+            os.write(report_fd, json.dumps(report).encode() + b"\n")
+    finally:
+        _remove(folder)
     return 0
 
 
@@ -141,7 +141,7 @@ class _Scene:
         except OSError as exc:
             tell_line(tell, {"problem": exc.strerror or str(exc)})
         finally:
-            os._exit(NOT_STARTED)
+            os._exit(1)
 
     def _start(self, tell: int) -> None:
         """Take on the limits and the level, then become the command."""
@@ -281,13 +281,23 @@ def _pidfd(pid: int) -> int | None:
         return None
 
 
-def _open_for_removal(folder: str) -> None:
-    """Give back the right to look into folders that the command closed, so that they can be removed."""
-    for place, folders, _ in os.walk(folder):
-        for name in folders:
-            path = os.path.join(place, name)
-            if not os.path.islink(path):
-                os.chmod(path, 0o700)
+def _remove(folder: str) -> None:
+    """Remove what the command left, also folders that it closed or nested deeper than an interpreter can follow.
+
+    That may take seconds, for which nobody should wait: two programs of the system do it, and end by themselves.
+    """
+    with suppress(OSError):
+        os.rmdir(folder)
+        return
+    with suppress(OSError):
+        subprocess.Popen(  # noqa: S603 - no word of it comes from the command
+            ["/bin/sh", "-c", 'chmod -R u+rwx -- "$1"; rm -rf -- "$1"', "sh", folder],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            cwd="/",
+            start_new_session=True,
+        )
 
 
 def _tuples(value: Any) -> Any:  # JSON knows no tuples

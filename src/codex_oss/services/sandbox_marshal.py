@@ -52,8 +52,8 @@ def marshal(start: Callable[[], None], tell: int, leash: int, *, scoped: bool) -
         os.close(leash)
         try:
             start()
-        except OSError as exc:
-            tell_line(tell, {"problem": exc.strerror or str(exc)})
+        except (OSError, ValueError) as exc:
+            tell_line(tell, {"problem": getattr(exc, "strerror", None) or str(exc)})
         finally:
             os._exit(1)
     for fd in (0, 1, 2):

@@ -2,7 +2,7 @@
 
     $XDG_STATE_HOME/codex-oss/sessions/<project>/<session id>.jsonl       (default ~/.local/state)
 
-Counterparts: `agent.journal` says what a record is and folds them, `services.agent_session` writes them.
+Counterparts: `agent.journal` says what a record is and folds them, `services.agent_turn` writes them.
 
 Rules that hold here:
 

@@ -46,7 +46,7 @@ KEYS: Final = (
     ("e", "Enable or disable"),
     ("r", "Renew the tokens of the account now"),
     ("w", "End its waiting: ask it again before its pause is over"),
-    ("l", "Ask for the quota of every enabled account"),
+    ("l", "Ask for the quota of every account that can be asked"),
     ("d", "Delete the account from this machine (asks first)"),
     ("D", "Delete all accounts from this machine (asks first)"),
     ("?", "This page"),
@@ -311,13 +311,15 @@ class AccountManager(FullScreen):
         self.run_worker(self._done(self.work.renew(account)), exit_on_error=False)
 
     def action_quotas(self) -> None:
-        """Ask for the quota of every enabled account."""
-        persons = [account.person_key for account in self.seen.book.accounts if account.switch.enabled]
-        if not persons:
-            self.say(Said("There is no enabled account to ask for its quota.", bad=True))
+        """Ask for the quota of every account that can be asked."""
+        now_ms = int(self.seen.now_s * 1000)
+        able = [account for account in self.seen.book.accounts if account.hindrance(now_ms) in (None, "cooling_down")]
+        if not able:
+            self.say(Said("There is no account that could be asked for its quota.", bad=True))
             return
         self.say(Said("Asking for quotas …"))
-        self.run_worker(self._done(self.work.ask_quotas(persons)), exit_on_error=False, exclusive=True, group="quota")
+        work = self.work.ask_quotas([account.person_key for account in able])
+        self.run_worker(self._done(work), exit_on_error=False, exclusive=True, group="quota")
 
     def action_add(self) -> None:
         """Sign in with another account."""

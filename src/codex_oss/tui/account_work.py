@@ -74,9 +74,9 @@ class Quotas(Protocol):
 
 
 class QuotaPoll(Protocol):
-    """Asks the backend for the windows of one account; None when it does not say."""
+    """Asks the backend for the windows of one account; None when it does not say. insists: a person asks, at once."""
 
-    async def poll(self, person: str) -> Quota | None: ...
+    async def poll(self, person: str, *, insists: bool = False) -> Quota | None: ...
 
 
 class AccountServices(Protocol):
@@ -193,7 +193,7 @@ class AccountWork:
 
         async def ask(person: str) -> Quota | None:
             async with gate:
-                return await self.services.quota_poll.poll(person)
+                return await self.services.quota_poll.poll(person, insists=True)
 
         answers = await asyncio.gather(*(ask(person) for person in persons), return_exceptions=True)
         known = sum(isinstance(answer, Quota) for answer in answers)

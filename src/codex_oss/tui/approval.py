@@ -28,6 +28,8 @@ from codex_oss.policy.printable import printable
 from codex_oss.tui.chat_blocks import proposal_lines
 
 SETTLE_S: Final = 0.6
+FRAME_LINES: Final = 8
+"""Lines of the box that are not the proposal: border, a title of two lines, keys, space between."""
 
 
 class Approval(ModalScreen[bool]):
@@ -60,6 +62,10 @@ class Approval(ModalScreen[bool]):
     def on_mount(self) -> None:
         """Begin to wait for silence."""
         self._quiet_at = self._now() + self._settle_s
+
+    def on_resize(self, event: events.Resize) -> None:
+        """The proposal scrolls in what title and keys leave of the screen."""
+        self.query_one("#proposal").styles.max_height = max(event.size.height - FRAME_LINES, 1)
 
     def on_key(self, event: events.Key) -> None:
         """Typing goes on being no answer until it stops."""

@@ -204,7 +204,7 @@ class Chat(FullScreen):
         try:
             return await answered is True
         finally:
-            if answered.cancelled() and self.screen is question:
+            if answered.cancelled() and question.is_current:
                 question.dismiss(False)
 
     def action_end_turn(self) -> None:

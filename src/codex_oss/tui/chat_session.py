@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
+from functools import cached_property
 from pathlib import Path
 
 from codex_oss.accounts.book import STRATEGIES, Book
@@ -74,7 +75,7 @@ class AgentHost:
     async def switch(self, model: str) -> None:
         """Open the same session with another model. Raises BridgeError; then it is open with the old one."""
         before, session_id = self.session.model, self.session.session_id
-        await self.aclose()
+        await self._stack.aclose()
         try:
             await self.open(model, session_id)
         except BridgeError:
@@ -82,9 +83,8 @@ class AgentHost:
             raise
 
     async def models(self) -> Sequence[tuple[str, str]]:
-        """The models of the configuration: name, and what it is."""
-        settings = await asyncio.to_thread(self._settings)
-        return [(name, _words(name, profile)) for name, profile in known_models(settings.profiles)]
+        """The models that can be asked, name and what it is: those of the configuration, and those of the accounts."""
+        return await asyncio.to_thread(self._models)
 
     async def account(self, model: str, session_id: str) -> str:
         """Who of the accounts answers this conversation next, and what is left there; empty for an open model."""
@@ -93,15 +93,29 @@ class AgentHost:
     async def aclose(self) -> None:
         """Close what is open."""
         await self._stack.aclose()
+        if "_accounts" in self.__dict__:
+            await self._accounts.aclose()
+
+    @cached_property
+    def _accounts(self) -> Accounts:
+        return open_accounts(self._environ, self._settings().config.chatgpt_base_url or "")
 
     def _settings(self) -> Settings:
         return read_settings(self._project, {}, self._environ)
+
+    def _models(self) -> list[tuple[str, str]]:
+        settings = self._settings()
+        found = [(name, _words(name, profile)) for name, profile in known_models(settings.profiles)]
+        if settings.config.gpt_strategy == "accounts":
+            slugs = [str(entry.get("slug", "")) for entry in self._accounts.catalog.models()]
+            found += [(slug, f"{slug}  (ChatGPT account)") for slug in slugs if slug]
+        return found
 
     def _account(self, model: str, session_id: str) -> str:
         settings = self._settings()
         if choose_route(model, settings.profiles, settings.config.gpt_strategy).lane != "chatgpt":
             return ""
-        accounts: Accounts = open_accounts(self._environ)
+        accounts = self._accounts
         strategy = next((known for known in STRATEGIES if known == settings.config.account_strategy), None)
         book, now_ms = accounts.store.read(), int(time.time() * 1000)
         choice = choose(book, accounts.affinity.read(), now_ms, session=session_id, strategy=strategy)

@@ -1,6 +1,6 @@
 """The untranslated way: a Responses client in front of a Responses upstream gets that upstream's own frames.
 
-Counterparts: `server.app` gives a request its `untranslated` body; `lanes.oss` sends `relayed_body` and feeds a
+Counterparts: `server.app` gives a request its `untranslated` body; `lanes.oss` sends it (`wire.relayed_body`), feeds a
 `RelayDecoder` (by `wire.codecs`); `wire.relay_stream` writes what comes out to the client. Decision 0015.
 
     bytes ─► SseDecoder ─► payload ─┬─ *.delta ──────────────► framed again as it is, not decoded
@@ -47,7 +47,6 @@ from codex_oss.wire.events import (
     UsageReported,
 )
 from codex_oss.wire.items import TurnRequest
-from codex_oss.wire.responses_body import encode_clean
 from codex_oss.wire.responses_events import (
     ENDINGS,
     FAILED,
@@ -60,7 +59,7 @@ from codex_oss.wire.responses_events import (
 )
 from codex_oss.wire.responses_object import encode_usage
 from codex_oss.wire.responses_upstream import FOREIGN, INTERRUPTED, Heed, ResponsesDecoder
-from codex_oss.wire.seals import marked, owner_of, unmarked
+from codex_oss.wire.seals import marked, owner_of
 from codex_oss.wire.sse import SseDecoder
 
 UNIQUE_ID: Final = re.compile(r"resp_[A-Za-z0-9_-]{8,120}")
@@ -79,26 +78,6 @@ class _Typed(Struct, gc=False):
 
 
 _TYPED: Final = msgspec.json.Decoder(_Typed)
-
-
-def relayed_body(request: TurnRequest, profile: ModelProfile, *, stream: bool) -> bytes:
-    """Return the client's own body with what must differ: model, store, stream, and no id of an earlier response."""
-    body = {**(request.untranslated or {}), "model": profile.model, "store": False, "stream": stream}
-    body.pop("previous_response_id", None)
-    items = body.pop("input", None)
-    if isinstance(items, list):
-        items = [_own_seal(item, profile.name) for item in items]
-    return encode_clean({**body, "input": items})
-
-
-def _own_seal(item: Any, profile: str) -> Any:
-    """Take our mark off what this profile sealed, and leave out what another one did."""
-    sealed = item.get("encrypted_content") if isinstance(item, dict) else None
-    if not isinstance(sealed, str) or not owner_of(sealed):
-        return item
-    rest = {key: value for key, value in item.items() if key != "encrypted_content"}
-    own = unmarked(profile, sealed)
-    return {**rest, "encrypted_content": own} if own else rest
 
 
 class RelayDecoder:

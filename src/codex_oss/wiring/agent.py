@@ -20,6 +20,7 @@ from codex_oss.errors import InvalidRequest, StoreError
 from codex_oss.policy.printable import printable
 from codex_oss.policy.routing import GPT_NAME
 from codex_oss.policy.scope import WHOLE_PROJECT, Scope
+from codex_oss.policy.truncation import truncated
 from codex_oss.services.admission import PATTERN_FILES, read_patterns
 from codex_oss.services.agent_requests import AgentRequests
 from codex_oss.services.agent_session import AgentSession, Setup
@@ -65,19 +66,20 @@ async def open_agent(
         sets = read_sets(settings.config.instruction_set, environ)
         bridge = build(_with_accounts(settings, name, project, environ), project, environ)
         try:
+            bridge.lane_for(TurnRequest("resp_agent", name, ()))  # an unknown name is refused before anybody types
             setup = Setup(
                 session_id=journal.path.stem,
                 model=name,
                 lane_for=_lane_of(bridge),
-                tools=_tools(bridge, project, shell or _shell(settings.config, project, environ)),
+                tools=_tools(bridge, project, name, shell or _shell(settings.config, project, environ)),
                 journal=journal,
                 limits=limits or Limits(),
                 instructions=with_sets(instructions(_project_words(bridge)), sets),
                 project=str(project),
                 approve_all=approve_all,
                 new_id=lambda: uuid.uuid4().hex,
+                fit=lambda request: truncated(request, bridge.route(name).profile),
             )
-            bridge.lane_for(TurnRequest("resp_agent", name, ()))  # an unknown name is refused before anybody types
             session = AgentSession(setup)
             if bridge.chatgpt is not None:
                 bridge.chatgpt.signals.listen(lambda *crossed: session.tell(_quota_notice(*crossed)))
@@ -127,7 +129,7 @@ def _tell_outlook(session: AgentSession, accounts: Accounts, limits: Limits) -> 
 
 def _shell(config: Config, project: Path, environ: Mapping[str, str]) -> ProjectShell:
     """Commands in the sandbox, as the user's own settings have it."""
-    readable = tuple(Path(place) for place in config.sandbox_readable)
+    readable = tuple(Path(place).expanduser() for place in config.sandbox_readable)
     return ProjectShell(project, environ, allow_none=config.sandbox == "optional", readable=readable)
 
 
@@ -146,11 +148,13 @@ def _shown(bridge: Bridge, text: str) -> str:
     return printable(bridge.redactor.redact(text).text)
 
 
-def _tools(bridge: Bridge, project: Path, shell: Shell) -> AgentTools:
+def _tools(bridge: Bridge, project: Path, model: str, shell: Shell) -> AgentTools:
     """The whole project, without what its own files hide. Nobody admits missions here: critical paths are readable."""
     ignored, _, linked = (read_patterns(project, name) for name in PATTERN_FILES)
     scope = Scope(roots=(WHOLE_PROJECT,), ignored=ignored, linked=linked, guards_critical=False)
-    return AgentTools(bridge.root, scope, bridge.redactor, shell)
+    # A byte for each token that it reads: about a quarter of its window for one result.
+    shown_bytes = bridge.route(model).profile.context_tokens
+    return AgentTools(bridge.root, scope, bridge.redactor, shell, max_shown_bytes=shown_bytes)
 
 
 def _project_words(bridge: Bridge) -> str:

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from codex_oss.config import DEFAULT_LOCAL_KEY, DEFAULT_UPSTREAM_BASE, Config
 from codex_oss.contracts.profiles import PRIMARY_KEY_ENV, ModelProfile
@@ -52,8 +53,10 @@ from codex_oss.services.upstream import Deadlines, UpstreamClient
 from codex_oss.wire.events import Lane, TurnEvent
 from codex_oss.wire.items import TurnRequest
 from codex_oss.wiring.accounts import open_accounts
-from codex_oss.wiring.chatgpt import ChatGptParts, build_chatgpt
 from codex_oss.wiring.records import open_seal
+
+if TYPE_CHECKING:
+    from codex_oss.wiring.chatgpt import ChatGptParts
 
 PRIMARY_KEY_NAMES = (PRIMARY_KEY_ENV, "UPSTREAM_API_KEY")
 """Variables whose value is `Config.upstream_key`, wherever that was set."""
@@ -236,6 +239,8 @@ def _chatgpt(
 ) -> ChatGptParts | None:
     if config.gpt_strategy != "accounts":
         return None
+    from codex_oss.wiring.chatgpt import build_chatgpt  # what most bridges never need
+
     return build_chatgpt(
         config,
         open_accounts(environ, config.chatgpt_base_url or ""),
