@@ -12,8 +12,8 @@ import pytest
 import uvicorn
 
 from codex_oss.server import process
+from codex_oss.server.open_turns import OpenTurns
 from codex_oss.server.process import IDLE_ROUNDS, BridgeServer
-from codex_oss.server.turn_response import OpenTurns
 
 CALM = """
 import gc

@@ -52,12 +52,13 @@ from codex_oss.server.mcp_endpoint import McpEndpoint
 from codex_oss.server.metrics import Metrics
 from codex_oss.server.metrics_page import CONTENT_TYPE, Gauges, render_metrics
 from codex_oss.server.missions_api import MissionsApi
+from codex_oss.server.open_turns import OpenTurns
 from codex_oss.server.request_body import read_body
 from codex_oss.server.short_routes import Handler, ShortRoutes
 from codex_oss.server.stored_responses import StoredResponses
 from codex_oss.server.turn_desk import AcceptedTurn, TurnDesk
 from codex_oss.server.turn_notes import Arrival, arrival_of
-from codex_oss.server.turn_response import OpenTurns, TurnResponse
+from codex_oss.server.turn_response import TurnResponse
 from codex_oss.server.turn_socket import TurnSockets
 from codex_oss.wire.chat_answer import BYTES_PER_TOKEN
 from codex_oss.wire.chat_request import encode_chat_request

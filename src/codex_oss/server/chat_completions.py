@@ -14,9 +14,10 @@ from typing import Any
 from starlette.requests import Request
 
 from codex_oss.errors import BridgeError
+from codex_oss.server.open_turns import OpenTurns
 from codex_oss.server.turn_desk import TurnDesk
 from codex_oss.server.turn_notes import arrival_of
-from codex_oss.server.turn_response import OpenTurns, TurnResponse
+from codex_oss.server.turn_response import TurnResponse
 from codex_oss.wire.completions_request import decode_chat_turn, wants_usage
 from codex_oss.wire.completions_stream import ChatEncoder
 from codex_oss.wire.responses_request import decode_body

@@ -18,10 +18,11 @@ from starlette.requests import Request
 from starlette.routing import Route as Path
 
 from codex_oss.errors import BridgeError
+from codex_oss.server.open_turns import OpenTurns
 from codex_oss.server.stored_responses import StoredResponses
 from codex_oss.server.turn_desk import TurnDesk
 from codex_oss.server.turn_notes import arrival_of
-from codex_oss.server.turn_response import OpenTurns, TurnResponse
+from codex_oss.server.turn_response import TurnResponse
 from codex_oss.wire.items import TurnRequest
 from codex_oss.wire.responses_request import decode_body, decode_turn
 from codex_oss.wire.responses_stream import ResponseEncoder

@@ -43,11 +43,11 @@ from codex_oss.policy.outbound import (
     request_headers,
 )
 from codex_oss.server.errors import error_response, internal, json_response
+from codex_oss.server.open_turns import OpenTurns
 from codex_oss.server.relayed_turn import RelayedTurn
 from codex_oss.server.request_body import plain_body, receive_body
 from codex_oss.server.turn_desk import Surface, TurnDesk
 from codex_oss.server.turn_notes import arrival_of
-from codex_oss.server.turn_response import OpenTurns
 from codex_oss.services.relay import RelayedAnswer
 from codex_oss.services.vouched_credentials import VouchedCredentials
 from codex_oss.wire.items import TurnRequest

@@ -27,7 +27,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from codex_oss.server.http_protocol import BoundedHttp
-from codex_oss.server.turn_response import OpenTurns
+from codex_oss.server.open_turns import OpenTurns
 from codex_oss.wiring.bridge import Bridge
 
 MAX_DRAIN_S: Final = 3.3

@@ -5,7 +5,7 @@ Not Starlette's StreamingResponse: at 512 streams that had a p99 delta age of 57
     lane ─► batch ─► encoder ─► send        (the task of the request)
     lane ─► delta ─► encoder ─► transport   (no task: within the read that brought it, see `wire.events.DeltaSink`)
     connection lost ─► cancel               (`Exchange.on_left`; without one, another task that receives)
-    shutdown ─► interrupt ─► failed event   (by `OpenTurns`)
+    shutdown ─► interrupt ─► failed event   (by `server.open_turns`)
 
 Rules that hold here:
 
@@ -24,7 +24,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import aclosing, suppress
 from typing import Any, Final, Protocol
 
@@ -35,6 +35,7 @@ from starlette.types import Receive, Scope, Send
 from codex_oss.errors import BridgeError, fault_of
 from codex_oss.server.errors import client_of, error_response, internal
 from codex_oss.server.http_protocol import Exchange, exchange_of
+from codex_oss.server.open_turns import Keep, OpenTurns
 from codex_oss.server.turn_desk import AcceptedTurn, Outcome, TurnEnd
 from codex_oss.wire.events import (
     Batches,
@@ -52,8 +53,6 @@ from codex_oss.wire.responses_stream import ResponseEncoder
 log = logging.getLogger(__name__)
 
 OnEnd = Callable[[TurnEnd], None]
-Keep = Callable[[dict[str, Any]], Awaitable[None]]
-"""Takes the response object of an ended turn to where it is stored; bounded in time, never raises."""
 
 SSE_HEADERS: Final = (
     (b"content-type", b"text/event-stream; charset=utf-8"),
@@ -63,67 +62,6 @@ SSE_HEADERS: Final = (
 ROUTE_HEADER: Final = "x-codex-oss-route"
 TIDY_S: Final = 1.0
 SHUTDOWN: Final = BridgeError("The bridge is shutting down.", hint="Start it again.", code="upstream_unavailable")
-
-
-class OpenTurn(Protocol):
-    """What a shutdown and the stored responses ask of a turn under way."""
-
-    keep: Keep | None
-    ended: asyncio.Event
-
-    @property
-    def response_id(self) -> str:
-        """`resp_…`."""
-
-    def response(self) -> dict[str, Any]:
-        """The response object as it stands."""
-
-    def interrupt(self) -> None:
-        """End it, because the bridge stops."""
-
-
-class OpenTurns:
-    """The turns under way, so that a shutdown can let them end and then ends them."""
-
-    def __init__(self) -> None:
-        self._turns: set[OpenTurn] = set()
-        self.stopping = False
-        """True from the begin of the shutdown; connections that live on begin no turn any more."""
-
-    def __len__(self) -> int:
-        return len(self._turns)
-
-    def add(self, turn: OpenTurn) -> None:
-        """A turn began."""
-        self._turns.add(turn)
-
-    def discard(self, turn: OpenTurn) -> None:
-        """A turn ended."""
-        self._turns.discard(turn)
-
-    def response_of(self, response_id: str) -> dict[str, Any] | None:
-        """The response of this id as it stands; None for one that is not under way here or not to be stored."""
-        kept = (turn.response() for turn in self._turns if turn.keep is not None)
-        return next((response for response in kept if response["id"] == response_id), None)
-
-    async def drain(self, patience_s: float, grace_s: float) -> None:
-        """Wait up to *patience_s* for all turns, then interrupt the rest and give their last events *grace_s*."""
-        self.stopping = True
-        await self._wait(patience_s)
-        self.interrupt()
-        await self._wait(grace_s)
-
-    def interrupt(self) -> None:
-        """End every turn as failed."""
-        for turn in list(self._turns):
-            turn.interrupt()
-
-    async def _wait(self, seconds: float) -> None:
-        waits = [asyncio.create_task(turn.ended.wait()) for turn in self._turns]
-        if waits:
-            _, late = await asyncio.wait(waits, timeout=seconds)
-            for wait in late:
-                wait.cancel()
 
 
 class TurnEncoder(Protocol):
