@@ -10,6 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -96,16 +97,21 @@ def processes_with(mark: str) -> list[int]:
     return found
 
 
-def as_nobody(program: str, place: Path) -> subprocess.CompletedProcess[str]:
+def as_nobody(program: str) -> subprocess.CompletedProcess[str]:
     """Run a program as a user with no rights, on a copy of our sources that he can read. Skips where that cannot be."""
     if os.geteuid() != 0:
         pytest.skip("only root can become somebody else; the other tests run as an ordinary user then")
     if not os.access(SYSTEM_PYTHON, os.X_OK):
         pytest.skip(f"{SYSTEM_PYTHON} is absent, and the interpreter of these tests belongs to root")
+    with tempfile.TemporaryDirectory(prefix="codex-oss-nobody-") as folder:
+        return _run_as_nobody(program, Path(folder))
+
+
+def _run_as_nobody(program: str, place: Path) -> subprocess.CompletedProcess[str]:
     sources = place / "sources"
     shutil.copytree(Path(codex_oss.__file__).parent, sources / "codex_oss", ignore=shutil.ignore_patterns("*.pyc"))
-    for folder in (place, sources, *(path for path in sources.rglob("*") if path.is_dir())):
-        folder.chmod(0o755)
+    for shown in (place, sources, *(path for path in sources.rglob("*") if path.is_dir())):
+        shown.chmod(0o755)
     home = place / "home"
     home.mkdir()
     os.chown(home, NOBODY, NOBODY)

@@ -50,7 +50,7 @@ def test_every_attack_is_held(level: SandboxLevel) -> None:
     assert [(proof.name, proof.message) for proof in proofs if not proof.held] == []
 
 
-def test_every_attack_is_held_for_a_user_without_rights(nobodys_place: Path) -> None:
+def test_every_attack_is_held_for_a_user_without_rights() -> None:
     """The same proofs, run by a user who is nobody: each level works for him and keeps the same."""
     program = (
         "import os\nfrom codex_oss.services.sandbox import LADDER, level_problem\n"
@@ -58,7 +58,7 @@ def test_every_attack_is_held_for_a_user_without_rights(nobodys_place: Path) -> 
         "for level in LADDER:\n"
         "    print(level, level_problem(level) or [p.name for p in prove(level, os.environ) if not p.held])\n"
     )
-    told = as_nobody(program, nobodys_place)
+    told = as_nobody(program)
     assert told.stderr == ""
     for line in told.stdout.splitlines():
         level, _, rest = line.partition(" ")
@@ -301,14 +301,6 @@ START_WITH_BROKEN_LANDLOCK = (
     "import sys; sys.path.insert(0, sys.argv.pop(1)); from codex_oss.services import sandbox_landlock; "
     "sandbox_landlock._CREATE_RULESET = 9999; from codex_oss.services.sandbox_child import main; main()"
 )
-
-
-@pytest.fixture
-def nobodys_place() -> Path:
-    """A folder that any user can reach."""
-    import tempfile
-
-    return Path(tempfile.mkdtemp(prefix="codex-oss-nobody-"))
 
 
 @at_every_level

@@ -11,7 +11,6 @@ import pty
 import signal
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 import pytest
@@ -82,7 +81,7 @@ def test_a_user_without_rights_meets_a_hard_limit_of_processes() -> None:
         " timeout_s=20, max_output_bytes=1000, environ=os.environ, level=level,"
         " limits=Limits(timeout_s=20, processes=30))).output)\n"
     )
-    told = as_nobody(program, Path(tempfile.mkdtemp(prefix="codex-oss-nobody-")))
+    told = as_nobody(program)
     assert told.stderr == ""
     refusals = [int(line.split()[1]) for line in told.stdout.splitlines() if line.startswith("refused")]
     assert refusals, told.stdout
