@@ -61,6 +61,7 @@ class Peer:
             profiles={},
             requests=None,
             redactor=None,
+            attempts=None,
             lane_for=lane_for or (lambda _: (ROUTE, self.lane)),
         )
         desk = NotingDesk(cast("Any", bridge), Metrics())
