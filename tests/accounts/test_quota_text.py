@@ -88,6 +88,7 @@ def test_resets(instant: float | None, text: str) -> None:
         (Credits(True), "some, nobody said how many"),
         (Credits(True, None, "12.5"), "12.5 left"),
         (Credits(True, None, "\x1b[31m9\n"), "\ufffd[31m9\ufffd left"),
+        (Credits(True, None, "a\tb"), "a b left"),
         (Credits(True, True, "0"), "unlimited"),
     ],
 )

@@ -17,10 +17,9 @@ from codex_oss.accounts.account import Account
 from codex_oss.accounts.book import Book
 from codex_oss.accounts.forecast import Forecast, forecast_of, worst
 from codex_oss.accounts.quota_record import QuotaRecord
-from codex_oss.accounts.quota_text import UNKNOWN, Local, left_text, reset_text
+from codex_oss.accounts.quota_text import UNKNOWN, Local, left_text, plain, reset_text
 from codex_oss.accounts.selection import choose
 from codex_oss.accounts.view import label_of
-from codex_oss.policy.printable import INVISIBLE
 
 
 def outlook_line(book: Book, records: Mapping[str, QuotaRecord], now_s: float, wanted_s: float, local: Local) -> str:
@@ -77,4 +76,4 @@ def _others(book: Book, records: Mapping[str, QuotaRecord], account: Account, no
 
 
 def _label(account: Account) -> str:
-    return label_of(account).translate(INVISIBLE)
+    return plain(label_of(account))

@@ -82,7 +82,7 @@ def credits_text(credits: Credits) -> str:
     if credits.has is False:
         return "none"
     if credits.balance is not None:
-        return f"{credits.balance[:MAX_WORDS].translate(INVISIBLE)} left"
+        return f"{plain(credits.balance[:MAX_WORDS])} left"
     return "some, nobody said how many" if credits.has else ""
 
 
@@ -114,8 +114,13 @@ def hindrance_text(account: Account, now_s: float, local: Local) -> str:
         return text
     end = reset_text(account.cooldown.until_ms / 1000, now_s, local)
     guessed = "" if account.cooldown.believed else ", a guess"
-    why = f" ({account.cooldown.why[:MAX_WORDS].translate(INVISIBLE)}{guessed})" if account.cooldown.why else ""
+    why = f" ({plain(account.cooldown.why[:MAX_WORDS])}{guessed})" if account.cooldown.why else ""
     return f"{text} until {end}{why}" if end else f"{text}{why}"
+
+
+def plain(text: str) -> str:
+    """Somebody else's words for one line: nothing that moves the cursor, a tab neither."""
+    return text.translate(INVISIBLE).replace("\t", " ")
 
 
 def cells_of(text: str) -> int:

@@ -37,10 +37,10 @@ from codex_oss.accounts.quota_text import (
     hindrance_text,
     left_text,
     outlook_text,
+    plain,
     reset_text,
 )
 from codex_oss.accounts.view import active_of, label_of
-from codex_oss.policy.printable import INVISIBLE
 
 if TYPE_CHECKING:
     from codex_oss.wiring.accounts import Accounts
@@ -126,7 +126,7 @@ def _who(book: Book, account: Account) -> str:
     person = account.person_key
     active, pinned = active_of(book) is account, book.pinned.person == person
     marks = [word for word, holds in (("active", active), ("pinned", pinned)) if holds]
-    label = label_of(account)[:MAX_LABEL].translate(INVISIBLE)
+    label = plain(label_of(account)[:MAX_LABEL])
     return f"{'*' if active else ' '} {', '.join([label, *marks])}"
 
 
