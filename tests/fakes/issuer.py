@@ -55,6 +55,8 @@ class Issuer:
         self.omits_refresh = False
         self.omits_kind = False
         """No answer says what kind it is."""
+        self.piece_bytes = 0
+        """Answers leave in pieces of this size, with a pause between them; 0 for at once."""
         self.clock_ahead_s = 0.0
         self.pages = SignInPages()
         self.agents: set[str] = set()
@@ -128,7 +130,10 @@ class Issuer:
                 http.send_header(name, value)
             http.send_header("content-length", str(len(body)))
             http.end_headers()
-            http.wfile.write(body)
+            size = self.piece_bytes or max(len(body), 1)
+            for at in range(0, len(body), size):
+                http.wfile.write(body[at : at + size])
+                time.sleep(0.02 if self.piece_bytes else 0)
         except OSError:
             pass  # whoever asked is gone
 

@@ -197,6 +197,18 @@ async def test_what_the_issuer_says(tmp_path: Path, answer: Any, found: Any, hin
         assert after.hindrance(0) == hindrance
 
 
+async def test_an_answer_that_comes_in_pieces_is_read_whole(tmp_path: Path) -> None:
+    """Half an answer would lose the account: the token that was spent for it is gone."""
+    store = AccountStore(tmp_path)
+    with RudeIssuer() as rude:
+        held = sign_in(store, rude)
+        rude.piece_bytes = 100
+        (account,) = await ask(store, rude.url)
+        assert account is not None
+        assert account.credential.refresh not in ("", held.credential.refresh)
+        assert rude.reuses == []
+
+
 async def test_a_login_in_between_stands(tmp_path: Path) -> None:
     """The person signs in while the old token is refused: the new login is used, not marked."""
     store = AccountStore(tmp_path)

@@ -4,7 +4,7 @@ Counterparts: `accounts.oauth` knows the words; `services.token_refresh` and `se
 
 Rules that hold here:
 
-1. No redirects, no cookies, no environment proxy credentials in a message; each call ends within HTTP_S.
+1. No redirects, no cookies, no netrc, no proxy's credentials in a message; each call ends within HTTP_S.
 2. A refusal keeps status, code and message of the issuer, never its body, and nothing of ours.
 3. Whatever breaks on the way is a Refusal with status 0: nobody knows whether the issuer heard the request.
 """
@@ -18,6 +18,7 @@ from typing import Any, Final
 
 from codex_oss import __version__
 from codex_oss.accounts.oauth import Refusal, Tokens, exchange_form, refresh_form, tokens_of
+from codex_oss.services.upstream import proxy_for
 
 HTTP_S: Final = 15.0
 MAX_ANSWER_BYTES: Final = 256 * 1024
@@ -50,16 +51,21 @@ class Issuer:
         self, path: str, *, form: Mapping[str, str] | None = None, json: Mapping[str, Any] | None = None
     ) -> tuple[int, bytes]:
         """POST below the issuer's address: status and body; (0, b"") when there was no whole answer."""
-        session = await self._open()
+        session, url = await self._open(), f"{self.base}{path}"
         import aiohttp
 
         try:
             async with (
                 asyncio.timeout(self._http_s),
-                session.post(f"{self.base}{path}", data=form, json=json, allow_redirects=False) as answer,
+                session.post(url, data=form, json=json, allow_redirects=False, proxy=proxy_for(url) or None) as answer,
             ):
-                body = await answer.content.read(MAX_ANSWER_BYTES)
-                return answer.status, body
+                body = bytearray()
+                # One read is one segment, and the refresh token is spent: half an answer would lose the account.
+                async for piece in answer.content.iter_any():
+                    body += piece
+                    if len(body) > MAX_ANSWER_BYTES:
+                        return 0, b""
+                return answer.status, bytes(body)
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError):
             return 0, b""
 
@@ -70,7 +76,7 @@ class Issuer:
                 aiohttp = await asyncio.to_thread(importlib.import_module, "aiohttp")
                 self._session = aiohttp.ClientSession(
                     cookie_jar=aiohttp.DummyCookieJar(),
-                    trust_env=True,
+                    trust_env=False,
                     headers={"User-Agent": f"codex-oss/{__version__}", "Accept": "application/json"},
                 )
             return self._session
