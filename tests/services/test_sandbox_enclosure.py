@@ -98,7 +98,7 @@ def test_what_is_covered_is_never_opened_by_landlock(home: Path) -> None:
 )
 def test_the_environment_has_no_name_off_the_list(environ: dict[str, str]) -> None:
     """Whatever is set: only listed names, our own, and a PATH whose parts are absolute and visible."""
-    enclosure = Enclosure("/work/project", ("/usr", "/opt/python/bin"), (), (), ())
+    enclosure = Enclosure("/srv/project", ("/usr", "/opt/python/bin"), (), (), ())
     made = clean_environment(environ, enclosure)
     ours = {"PATH", "TERM", "GIT_CONFIG_NOSYSTEM", "GIT_TERMINAL_PROMPT", "GIT_OPTIONAL_LOCKS"}
     assert all(name in KEPT_NAMES or name.startswith("LC_") or name in ours for name in made)
