@@ -315,7 +315,7 @@ def test_hostile_names_do_not_reach_the_terminal(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("words", [("list",), ("unpin",), ("strategy",), ("status", "--no-poll")], ids=" ".join)
-def test_who_only_reads_starts_light(words: tuple[str, ...]) -> None:
+def test_who_only_reads_starts_light(tmp_path: Path, words: tuple[str, ...]) -> None:
     """These verbs bring neither the event loop nor an HTTP client, nor anything of a bridge."""
     heavy = ("asyncio", "aiohttp", "ssl", "starlette", "uvicorn", "mcp", "codex_oss.wiring.bridge", "textual")
     script = (
@@ -324,6 +324,6 @@ def test_who_only_reads_starts_light(words: tuple[str, ...]) -> None:
         f"print(sorted(set({heavy!r}) & set(sys.modules)))"
     )
     done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, timeout=30, env={"HOME": "/nonexistent"}
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=30, env={"HOME": str(tmp_path)}
     )
     assert done.stdout.splitlines()[1:] == ["[]"], done.stderr

@@ -45,7 +45,7 @@ def bar(left_percent: float | None, width: int = CELLS) -> str:
     if left_percent is None or not math.isfinite(left_percent):
         return UNKNOWN.center(width)
     share = min(max(left_percent, 0.0), 100.0) / 100.0
-    cells = max(int(share * width), 1 if share > 0 else 0)
+    cells = max(int(share * width), 1 if left_percent > 0 else 0)
     return FULL * cells + EMPTY * (width - cells)
 
 
