@@ -33,7 +33,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from codex_oss import wiring
 from codex_oss.missions.record import RunRecord, epoch_ms
 from codex_oss.policy.exposure import Redactor
 from codex_oss.services.admission import AdmissionDesk
@@ -45,6 +44,7 @@ from codex_oss.services.tool_host import ToolHost
 from codex_oss.setting_values import LaneLimits
 from codex_oss.wire.events import ItemDone, ItemStarted, MessageStart, TextDelta, TurnCompleted, TurnEvent, TurnStarted
 from codex_oss.wire.items import TurnRequest
+from codex_oss.wiring.records import open_project, open_seal
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 RESULTS: Final = ROOT / "bench" / "results" / "runtime.json"
@@ -70,8 +70,8 @@ class Workshop:
         self.all_hold = asyncio.Event()
         environ = {"HOME": str(project), "RUNTIME_MISSION_MAX_DEADLINE_SECONDS": "3600"}
         settings = read_settings(project, {}, environ)
-        self.root = wiring.open_project(project)
-        redactor, seal = Redactor(), wiring.open_seal(project, environ)
+        self.root = open_project(project)
+        redactor, seal = Redactor(), open_seal(project, environ)
         lanes = MissionLanes(project, {"read_pool": LaneLimits(CROWD, 0, 1.0)})
         tools = ToolHost(self.root, redactor)
         self.runner = MissionRunner(

@@ -30,8 +30,8 @@ STAMP = VENV / ".codex-oss-ready"
 BUILDING = CACHE / "venv-building"
 """Exists while a virtual environment is being made; found at the start, it means that the last attempt died."""
 SELECTION = {
-    "run": ["--extra", "local", "--group", "weights"],
-    "dev": ["--extra", "local", "--group", "weights", "--group", "dev"],
+    "run": ["--extra", "local", "--extra", "tui", "--group", "weights"],
+    "dev": ["--extra", "local", "--extra", "tui", "--group", "weights", "--group", "dev"],
 }
 
 

@@ -40,7 +40,7 @@ def test_xdg_config_home(tmp_path: Path) -> None:
     [
         (b"port = \n", "TOML: Invalid value (at line 1, column 8)"),
         (b"port = 1\n\xff", "file: is not UTF-8 (byte 9)"),
-        (b"colour = 1", "colour: unknown key; known keys: action_protocol"),
+        (b"colour = 1", "colour: unknown key; known keys: account_identity"),
     ],
 )
 def test_a_broken_file_is_named(tmp_path: Path, data: bytes, message: str) -> None:
@@ -87,6 +87,17 @@ def test_a_project_cannot_place_the_state(tmp_path: Path, named: str) -> None:
     _write(project / ".codex-oss/config.toml", "")
     _write(home / ".config/codex-oss/config.toml", f'state_db = "{named}"\n')
     assert read_config(project, {}, {"HOME": str(home)}).state_db == named
+
+
+def test_a_project_cannot_say_as_whom_the_user_asks(tmp_path: Path) -> None:
+    """The official client's words are only for who sets them himself."""
+    project, home = tmp_path / "project", tmp_path / "home"
+    _write(project / ".codex-oss/config.toml", 'account_identity = "codex"\n')
+    with pytest.raises(ConfigInvalid, match="account_identity: a project's file cannot say as whom you ask"):
+        read_config(project, {}, {"HOME": str(home)})
+    _write(home / ".config/codex-oss/config.toml", 'account_identity = "codex"\n')
+    (project / ".codex-oss/config.toml").unlink()
+    assert read_config(project, {}, {"HOME": str(home)}).account_identity == "codex"
 
 
 @pytest.mark.parametrize("key", ["openai_base_url", "chatgpt_base_url"])

@@ -75,6 +75,12 @@ class Config:
     fallback_map: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     model_concurrency: Mapping[str, int] = field(default_factory=dict)
     gpt_strategy: str = "error"
+    account_strategy: str | None = None
+    """How an account is chosen when `gpt_strategy` is `accounts`; None for what the accounts say."""
+    proactive_refresh: bool = True
+    """Renew the tokens of accounts in use before they end, while the bridge runs."""
+    account_identity: str = "codex-oss"
+    """Who asks the ChatGPT backend: this program, or (only if you say so) the official client."""
     gpt_oss_fallback: str = "deepseek-v4-pro"
     """The open model behind gpt names when `gpt_strategy` is `oss`: a profile's name, alias or upstream id."""
     openai_base_url: str | None = None
@@ -96,6 +102,14 @@ class Config:
     mission_on_disconnect: str = "continue"
     """What becomes of a mission whose client leaves: continue or cancel."""
     request_deadline_s: float = 90.0
+    sandbox: str = "required"
+    """Shell commands of `codex-oss run` that nothing encloses: required refuses them, optional runs them."""
+    sandbox_readable: tuple[str, ...] = ()
+    """Further folders with tools that an enclosed command may read and run."""
+    instruction_set: tuple[str, ...] = ()
+    """Names of `codex-oss instructions list` whose words are added to what a model is told."""
+    snapshots: bool = False
+    """Keep what was asked of the ChatGPT backend, attempt by attempt, redacted."""
     state_db: str = ".codex-oss/state/responses.sqlite3"
     """Where stored responses lie; relative to the project."""
     state_ttl_s: float = 21600.0
@@ -105,6 +119,8 @@ class Config:
     """Where a line for each request is appended; relative to the project."""
     request_log_max_bytes: int = 16 * 1024 * 1024
     """A larger request log is put aside; one older file is kept."""
+    run_model: str = ""
+    """The model of `codex-oss run` and `chat` when none is named; empty: it must be named."""
     shutdown_drain_s: float = 4.0
     """Open streams get this long to end after SIGTERM; the process is gone within 5 s."""
 
@@ -261,8 +277,26 @@ SETTINGS: Final[tuple[Setting, ...]] = (
     Setting(
         "gpt_strategy",
         ("GPT_MODEL_STRATEGY",),
-        one_of("error", "passthrough", "oss"),
-        "what a gpt-* model gets: a refusal, its own backend, or an open model",
+        one_of("error", "passthrough", "oss", "accounts"),
+        "what a gpt-* model gets: a refusal, its own backend, an open model, or your signed-in ChatGPT accounts",
+    ),
+    Setting(
+        "account_strategy",
+        ("CODEX_OSS_ACCOUNT_STRATEGY",),
+        one_of("sticky", "hybrid", "round_robin"),
+        "how one of several ChatGPT accounts is chosen",
+    ),
+    Setting(
+        "proactive_refresh",
+        ("CODEX_OSS_PROACTIVE_REFRESH",),
+        parse_flag,
+        "with gpt_strategy accounts: renew the tokens of accounts in use before they end",
+    ),
+    Setting(
+        "account_identity",
+        ("CODEX_OSS_ACCOUNT_IDENTITY",),
+        one_of("codex-oss", "codex"),
+        "who asks the ChatGPT backend: this program, or the official client",
     ),
     Setting("gpt_oss_fallback", ("GPT_MODEL_OSS_FALLBACK",), parse_text, "the open model of gpt_strategy oss"),
     Setting(
@@ -326,6 +360,12 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         "what becomes of a mission whose client leaves",
     ),
     Setting("request_deadline_s", ("REQUEST_DEADLINE_SECONDS",), seconds(1, 3600), "deadline that budgets assume"),
+    Setting(
+        "sandbox", ("CODEX_OSS_SANDBOX",), one_of("required", "optional"), "commands of `run` that nothing encloses"
+    ),
+    Setting("sandbox_readable", (), parse_texts, "further folders with tools that an enclosed command may read"),
+    Setting("instruction_set", ("CODEX_OSS_INSTRUCTION_SET",), parse_texts, "instruction sets that are added, by name"),
+    Setting("snapshots", ("CODEX_OSS_SNAPSHOTS",), parse_flag, "keep each attempt at the ChatGPT backend, redacted"),
     Setting("state_db", ("PROXY_STATE_DB",), parse_text, "file of the stored responses, from the project's folder on"),
     Setting(
         "state_ttl_s",
@@ -342,6 +382,7 @@ SETTINGS: Final[tuple[Setting, ...]] = (
     ),
     Setting("request_log", ("PROXY_LOG_PATH",), parse_text, "file of the request log, from the project's folder on"),
     Setting("request_log_max_bytes", (), whole(4096, 1 << 40), "size at which the request log is put aside"),
+    Setting("run_model", ("CODEX_OSS_RUN_MODEL",), parse_text, "the model of `run` and `chat` when none is named"),
     Setting(
         "shutdown_drain_s",
         ("BRIDGE_SHUTDOWN_DRAIN_SECONDS",),

@@ -6,7 +6,9 @@
     ├─ UpstreamError     the peer failed        UpstreamProtocolError · Unavailable · RateLimited
     │                                           UpstreamRefused · ContextWindowExceeded · AnswerInvalid ·
     │                                           StreamInterrupted · QuotaExhausted · CircuitOpen
+    ├─ AccountError      no usable credential   NoAccountReady · LoginFailed
     ├─ StoreError        our disk               LogConflict · LogCorrupt
+    ├─ SandboxError      a command stays unrun
     └─ LocalProtocolError                       a wrong call by our own code
 
 Rules that hold here:
@@ -159,6 +161,36 @@ class StreamInterrupted(UpstreamError):
     code = "stream_interrupted"
 
 
+class AccountError(BridgeError):
+    """No account of the user's can answer. Never names a token."""
+
+    code = "account_error"
+
+
+class NoAccountReady(AccountError):
+    """Every account is held back. resets_at: epoch seconds, only where a backend named the instant; else None.
+
+    Codes: `no_accounts_configured`, `accounts_need_login`, `no_enabled_accounts`, `usage_limit_reached`,
+    `accounts_unavailable` (the rest: workspaces that refuse, pauses after failures).
+    """
+
+    code = "accounts_unavailable"
+
+    def __init__(self, message: str, *, hint: str = "", code: str = "", resets_at: float | None = None) -> None:
+        super().__init__(message, hint=hint, code=code)
+        self.resets_at = resets_at
+
+
+class LoginFailed(AccountError):
+    """A sign-in that came to nothing.
+
+    Codes: `login_denied`, `login_expired`, `login_refused`, `login_port_busy`, `login_state_mismatch`,
+    `login_cancelled`, `login_under_way`, `login_unidentified`, `login_device_off`, `issuer_unavailable`.
+    """
+
+    code = "login_refused"
+
+
 class StoreError(BridgeError):
     """Our own disk failed or holds something else than expected."""
 
@@ -185,6 +217,16 @@ class LogCorrupt(StoreError):
         super().__init__(f"Line {line} of the event log does not verify: {reason}.")
         self.line = line
         self.reason = reason
+
+
+class SandboxError(BridgeError):
+    """A command that was not run, because it could not be enclosed.
+
+    Codes: `sandbox_unavailable` (no level works here), `sandbox_root_refused` (the folder would enclose nothing),
+    `sandbox_failed` (the enclosure could not be built this time).
+    """
+
+    code = "sandbox_unavailable"
 
 
 class LocalProtocolError(BridgeError):
@@ -234,6 +276,12 @@ HTTP_STATUS: Final[dict[str, int]] = {
     "stream_interrupted": 502,
     "request_timeout": 408,
     "compaction_failed": 502,
+    "no_accounts_configured": 401,
+    "accounts_need_login": 401,
+    "no_enabled_accounts": 403,
+    "usage_limit_reached": 429,
+    "accounts_unavailable": 503,
+    "edge_challenge": 403,
     "store_error": 500,
     "key_unusable": 500,
     "internal": 500,
@@ -261,6 +309,11 @@ RESPONSES_CODE: Final[dict[str, str]] = {
     "upstream_key_missing": "invalid_prompt",
     "upstream_key_withheld": "invalid_prompt",
     "answer_invalid": "invalid_prompt",
+    "usage_limit_reached": "insufficient_quota",
+    "no_accounts_configured": "invalid_prompt",
+    "accounts_need_login": "invalid_prompt",
+    "no_enabled_accounts": "invalid_prompt",
+    "edge_challenge": "invalid_prompt",
 }
 """`response.error.code` for a failure inside a stream; anything absent is `server_error`.
 

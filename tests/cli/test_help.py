@@ -14,8 +14,10 @@ from tests.docs.generated import commands, render_help
 ALL = dict(commands())
 SAID = {" ".join(path): command for path, command in ALL.items()}
 LEAVES = {name: command for name, command in SAID.items() if not isinstance(command, click.Group)}
-NO_JSON = {"up", "mcp", "desktop-observation wrap", "desktop-pre-final-text-probe server"}
-"""Verbs whose stdout is something else: a server's own lines, or those of the command that they run."""
+NO_JSON = {"up", "mcp", "desktop-observation wrap", "desktop-pre-final-text-probe server", "login", "tui", "chat"}
+"""Verbs whose stdout is something else: a server's or a command's own lines, an address, a screen."""
+OF_THE_USER = ("accounts", "instructions", "login", "logout", "persona", "tui")
+"""Verbs about what belongs to the user, whatever the project: a `--project` would promise something."""
 
 
 def options(command: click.Command) -> set[str]:
@@ -47,7 +49,7 @@ def test_short_help_is_the_first_sentence(name: str) -> None:
 def test_programs_can_read_and_place_every_verb(name: str) -> None:
     """`--json` and `--project` exist wherever they make sense."""
     assert name in NO_JSON or "--json" in options(LEAVES[name])
-    assert "--project" in options(LEAVES[name])
+    assert ("--project" in options(LEAVES[name])) is not name.startswith(OF_THE_USER)
 
 
 @pytest.mark.parametrize("name", LEAVES)

@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from codex_oss import wiring
 from codex_oss.missions.projections import final_report
 from codex_oss.missions.record import fold
 from codex_oss.services.audit import audit_mission
 from codex_oss.services.mission_store import MissionStore
+from codex_oss.wiring.records import open_project, seal_for_audit, source_reader
 from tests.cli.test_mission_runs import events_of
 from tests.cli.test_missions import HANDOFF, READ, REPORT, project, run_cli
 from tests.fakes.chat_upstream import Answer, ChatUpstream, Request, action
@@ -67,9 +67,9 @@ def report_of(folder: Path) -> dict[str, Any]:
 
 def verdicts_of(folder: Path) -> set[str]:
     """The four verdicts, with the key and the anchor that the processes made."""
-    seal = wiring.seal_for_audit(folder, {"HOME": str(folder.parent / "home")}, None)
-    with wiring.open_project(folder) as root:
-        audit = audit_mission(MissionStore(folder), "m_cli", wiring.source_reader(root), seal)
+    seal = seal_for_audit(folder, {"HOME": str(folder.parent / "home")}, None)
+    with open_project(folder) as root:
+        audit = audit_mission(MissionStore(folder), "m_cli", source_reader(root), seal)
     return set(audit.verdicts.values())
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from codex_oss.services.request_record import CacheNote, RequestRecord, Timings, Tokens, encode_record
+from codex_oss.services.request_record import AttemptNote, CacheNote, RequestRecord, Timings, Tokens, encode_record
 from tests.fakes.bridge_process import running_bridge
 from tests.fakes.chat_upstream import ChatUpstream, text
 
@@ -70,9 +70,14 @@ def test_the_table_is_aligned_and_tells_what_is_odd(project: Path) -> None:
     write(
         project,
         record(1),
-        record(2, outcome="failed", error_code="upstream_error", attempts=3, model="ocg-glm", tokens=Tokens()),
+        record(2, outcome="failed", error_code="upstream_error", tries=3, model="ocg-glm", tokens=Tokens()),
         record(3, profile="spare", deviation=True, reason="fallback_upstream_unavailable"),
         record(4, cache=CacheNote("bad", "tools_changed", True), tokens=Tokens(10, None, None, 5, estimated=True)),
+        record(
+            5,
+            tries=2,
+            attempts=(AttemptNote("1|a@x.y|plus", "", "used_up"), AttemptNote("2|b@x.y|plus", "", "answered")),
+        ),
     )
     done = run(project)
     assert done.returncode == 0
@@ -85,6 +90,7 @@ def test_the_table_is_aligned_and_tells_what_is_odd(project: Path) -> None:
     assert rows[2].endswith("upstream_error, 3 attempts")
     assert rows[3].endswith("answered by spare (fallback_upstream_unavailable)")
     assert rows[4].endswith("cache: tools_changed")
+    assert rows[5].endswith("by b@x.y, 2 attempts")
     assert "~10" in rows[4]
     assert "\x1b" not in done.stdout
 

@@ -10,14 +10,17 @@ Counterpart: `test_generated.py` compares. To write them anew: `python -m tests.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
-from typing import Any
+from typing import Any, get_args
 
 import click
 
 from bench.record_section import render_section
 from bench.runtime_section import render_runtime
+from codex_oss.accounts.failover import REASONS as ATTEMPT_REASONS
+from codex_oss.agent.events import AgentEvent
+from codex_oss.agent.tools import TOOLS
 from codex_oss.cli.main import cli
 from codex_oss.config import SETTINGS, Config
 from codex_oss.errors import HTTP_STATUS, RESPONSES_CODE
@@ -25,6 +28,9 @@ from codex_oss.missions.observing import CODES
 from codex_oss.policy.admission import REFUSALS
 from codex_oss.policy.cache_monitor import CAUSES, EXPECTED
 from codex_oss.policy.deviation import REASONS
+from codex_oss.tui.account_manager import KEYS as ACCOUNT_KEYS
+from codex_oss.tui.chat_app import KEYS as CHAT_KEYS
+from codex_oss.wire.account_body import DROPPED, FIELDS, UNKNOWN
 from tests.clients.rude import CLI_CLIENTS, render_failures, render_sdk_failures
 from tests.docs.markdown import PAGES
 from tests.gallery.table import render_gallery, render_gates
@@ -82,6 +88,21 @@ def render_reasons() -> str:
     return _table("| reason | what it means |\n| --- | --- |", rows)
 
 
+def render_account_fields() -> str:
+    """The tables of `wire.account_body`."""
+    rows = [f"| `{name}` | {rule.action} | {rule.reason} |" for name, rule in FIELDS.items()]
+    rows += [f"| `{name}` | dropped | {reason} |" for name, reason in DROPPED.items()]
+    return _table(
+        "| field | what happens | why |\n| --- | --- | --- |", [*rows, f"| any other | dropped | {UNKNOWN} |"]
+    )
+
+
+def render_account_attempts() -> str:
+    """The table of `accounts.failover.REASONS`."""
+    rows = [f"| `{reason}` | {meaning} |" for reason, meaning in ATTEMPT_REASONS.items()]
+    return _table("| reason | what it means |\n| --- | --- |", rows)
+
+
 def render_settings() -> str:
     """The table of `config.SETTINGS`."""
     head = "| key | environment | default | allowed | what it is |\n| --- | --- | --- | --- | --- |"
@@ -122,15 +143,47 @@ def render_admission_refusals() -> str:
     return _table("| code | why |\n| --- | --- |", rows)
 
 
+def render_keys(keys: Iterable[tuple[str, str]]) -> str:
+    """What each key of a screen does."""
+    return _table("| key | what it does |\n| --- | --- |", [f"| {key} | {words} |" for key, words in keys])
+
+
+def render_agent_tools() -> str:
+    """The table of `agent.tools.TOOLS`."""
+    rows = []
+    for name, row in TOOLS.items():
+        arguments = ", ".join(f"`{key}`{'' if one.required else '?'}" for key, one in row.arguments.items())
+        rows.append(
+            f"| `{name}` | {arguments} | {'yes' if row.asks else 'no'} | {row.help.partition('. ')[0].rstrip('.')} |"
+        )
+    return _table("| tool | arguments | asks first | what it does |\n| --- | --- | --- | --- |", rows)
+
+
+def render_agent_events() -> str:
+    """Every event of `agent.events.AgentEvent`: its type, its fields, its meaning."""
+    rows = []
+    for event in get_args(AgentEvent):
+        fields = ", ".join(f"`{name}`" for name in event.__struct_fields__)
+        meaning = " ".join((event.__doc__ or "").split()).replace("|", "\\|")
+        rows.append(f"| `{event.__struct_config__.tag}` | {fields} | {meaning} |")
+    return _table("| type | fields | what it says |\n| --- | --- | --- |", rows)
+
+
 GENERATED: dict[str, Callable[[], str]] = {
     "cache causes": render_cache_causes,
     "observation codes": render_observation_codes,
+    "agent tools": render_agent_tools,
+    "agent events": render_agent_events,
     "verbs": render_verbs,
     "http status": render_http_status,
     "responses code": render_responses_code,
     "reasons": render_reasons,
     "admission refusals": render_admission_refusals,
     "settings": render_settings,
+    "keys accounts": partial(render_keys, ACCOUNT_KEYS),
+    "keys chat": partial(render_keys, CHAT_KEYS),
+    "account fields": render_account_fields,
+    "account attempts": render_account_attempts,
     "prompt costs": render_costs,
     "record figures": render_section,
     "gates": render_gates,

@@ -12,7 +12,7 @@ import codex_oss
 
 PACKAGE = Path(codex_oss.__file__).parent
 PAGE = Path(__file__).resolve().parents[2] / "docs/architecture.md"
-ROOMS = ("cli", "server", "lanes", "services", "missions", "policy", "wire", "contracts")
+ROOMS = ("cli", "tui", "server", "lanes", "services", "missions", "agent", "policy", "wire", "contracts")
 START, END = "<!-- files:start", "<!-- files:end -->"
 
 

@@ -15,12 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from codex_oss import wiring
 from codex_oss.contracts.mission import Problem
 from codex_oss.missions.record import RunRecord, evolve, new_record
 from codex_oss.missions.report import build_report
 from codex_oss.services.mission_runner import Admission
 from codex_oss.services.settings import read_settings
+from codex_oss.wiring.bridge import build
 from tests.fakes.chat_upstream import Answer, ChatUpstream, Request, text
 
 FILES: dict[str, str] = {
@@ -128,7 +128,7 @@ async def _run(
         "OPENCODE_GO_API_KEY": "synthetic-upstream-key",
         "UPSTREAM_RETRIES": "0",
     }
-    bridge = wiring.build(read_settings(project, {}, environ), project, environ)
+    bridge = build(read_settings(project, {}, environ), project, environ)
     record = new_record("", "")
     try:
         admitted = bridge.missions.admit(raw, model)

@@ -21,11 +21,11 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from codex_oss import wiring
 from codex_oss.missions.record import RunRecord, fold
 from codex_oss.services import mission_runner
 from codex_oss.services.mission_runner import Admission
 from codex_oss.services.settings import read_settings
+from codex_oss.wiring.bridge import Bridge, build
 from tests.fakes.chat_upstream import Answer, ChatUpstream, Request, error
 from tests.gallery.project import FILES
 from tests.gallery.turns import Protocol, Script, spoken
@@ -84,7 +84,7 @@ class Stage:
             "MISSION_LANES_JSON": f'{{"read_pool": [{AT_ONCE}, {AT_ONCE}, 60]}}',
             "CODEX_OSS_ACTION_PROTOCOL": protocol,
         }
-        bridge = wiring.build(read_settings(self._folder, {}, environ), self._folder, environ)
+        bridge = build(read_settings(self._folder, {}, environ), self._folder, environ)
         gate = asyncio.Semaphore(AT_ONCE)
 
         async def one(number: int, part: Part) -> tuple[int, RunRecord]:
@@ -112,7 +112,7 @@ class Stage:
             return error(400, "the script is wrong")
 
 
-async def _run(bridge: wiring.Bridge, number: int, part: Part) -> RunRecord:
+async def _run(bridge: Bridge, number: int, part: Part) -> RunRecord:
     contract = {
         **part.contract,
         "mission_id": f"part_{number}",

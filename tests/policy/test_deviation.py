@@ -5,8 +5,9 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from codex_oss.accounts.failover import REASONS as ATTEMPT_REASONS
 from codex_oss.errors import HTTP_STATUS
-from codex_oss.policy.deviation import MAX_CHARS, REASONS, fallback_reason, is_deviation, word_deviation
+from codex_oss.policy.deviation import MAX_CHARS, REASONS, fallback_reason, is_deviation, word_deviation, word_switch
 
 
 def test_the_words() -> None:
@@ -34,3 +35,18 @@ def test_it_can_travel_in_a_header(asked: str, answered: str, reason: str) -> No
     assert told == "" or told.isprintable()
     assert len(told) <= MAX_CHARS
     assert told == "" or [part.partition("=")[0] for part in told.split("; ")] == ["asked", "answered", "reason"]
+
+
+def test_another_account_is_no_deviation() -> None:
+    """The same model answers, as it was asked for."""
+    assert not [reason for reason in ATTEMPT_REASONS if is_deviation(reason)]
+
+
+@given(st.text(), st.text(), st.sampled_from(sorted(ATTEMPT_REASONS)))
+def test_a_switch_can_travel_in_a_header(answers: str, instead_of: str, why: str) -> None:
+    """Any label: printable ASCII, one line, three parts, bounded."""
+    told = word_switch(answers, instead_of, why)
+    assert told.isascii()
+    assert told.isprintable()
+    assert len(told) <= MAX_CHARS
+    assert [part.partition("=")[0].strip() for part in told.split(";")] == ["account", "instead_of", "reason"]

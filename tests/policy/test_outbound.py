@@ -9,10 +9,13 @@ from hypothesis import strategies as st
 from codex_oss.config import parse_config
 from codex_oss.errors import InvalidRequest, LocalProtocolError
 from codex_oss.policy.outbound import (
+    ACCOUNT_BASE,
+    ACCOUNT_ENDPOINTS,
     ALLOWED_BASES,
     CHATGPT_BASE,
     OPENAI_BASE,
     RELAYED,
+    AccountBackend,
     Backends,
     Credential,
     answer_headers,
@@ -165,3 +168,40 @@ def test_any_header_is_read(headers: list[tuple[bytes, bytes]]) -> None:
     """No value makes it fail; a token has no blank around it."""
     token = shown_bearer(headers)
     assert token == token.strip()
+
+
+def test_where_a_token_of_an_account_travels() -> None:
+    """One address, or the same path on this machine; nothing of a client has a say in it."""
+    assert AccountBackend().url("codex/responses") == "https://chatgpt.com/backend-api/codex/responses"
+    assert AccountBackend("http://127.0.0.1:9/x").url("codex/responses") == "http://127.0.0.1:9/x/codex/responses"
+    assert AccountBackend("http://[::1]:9/codex").url("codex/responses") == "http://[::1]:9/codex/responses"
+    assert ACCOUNT_BASE == "https://chatgpt.com/backend-api"
+
+
+@pytest.mark.parametrize(
+    "base",
+    [
+        "http://chatgpt.com/backend-api",
+        "https://chatgpt.com/backend-api/",
+        "https://chatgpt.com.evil.example/backend-api",
+        "https://a@chatgpt.com/backend-api",
+        "https://chatgpt.com:8443/backend-api",
+        "https://sub.chatgpt.com/backend-api",
+        "https://CHATGPT.com/backend-api",
+        "http://127.0.0.1@evil.example/x",
+        "http://10.0.0.1:1/x",
+        "",
+    ],
+)
+def test_a_token_of_an_account_travels_nowhere_else(base: str) -> None:
+    """Another scheme, host, port, user or path is a fault of ours, whoever named it."""
+    with pytest.raises(LocalProtocolError):
+        AccountBackend(base)
+
+
+@given(st.text(max_size=20))
+def test_only_listed_endpoints_are_asked(endpoint: str) -> None:
+    """A path is never put together."""
+    if endpoint not in ACCOUNT_ENDPOINTS:
+        with pytest.raises(LocalProtocolError):
+            AccountBackend().url(endpoint)

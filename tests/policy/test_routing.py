@@ -82,6 +82,8 @@ def test_gpt_strategies(name: str) -> None:
     relayed = choose_route(name, PROFILES, "passthrough")
     assert (relayed.lane, relayed.reason) == ("passthrough", "")
     assert (relayed.profile.model, relayed.profile.base_url, relayed.profile.tiers) == (name, "", ())
+    owned = choose_route(name, PROFILES, "accounts")
+    assert (owned.lane, owned.profile.model, owned.profile.base_url, owned.reason) == ("chatgpt", name, "", "")
     for fallback in ("deepseek", "ocg-deepseek-v4-pro", "deepseek-v4-pro"):
         alias = choose_route(name, PROFILES, "oss", gpt_fallback=fallback)
         assert (alias.lane, alias.profile.model, alias.reason) == ("oss", "deepseek-v4-pro", "gpt_alias")
@@ -90,7 +92,7 @@ def test_gpt_strategies(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["ocg-gpt-5.5", "mission-a3-kimi", "gpt", "GPT-5.5", "o", "x gpt-5", "gpt-5\n"])
-@pytest.mark.parametrize("strategy", ["passthrough", "oss"])
+@pytest.mark.parametrize("strategy", ["passthrough", "oss", "accounts"])
 def test_no_other_name_is_taken_for_gpt(name: str, strategy: str) -> None:
     """The strategies touch gpt names only; everything else is as ever."""
 

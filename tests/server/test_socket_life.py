@@ -14,8 +14,8 @@ from codex_oss.config import Config
 from codex_oss.contracts.profiles import ModelProfile
 from codex_oss.policy.routing import Route
 from codex_oss.server.metrics import Metrics
+from codex_oss.server.open_turns import OpenTurns
 from codex_oss.server.turn_desk import TurnDesk, TurnEnd
-from codex_oss.server.turn_response import OpenTurns
 from codex_oss.server.turn_socket import TurnSockets
 from codex_oss.wire.events import TurnCompleted, TurnEvent, TurnStarted
 from codex_oss.wire.items import TurnRequest
@@ -61,6 +61,7 @@ class Peer:
             profiles={},
             requests=None,
             redactor=None,
+            attempts=None,
             lane_for=lane_for or (lambda _: (ROUTE, self.lane)),
         )
         desk = NotingDesk(cast("Any", bridge), Metrics())

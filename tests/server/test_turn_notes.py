@@ -81,7 +81,7 @@ def test_one_line_tells_a_turn(tmp_path: Path) -> None:
     assert line["request_id"] == answer.headers["x-request-id"]
     assert line["response_id"] == answer.events[0]["response"]["id"]
     assert (line["outcome"], line["error_code"], line["deviation"]) == ("completed", "", False)
-    assert (line["lane"], line["surface"], line["attempts"], line["dropped_tools"]) == (
+    assert (line["lane"], line["surface"], line["tries"], line["dropped_tools"]) == (
         "oss",
         "responses",
         1,
@@ -169,7 +169,7 @@ def test_a_deviation_is_told(tmp_path: Path) -> None:
             assert ask(bridge, TURN).status == 200
             (line,) = records(bridge, 1)
     assert (line["deviation"], line["profile_asked"], line["upstream_model"]) == (True, "kimi", "spare-1")
-    assert (line["profile"], line["reason"], line["attempts"]) == ("spare", "fallback_upstream_unavailable", 2)
+    assert (line["profile"], line["reason"], line["tries"]) == ("spare", "fallback_upstream_unavailable", 2)
 
 
 @pytest.mark.parametrize("hostile", ["x\nreq_forged completed", "\x1b[2Jocg", "\u2028\u202eocg", "\ud800", "m" * 5000])

@@ -19,7 +19,6 @@ from typing import Final, get_args
 import msgspec
 from msgspec import Struct
 
-from codex_oss import wiring
 from codex_oss.contracts.profiles import ActionProtocol, ModelProfile
 from codex_oss.policy.exposure import Redactor
 from codex_oss.services.mission_runner import MissionRunner
@@ -28,6 +27,7 @@ from codex_oss.services.tool_host import ToolHost
 from codex_oss.wire.chat_request import encode_chat_request
 from codex_oss.wire.events import TurnEvent
 from codex_oss.wire.items import TurnRequest
+from codex_oss.wiring.records import open_project
 from tests.fakes.mission_script import answers_in, turn_events
 from tests.fakes.perfect_missions import FILES, MISSIONS, PerfectMission
 from tests.services.test_mission_runner import admission
@@ -68,7 +68,7 @@ async def _cost(project: Path, mission: PerfectMission, protocol: ActionProtocol
         bodies.append(body)
         yield turn_events(mission.answers[answers_in(request)], request)
 
-    with wiring.open_project(project) as root, tempfile.TemporaryDirectory() as records:
+    with open_project(project) as root, tempfile.TemporaryDirectory() as records:
         redactor = Redactor()
         runner = MissionRunner(MissionStore(Path(records)), ToolHost(root, redactor), lane, redactor)
         last = [seen.record async for seen in runner.run(admission(protocol, **mission.fields))][-1]

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from codex_oss.config import DEFAULT_LOCAL_KEY
 from codex_oss.services import mcp_registration
+from codex_oss.services.account_tools import SWITCH_ENV as ACCOUNT_TOOLS_ENV
 from codex_oss.services.delegation_tools import MAX_WAIT_S
 from codex_oss.services.jsonc import parse_jsonc
 from codex_oss.services.marked_block import EditRefused
@@ -125,7 +126,9 @@ def test_the_public_key_is_not_written_and_keys_of_upstreams_never_are() -> None
     """Only names of variables stand there, for Codex to forward."""
     settings = mcp_registration.codex_settings(DEFAULT_LOCAL_KEY, {"SOME_KEY"})
     assert "env" not in settings
-    assert {"SOME_KEY", "PROXY_API_KEY", "XDG_CONFIG_HOME", "OPENCODE_GO_API_KEY"} <= set(settings["env_vars"])
+    assert {"SOME_KEY", "PROXY_API_KEY", "XDG_CONFIG_HOME", "OPENCODE_GO_API_KEY", ACCOUNT_TOOLS_ENV} <= set(
+        settings["env_vars"]
+    )
     assert "environment" not in mcp_registration.opencode_settings("")
 
 

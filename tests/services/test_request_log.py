@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from codex_oss.services import request_history
 from codex_oss.services.request_history import follow_records, last_records
 from codex_oss.services.request_log import MAX_WAITING_BYTES, RequestLog, older_path
-from codex_oss.services.request_record import RequestRecord, Tokens, decode_record, encode_record
+from codex_oss.services.request_record import AttemptNote, RequestRecord, Tokens, decode_record, encode_record
 
 
 def record(number: int = 0, **more: Any) -> RequestRecord:
@@ -105,6 +105,17 @@ def test_foreign_lines_are_none(data: bytes) -> None:
     """What is no record of ours is passed over, never raised."""
     assert decode_record(data) is None
     assert decode_record(line()[: len(data)]) is None
+
+
+def test_lines_of_earlier_versions_are_read() -> None:
+    """`attempts` was a number once; it is what `tries` is now."""
+    old = {**json.loads(encode_record(record(tries=3))), "attempts": 3}
+    del old["tries"]
+    back = decode_record(json.dumps(old).encode())
+    assert back is not None
+    assert (back.tries, back.attempts) == (3, ())
+    told = record(attempts=(AttemptNote("a", "initial_attempt", "answered"),), tries=1)
+    assert decode_record(encode_record(told)) == told
 
 
 def test_lines_are_private_and_in_order(log: RequestLog, tmp_path: Path) -> None:

@@ -145,7 +145,7 @@ async def test_a_reset_within_a_pump_is_our_error() -> None:
         async with client.post(profile, b'{"stream": true}', stream=True) as answer, asyncio.timeout(10):
 
             def take(_: bytes) -> bool:
-                asyncio.get_running_loop().call_soon(answer._connection.abort)
+                asyncio.get_running_loop().call_soon(answer.connection.abort)
                 return True
 
             await answer.pump(take)

@@ -26,7 +26,8 @@ from codex_oss.wire.events import (
 )
 from codex_oss.wire.items import TurnRequest
 from codex_oss.wire.relay_stream import RelayEncoder
-from codex_oss.wire.responses_relay import RelayDecoder, relayed_body
+from codex_oss.wire.relayed_body import relayed_body
+from codex_oss.wire.responses_relay import RelayDecoder
 from tests.fakes.responses_upstream import (
     USAGE,
     bytes_of,
@@ -292,3 +293,36 @@ def test_only_its_own_seals_go_back() -> None:
     seals = ("glm:a", "kimi:b", "c")
     items: list[Any] = [{"type": "reasoning", "summary": [], "encrypted_content": seal} for seal in seals]
     assert [item.get("encrypted_content") for item in body_of(input=items)["input"]] == ["a", None, "c"]
+
+
+def test_what_is_sealed_is_marked_for_its_owner() -> None:
+    """In the item's own frame and in the final output alike; without an owner it goes on as it came."""
+    sealed = reasoning("Hm.", sealed="gAAA")
+    data = bytes_of(events_of([sealed, message("so")]))
+    for owner, shown in (("", "gAAA"), ("account-1", "account-1:gAAA")):
+        decoder = RelayDecoder(REQUEST, ToolNames(()), profile(), owner=owner)
+        events = decoder.feed(data) + decoder.finish()
+        items: list[dict[str, Any]] = []
+        final: dict[str, Any] = {}
+        for event in events:
+            if isinstance(event, Relayed):
+                items += event.items
+                final = event.response or final
+        assert [item.get("encrypted_content") for item in items if item["type"] == "reasoning"] == [shown]
+        assert final["output"][0]["encrypted_content"] == shown
+
+
+def test_an_event_may_be_heeded_and_taken_out() -> None:
+    """Whoever heeds sees every event that is no delta as it came; what it takes reaches nobody."""
+    seen: list[str] = []
+
+    def heed(event: dict[str, Any]) -> bool:
+        seen.append(event["type"])
+        return bool(event["type"] == "codex.rate_limits")
+
+    data = b'data: {"type":"codex.rate_limits","rate_limits":{}}\n\n' + bytes_of(events_of([message("so")]))
+    decoder = RelayDecoder(REQUEST, ToolNames(()), profile(), heed=heed)
+    frames = b"".join(event.frames for event in decoder.feed(data) if isinstance(event, Relayed))
+    assert b"codex.rate_limits" not in frames
+    assert seen[0] == "codex.rate_limits"
+    assert seen[-1] == "response.completed"

@@ -54,11 +54,11 @@ def claim_status(mission_id: str | None, selection: str, project: Path, as_json:
 
 def _verified(store: Any, mission_id: str, project: Path) -> RunRecord:
     """The fold of a log that verifies as a whole. Raises RequestError `mission_not_found`, LogCorrupt."""
-    from codex_oss import wiring
     from codex_oss.errors import LogCorrupt
     from codex_oss.missions.record import fold
+    from codex_oss.wiring.records import seal_for_audit
 
-    reading = store.read_latest(mission_id, wiring.seal_for_audit(project, os.environ, None).key)
+    reading = store.read_latest(mission_id, seal_for_audit(project, os.environ, None).key)
     if reading.bad_line:
         raise LogCorrupt(reading.bad_line, reading.bad_reason)
     return fold(reading.run_id, reading.mission_id, reading.recorded())

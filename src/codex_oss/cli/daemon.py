@@ -181,6 +181,7 @@ def describe(running: Running) -> dict[str, Any]:
         "state_db": health.state_db,
         "request_log": health.request_log,
         "prompt_cache": health.prompt_cache,
+        "accounts": health.accounts,
         "bridge": {"source_hash": health.source_hash, "installed_source_hash": installed, "fresh": fresh},
         "runtime": {
             "identity": {
@@ -217,6 +218,9 @@ def _load_lines(facts: dict[str, Any]) -> list[tuple[str, str]]:
     gate, stored, log, cache = (facts[name] for name in ("capacity", "state_db", "request_log", "prompt_cache"))
     taken = f"; {sum(gate['under_way'].values())} of {gate['max_total']} upstream slots" if gate else ""
     lines = [("load", f"{facts['in_flight']} turns under way, {len(gate.get('waiting', ()))} waiting{taken}")]
+    if known := facts["accounts"]:
+        stand = [f"{count} {name.replace('_', ' ')}" for name, count in known.items() if name != "all"]
+        lines.append(("accounts", f"{known['all']}: {', '.join(stand)}" if stand else "none: codex-oss login"))
     for name, lane in facts["mission_lanes"].items():
         if lane["running"] or lane["waiting"]:
             waiting = f"; waiting: {', '.join(lane['waiting'])}" if lane["waiting"] else ""

@@ -26,7 +26,7 @@ import click
 
 import codex_oss
 from codex_oss.cli import demo_links as links
-from codex_oss.cli.options import json_option
+from codex_oss.cli.options import FOLDER, json_option
 from codex_oss.errors import BridgeError
 from codex_oss.services.codex_exec import CodexEvent, CodexTurn, run_codex
 from codex_oss.services.local_model import LocalModel, run_local_model
@@ -41,7 +41,7 @@ HONEST: Final = (
 @click.command(epilog="Example: codex-oss demo --keep ./my-demo")
 @click.option(
     "--project",
-    type=click.Path(exists=True, file_okay=False, path_type=Path, resolve_path=True),
+    type=FOLDER,
     metavar="DIR",
     help="Put the sample project below DIR/.codex-oss/demo instead of the user's state folder.",
 )

@@ -27,7 +27,7 @@ from codex_oss.services.bridge_process import Bridge, Running, Stopped, Unproven
 from codex_oss.services.client_setup import Places, find_places
 from codex_oss.services.settings import load_profiles, read_config, read_settings
 from codex_oss.services.source import source_hash
-from codex_oss.wiring import PRIMARY_KEY_NAMES
+from codex_oss.wiring.bridge import PRIMARY_KEY_NAMES
 
 Status = Literal["PASS", "WARN", "FAIL"]
 

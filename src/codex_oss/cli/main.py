@@ -23,6 +23,14 @@ from codex_oss.policy.printable import printable, printable_json
 
 VERBS: Final[dict[str, tuple[str, str]]] = {
     "demo": ("codex_oss.cli.demo:demo", "Run one real mission with the embedded open model."),
+    "run": (
+        "codex_oss.cli.run:run",
+        "Put a prompt to a model that can read, search, edit and run commands in the project.",
+    ),
+    "chat": (
+        "codex_oss.tui.chat:chat",
+        "Chat on a full screen with a model that can read, search, edit and run commands in the project.",
+    ),
     "up": ("codex_oss.cli.daemon:up", "Run the bridge in the foreground, or around one command."),
     "start": ("codex_oss.cli.daemon:start", "Start the bridge in the background."),
     "stop": ("codex_oss.cli.daemon:stop", "Stop the bridge of this project."),
@@ -32,12 +40,31 @@ VERBS: Final[dict[str, tuple[str, str]]] = {
     ),
     "status": ("codex_oss.cli.daemon:status", "Say whether the bridge runs, which one, and how it is."),
     "requests": ("codex_oss.cli.requests:requests", "List the requests that the bridge answered or refused."),
+    "accounts": ("codex_oss.cli.accounts:accounts", "See your ChatGPT accounts and say which of them answers."),
+    "tui": (
+        "codex_oss.tui.accounts:tui",
+        "Manage the ChatGPT accounts on a full screen: add, use, pin, switch off, delete, see what is left.",
+    ),
     "doctor": ("codex_oss.cli.doctor:doctor", "Check the set-up and name the fix for each fault."),
     "install": ("codex_oss.cli.install:install", "Connect Codex and OpenCode to the bridge."),
     "uninstall": ("codex_oss.cli.install:uninstall", "Take out what install wrote."),
+    "login": ("codex_oss.cli.login:login", "Sign in with a ChatGPT account."),
+    "logout": (
+        "codex_oss.cli.logout:logout",
+        "Sign out: remove an account and its tokens from this machine.",
+    ),
     "mcp": (
         "codex_oss.cli.mcp:mcp",
         "Offer missions as MCP tools (delegate, mission_start, …) on stdin and stdout.",
+    ),
+    "report": ("codex_oss.cli.report:report", "Print a report as JSON that names nobody, for pasting in public."),
+    "instructions": (
+        "codex_oss.cli.instructions:instructions",
+        "Show and check optional instruction sets: personalities and prompts, off by default.",
+    ),
+    "persona": (
+        "codex_oss.cli.persona:persona",
+        "Build a personality file NAME and say how to use it; an existing one is kept.",
     ),
     "mission": ("codex_oss.cli.missions:mission", "Write, run and list missions."),
     "validate-handoff": (

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import click
 
+from codex_oss.cli.options import FOLDER
+from codex_oss.services.account_tools import offered_tools
 from codex_oss.services.delegation_tools import MAX_WAIT_S, instructions
 from codex_oss.services.mcp_greeting import Greeter
 from codex_oss.services.stdio_lines import Lines, claim_stdio
@@ -20,7 +22,7 @@ from codex_oss.services.stdio_lines import Lines, claim_stdio
 @click.command("mcp", epilog="Example: codex mcp add codex-oss -- codex-oss mcp")
 @click.option(
     "--project",
-    type=click.Path(exists=True, file_okay=False, path_type=Path, resolve_path=True),
+    type=FOLDER,
     show_default="the one around the current folder",
     metavar="DIR",
     help="The project's folder.",
@@ -36,10 +38,11 @@ from codex_oss.services.stdio_lines import Lines, claim_stdio
 def mcp(project: Path | None, max_wait: int) -> None:
     """Offer missions as MCP tools (delegate, mission_start, …) on stdin and stdout.
 
+    Where somebody has signed in (`codex-oss login`), four tools about the accounts are offered, too.
     Without --project it is the nearest folder upwards that holds `.codex-oss` or `.git`, else the current one.
     """
     folder = project or find_project(Path.cwd(), Path.home())
-    greeter = Greeter(instructions(folder))
+    greeter = Greeter(instructions(folder), lambda: offered_tools(os.environ))
     with claim_stdio() as lines:
         line = _greet(lines, greeter)
         if line:

@@ -21,10 +21,10 @@ from typing import Any, cast
 
 from mcp.server.stdio import stdio_server
 
-from codex_oss import wiring
 from codex_oss.cli.mission_client import is_ours
 from codex_oss.cli.mission_detach import begin_in_bridge
 from codex_oss.errors import BridgeError
+from codex_oss.services.account_tools import ACCOUNT_TOOL_NAMES, offered_tools, offers_accounts
 from codex_oss.services.bridge_process import Running, find_bridge
 from codex_oss.services.delegation import Begin, Caller, Delegation, Tell, ToolReply, begin_here, refusal
 from codex_oss.services.line_streams import LineSink, LineSource
@@ -32,6 +32,8 @@ from codex_oss.services.mcp_greeting import Greeter
 from codex_oss.services.mcp_host import build_mcp_server
 from codex_oss.services.settings import read_settings
 from codex_oss.services.stdio_lines import Lines
+from codex_oss.wiring.accounts import call_account_tool
+from codex_oss.wiring.bridge import Bridge, build
 
 
 class ProjectCalls:
@@ -40,10 +42,12 @@ class ProjectCalls:
     def __init__(self, project: Path, max_wait_s: float) -> None:
         self._project = project
         self._max_wait_s = max_wait_s
-        self._bridge: wiring.Bridge | None = None
+        self._bridge: Bridge | None = None
 
     async def call(self, name: str, arguments: Mapping[str, Any], tell: Tell, caller: Caller) -> ToolReply:
         """Carry one tool out."""
+        if name in ACCOUNT_TOOL_NAMES and offers_accounts(os.environ):
+            return await call_account_tool(os.environ, name, arguments)
         try:
             bridge = self._opened()
         except BridgeError as exc:
@@ -57,10 +61,10 @@ class ProjectCalls:
         if self._bridge is not None:
             await self._bridge.aclose()
 
-    def _opened(self) -> wiring.Bridge:
+    def _opened(self) -> Bridge:
         if self._bridge is None:
             settings = read_settings(self._project, {}, os.environ)
-            self._bridge = wiring.build(settings, self._project, os.environ)
+            self._bridge = build(settings, self._project, os.environ)
         return self._bridge
 
 
@@ -73,7 +77,7 @@ async def _serve(lines: Lines, greeter: Greeter, line: bytes, calls: ProjectCall
     session = asyncio.current_task()
     assert session is not None
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, session.cancel)
-    server = build_mcp_server(calls.call, about)
+    server = build_mcp_server(calls.call, about, lambda: offered_tools(os.environ))
     source = cast("Any", LineSource(lines, [*greeter.replay, line]))
     sink = cast("Any", LineSink(lines, greeter.answered_id))
     try:
@@ -84,7 +88,7 @@ async def _serve(lines: Lines, greeter: Greeter, line: bytes, calls: ProjectCall
         await calls.aclose()
 
 
-def _begin_where_it_runs(bridge: wiring.Bridge, project: Path) -> Begin:
+def _begin_where_it_runs(bridge: Bridge, project: Path) -> Begin:
     """In the running bridge if there is one, looked for each time; else here."""
     here = begin_here(bridge.missions)
 

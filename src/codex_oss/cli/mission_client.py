@@ -17,7 +17,6 @@ from pathlib import Path
 import msgspec
 from msgspec import Raw, Struct
 
-from codex_oss import wiring
 from codex_oss.cli.mission_progress import ProgressDisplay
 from codex_oss.cli.mission_viewer import cli_handover, showing_next_run
 from codex_oss.config import LOOPBACK_HOSTS, Config
@@ -39,6 +38,7 @@ from codex_oss.services.upstream_pool import CannotConnect, ConnectionPool
 from codex_oss.wire.events import ItemDone, ItemStarted, MessageStart, TextDelta, TurnFailed, batches_of
 from codex_oss.wire.items import Message, TextPart, TurnRequest
 from codex_oss.wire.sse import SseDecoder
+from codex_oss.wiring.bridge import build
 
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
 MAX_REFUSAL_BYTES = 64 * 1024
@@ -98,7 +98,7 @@ async def _follow(project: Path, errand: Errand, display: ProgressDisplay) -> st
 
 
 async def _in_process(settings: Settings, project: Path, errand: Errand) -> AsyncGenerator[tuple[str, str], None]:
-    bridge = wiring.build(settings, project, os.environ)
+    bridge = build(settings, project, os.environ)
     said = (Message("user", (TextPart(errand.handoff),)),)
     # In the background, as far as the lane is concerned: nobody is handed this answer, only its report is used. What is
     # shown is read from the log, and noted where it is shown.

@@ -70,7 +70,7 @@ async def begin_in_bridge(
             aiohttp.ClientSession(timeout=timeout) as session,
             session.post(address, json=body, headers={"Authorization": f"Bearer {key}"}) as answer,
         ):
-            data = await answer.content.read(64 * 1024)
+            data = await answer.read()
             if answer.status != 202:
                 raise refusal_of(answer.status, data)
             begun = msgspec.json.decode(data, type=_Begun)

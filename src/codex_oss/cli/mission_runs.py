@@ -117,12 +117,12 @@ async def _watch(project: Path, mission_id: str, *, quiet: bool, as_json: bool) 
 
 
 async def _resume(project: Path, mission_id: str, *, quiet: bool) -> RunRecord:
-    from codex_oss import wiring
     from codex_oss.cli.mission_progress import ProgressDisplay
     from codex_oss.cli.mission_viewer import cli_handover, show_run
     from codex_oss.services.settings import read_settings
+    from codex_oss.wiring.bridge import build
 
-    bridge = wiring.build(read_settings(project, {}, os.environ), project, os.environ)
+    bridge = build(read_settings(project, {}, os.environ), project, os.environ)
     store = bridge.missions.store
     try:
         head = store.read_latest(mission_id).head
@@ -142,10 +142,10 @@ async def _resume(project: Path, mission_id: str, *, quiet: bool) -> RunRecord:
 
 
 async def _cancel(project: Path, mission_id: str) -> RunRecord:
-    from codex_oss import wiring
     from codex_oss.services.settings import read_settings
+    from codex_oss.wiring.bridge import build
 
-    bridge = wiring.build(read_settings(project, {}, os.environ), project, os.environ)
+    bridge = build(read_settings(project, {}, os.environ), project, os.environ)
     try:
         return await bridge.missions.cancel(mission_id)
     finally:

@@ -69,9 +69,9 @@ async def show_run(
 
 def cli_handover(project: Path, store: MissionStore, run_id: str, mission_id: str) -> Handover:
     """Where it is noted that a person was shown something of a run."""
-    from codex_oss import wiring
+    from codex_oss.wiring.records import open_seal
 
-    book = DeliveryBook(store, cache(lambda: wiring.open_seal(project, os.environ)))
+    book = DeliveryBook(store, cache(lambda: open_seal(project, os.environ)))
     return Handover(book, run_id, mission_id, "cli")
 
 

@@ -9,8 +9,10 @@ Exit codes of `run`: 0 COMPLETE, 10 PARTIAL, 11 ESCALATE, 12 FAILED, 2 asked wro
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
@@ -109,6 +111,8 @@ def run(
         return
     timeout_s = timeout_s or contract.budget.time_requested_s + MARGIN_S
     errand = Errand(alias, contract.mission_id, text, commentary, timeout_s)
+    if not (quiet or as_json):
+        _say_outlook(alias, contract.budget.time_requested_s)
     try:
         final_text = run_mission(project, errand, quiet=quiet or as_json)
     except TimeoutError:
@@ -163,6 +167,20 @@ def _begin(project: Path, errand: Errand, as_json: bool) -> None:
     else:
         click.echo(mission_id)
         click.echo(f"hint: codex-oss mission watch {mission_id}", err=True)
+
+
+def _say_outlook(model: str, wanted_s: float) -> None:
+    """With a GPT model: one line about the quota of the account that will answer."""
+    from codex_oss.errors import BridgeError
+    from codex_oss.policy.routing import GPT_NAME
+
+    if not GPT_NAME.fullmatch(model):
+        return
+    from codex_oss.wiring.accounts import open_accounts
+
+    with suppress(BridgeError):
+        if line := open_accounts(os.environ).outlook(wanted_s):
+            click.echo(printable(line), err=True)
 
 
 def _tier_in(model: str | None) -> str:

@@ -138,14 +138,14 @@ def judge_transcript(
     """
     import hashlib
 
-    from codex_oss import wiring
     from codex_oss.missions.delivery import Created, TranscriptJudged
     from codex_oss.missions.observing import judge
     from codex_oss.missions.transcript import parse_transcript
     from codex_oss.services.delivery_log import DeliveryBook
     from codex_oss.services.mission_store import MissionStore
+    from codex_oss.wiring.records import open_seal
 
-    seal = wiring.open_seal(project, os.environ)
+    seal = open_seal(project, os.environ)
     book = DeliveryBook(MissionStore(project), lambda: seal)
     delivery = book.read(mission_id, seal.key).delivery
     transcript = parse_transcript(data)

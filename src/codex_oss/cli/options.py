@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import click
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+FOLDER: Final = click.Path(exists=True, file_okay=False, path_type=Path, resolve_path=True)
+"""A folder that is there, as an absolute path."""
 
 
 def project_option(command: Command) -> Command:
     """`--project DIR`, default the current folder; passes an absolute Path named `project`."""
     return click.option(
         "--project",
-        type=click.Path(exists=True, file_okay=False, path_type=Path, resolve_path=True),
+        type=FOLDER,
         default=".",
         show_default="current folder",
         metavar="DIR",

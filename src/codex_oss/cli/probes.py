@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from codex_oss.cli.options import json_option, project_option
+from codex_oss.cli.options import FOLDER, Command, json_option, project_option
 from codex_oss.policy.printable import printable, printable_json
 
 if TYPE_CHECKING:
@@ -25,6 +25,18 @@ DEFAULT_PORT: Final = 43211
 MAX_RECORDS: Final = 200
 MAX_RECORD_BYTES: Final = 1024 * 1024
 STATUSES: Final = ("pass", "fail", "flaky", "setup_failed", "unknown")
+
+
+def _seconds(name: str, least: float, most: float, usual: float, text: str) -> Callable[[Command], Command]:
+    """An option of so many seconds; passes a float named after it, with `_s`."""
+    return click.option(
+        *(name, f"{name.removeprefix('--')}_s"),
+        type=click.FloatRange(least, most),
+        default=usual,
+        show_default=True,
+        metavar="S",
+        help=text,
+    )
 
 
 @click.group("desktop-pre-final-text-probe", epilog="Example: codex-oss desktop-pre-final-text-probe self-test")
@@ -45,15 +57,7 @@ def desktop_probe() -> None:
     metavar="N",
     help="Port to listen on; 0 picks a free one.",
 )
-@click.option(
-    "--delay",
-    "delay_s",
-    type=click.FloatRange(0, 60),
-    default=1.0,
-    show_default=True,
-    metavar="S",
-    help="Seconds before each text.",
-)
+@_seconds("--delay", 0, 60, 1.0, "Seconds before each text.")
 @click.option(
     "--shape",
     type=click.Choice(("text", "commentary")),
@@ -181,30 +185,14 @@ def _probe_options(command: Callable[..., Any]) -> Callable[..., Any]:
     options = (
         click.option(
             "--cwd",
-            type=click.Path(exists=True, file_okay=False, path_type=Path, resolve_path=True),
+            type=FOLDER,
             metavar="DIR",
             help="Working folder of Codex, which stays as it is. Default: the project's folder.",
         ),
         click.option("--codex", metavar="PATH", help="The Codex CLI. Default: the one on PATH."),
         click.option("--port", type=click.IntRange(0, 65535), default=0, metavar="N", help="Default: a free one."),
-        click.option(
-            "--delay",
-            "delay_s",
-            type=click.FloatRange(0.01, 60),
-            default=0.25,
-            show_default=True,
-            metavar="S",
-            help="Seconds before each text.",
-        ),
-        click.option(
-            "--timeout",
-            "timeout_s",
-            type=click.FloatRange(1, 600),
-            default=8.0,
-            show_default=True,
-            metavar="S",
-            help="Seconds that the whole turn may take.",
-        ),
+        _seconds("--delay", 0.01, 60, 0.25, "Seconds before each text."),
+        _seconds("--timeout", 1, 600, 8.0, "Seconds that the whole turn may take."),
         click.option(
             "--output",
             type=click.Path(dir_okay=False, path_type=Path),

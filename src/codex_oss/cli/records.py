@@ -85,12 +85,12 @@ def show_delivery(mission_id: str, project: Path, as_json: bool) -> None:
     """
     import os
 
-    from codex_oss import wiring
     from codex_oss.missions.delivery import delivery_as_data
     from codex_oss.services.delivery_log import DeliveryBook
     from codex_oss.services.mission_store import MissionStore
+    from codex_oss.wiring.records import seal_for_audit
 
-    seal = wiring.seal_for_audit(project, os.environ, None)
+    seal = seal_for_audit(project, os.environ, None)
     reading = DeliveryBook(MissionStore(project), lambda: seal).read(mission_id, seal.key)
     if reading.bad_line:
         click.echo(f"warning: line {reading.bad_line} of the delivery log does not verify", err=True)
@@ -127,13 +127,13 @@ def audit_mission(mission_id: str, project: Path, key_file: Path | None, as_json
 
     import msgspec
 
-    from codex_oss import wiring
     from codex_oss.services.audit import audit_mission as audit
     from codex_oss.services.mission_store import MissionStore
+    from codex_oss.wiring.records import open_project, seal_for_audit, source_reader
 
-    seal = wiring.seal_for_audit(project, os.environ, key_file)
-    with wiring.open_project(project) as root:
-        result = audit(MissionStore(project), mission_id, wiring.source_reader(root), seal)
+    seal = seal_for_audit(project, os.environ, key_file)
+    with open_project(project) as root:
+        result = audit(MissionStore(project), mission_id, source_reader(root), seal)
     if as_json:
         checks = [msgspec.structs.asdict(check) for check in result.checks]
         click.echo(_dumps({"ok": result.ok, "verdicts": result.verdicts, "checks": checks}))

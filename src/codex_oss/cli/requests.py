@@ -188,15 +188,24 @@ def _cells(record: RequestRecord) -> dict[str, str]:
 
 
 def _notes(record: RequestRecord) -> list[str]:
-    """What is out of the ordinary."""
+    """What is out of the ordinary, and which account answered."""
+    attempts = () if isinstance(record.attempts, int) else record.attempts
+    accounts = [_shown_account(attempt.account) for attempt in attempts]
     rows = (
         (bool(record.error_code), record.error_code),
         (record.deviation, f"answered by {record.profile or record.upstream_model} ({record.reason})"),
-        (record.attempts > 1, f"{record.attempts} attempts"),
+        (bool(accounts), f"by {accounts[-1]}" if accounts else ""),
+        (record.tries > 1, f"{record.tries} attempts"),
         (record.cache.warned, f"cache: {record.cache.cause}"),
         (bool(record.dropped_tools), f"left out: {' '.join(record.dropped_tools)}"),
     )
     return [words for so, words in rows if so]
+
+
+def _shown_account(key: str) -> str:
+    """The e-mail in a key `accountId|email|plan`; the key where there is none."""
+    parts = key.split("|")
+    return parts[1] if len(parts) == 3 and parts[1] else key
 
 
 def _local(time: str) -> str:

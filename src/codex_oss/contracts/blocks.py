@@ -21,6 +21,8 @@ from typing import Any, Final
 from codex_oss.contracts.mission import SCHEMA_VERSION
 from codex_oss.contracts.reader import MAX_DEPTH, json_fault, shown
 
+MARK: Final = "OSS_HANDOFF_JSON"
+"""Stands in every form of a handoff but the one in prose."""
 OPEN_TAG: Final = "<OSS_HANDOFF_JSON>"
 CLOSE_TAG: Final = "</OSS_HANDOFF_JSON>"
 LEGACY_MARKER: Final = "OSS_HANDOFF_JSON:"

@@ -24,6 +24,7 @@ from typing import Final
 
 import msgspec
 
+from codex_oss.contracts.blocks import MARK
 from codex_oss.contracts.handoff import Handoff, find_mission
 from codex_oss.contracts.mission import Problem
 from codex_oss.errors import BridgeError, InvalidRequest
@@ -133,8 +134,22 @@ def level_of(request: TurnRequest) -> str | None:
 
 def carries_mission(request: TurnRequest) -> bool:
     """Whether a turn to a raw name hands over a mission, and so belongs to this lane."""
+    if not _names_handoff(request):
+        return False
     found = find_handoff(request, mission_alias=False)
     return found.raw is not None or bool(found.problems)
+
+
+def _names_handoff(request: TurnRequest) -> bool:
+    """Whether the word that every form of a handoff holds stands anywhere: a look that most turns pay instead."""
+    if MARK in request.instructions:
+        return True
+    for item in request.items:
+        if isinstance(item, Message):
+            for part in item.parts:
+                if isinstance(part, TextPart) and MARK in part.text:
+                    return True
+    return False
 
 
 def find_handoff(request: TurnRequest, *, mission_alias: bool, tier: str = "") -> Handoff:

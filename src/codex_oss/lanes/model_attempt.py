@@ -16,10 +16,9 @@ Rules that hold here:
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Final, Protocol
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Final, Protocol
 
 from codex_oss.contracts.profiles import ModelProfile
 from codex_oss.errors import StreamInterrupted, Unavailable, UpstreamError, UpstreamProtocolError
@@ -82,15 +81,32 @@ class ModelAttempts:
         self._upstream = upstream
         self._stream = stream
 
-    @asynccontextmanager
-    async def attempt(self, request: TurnRequest, profile: ModelProfile, ends_at: float) -> AsyncIterator[Attempt]:
-        """One request to one model. ends_at: on the loop's clock. Raises UpstreamError."""
+    def attempt(self, request: TurnRequest, profile: ModelProfile, left_s: float) -> Asking:
+        """One request to one model, to be entered; then it raises UpstreamError. left_s: of the turn's time."""
         codec = CODECS[profile.api]
         body, decoder = codec.begin(request, profile, self._stream)
-        left_s = ends_at - asyncio.get_running_loop().time()
-        async with self._upstream.post(profile, body, stream=self._stream, path=codec.path, total_s=left_s) as answer:
-            del body  # sent; hundreds of streams would each hold a whole conversation until their end
-            yield Attempt(answer, decoder, profile)
+        # Nobody here holds the body: hundreds of streams would each keep a whole conversation until their end.
+        post = self._upstream.post(profile, body, stream=self._stream, path=codec.path, total_s=left_s)
+        return Asking(post, decoder, profile)
+
+
+class Asking:
+    """An attempt from the request to the end of its answer; leaving it closes the upstream connection at once."""
+
+    __slots__ = ("_decoder", "_post", "_profile")
+
+    def __init__(
+        self, post: AbstractAsyncContextManager[ChatAnswer], decoder: AnswerDecoder, profile: ModelProfile
+    ) -> None:
+        self._post = post
+        self._decoder = decoder
+        self._profile = profile
+
+    async def __aenter__(self) -> Attempt:
+        return Attempt(await self._post.__aenter__(), self._decoder, self._profile)
+
+    async def __aexit__(self, *failure: Any) -> bool | None:
+        return await self._post.__aexit__(*failure)
 
 
 class Attempt:

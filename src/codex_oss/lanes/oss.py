@@ -132,7 +132,7 @@ class OssLane:
                     profile, left_s = course.profile, course.ends_at - loop.time()
                     async with (
                         self._gate.slot(profile.name, profile.max_concurrency, left_s) as slot,
-                        self._attempts.attempt(request, profile, course.ends_at) as attempt,
+                        self._attempts.attempt(request, profile, course.ends_at - loop.time()) as attempt,
                     ):
                         course.queued_s += slot.queued_s
                         sink: DeltaSink | None = None

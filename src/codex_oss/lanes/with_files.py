@@ -10,8 +10,9 @@ The codecs in `wire` are pure: they can neither start a process nor bound a time
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import aclosing
+from typing import Final
 
 from msgspec import structs
 
@@ -19,6 +20,9 @@ from codex_oss.errors import InvalidRequest
 from codex_oss.wire.events import Batches, Lane, batches_of
 from codex_oss.wire.file_text import UnreadableFile, bytes_of_file, file_as_text, is_pdf
 from codex_oss.wire.items import FilePart, Item, Message, Part, TextPart, ToolOutput, TurnRequest
+
+HOLDERS: Final = (Message, ToolOutput)
+"""Items that have parts."""
 
 
 class WithFiles:
@@ -30,7 +34,7 @@ class WithFiles:
 
     def __call__(self, request: TurnRequest) -> Batches:
         """Answer one turn. Raises InvalidRequest for a PDF that cannot be read, and what the inner lane raises."""
-        if any(_has_pdf(item) for item in request.items):
+        if _has_pdf(request.items):
             return self._read(request)
         return batches_of(self._inner, request)
 
@@ -41,9 +45,9 @@ class WithFiles:
                 yield batch
 
     async def _item(self, item: Item, place: int) -> Item:
-        if not _has_pdf(item):
+        if not _has_pdf([item]):
             return item
-        assert isinstance(item, Message | ToolOutput)
+        assert isinstance(item, HOLDERS)
         return structs.replace(item, parts=tuple([await self._part(part, place) for part in item.parts]))
 
     async def _part(self, part: Part, place: int) -> Part:
@@ -56,7 +60,10 @@ class WithFiles:
             raise InvalidRequest(f"`{where}` holds {exc.what}.", param=where, hint=exc.hint) from None
 
 
-def _has_pdf(item: Item) -> bool:
-    if not isinstance(item, Message | ToolOutput):
-        return False
-    return any(isinstance(part, FilePart) and is_pdf(part) for part in item.parts)
+def _has_pdf(items: Iterable[Item]) -> bool:
+    for item in items:
+        if isinstance(item, HOLDERS):
+            for part in item.parts:
+                if isinstance(part, FilePart) and is_pdf(part):
+                    return True
+    return False

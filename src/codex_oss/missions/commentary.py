@@ -167,18 +167,8 @@ def _describe(record: RunRecord, event: MissionEvent) -> Iterator[_Line]:
     match event:
         case MissionOpened():
             yield _describe_opening(event)
-        case ModelAsked():
-            yield _Line(
-                "model_action_requested",
-                f"Asked {_model(record)} for its next step ({event.purpose}).",
-                "runtime",
-                "debug",
-            )
-        case ModelAnswered():
-            if event.outcome in ("failed", "unknown"):
-                yield _Line(
-                    "model_action_failed", f"The model gave no answer: {event.error_message}", "runtime", "warning"
-                )
+        case ModelAsked() | ModelAnswered() | ModelReplaced():
+            yield from _describe_model(record, event)
         case ActionProposed():
             if event.kind == "tool_call":
                 why = f" ({event.reason})" if event.reason else ""
@@ -191,39 +181,12 @@ def _describe(record: RunRecord, event: MissionEvent) -> Iterator[_Line]:
         case ToolFinished():
             yield _describe_result(record, event.result)
             yield _Line("coverage_update", _describe_coverage(record), "coverage", "debug")
-        case ReportSubmitted(proposer="runtime"):
-            told = "One look decides the objective; the runtime reports, and no model is asked."
-            yield _Line("deterministic_fast_path_used", told, "report_acceptance")
-        case ReportSubmitted():
-            findings = event.draft.get("findings")
-            count = len(findings) if isinstance(findings, list) else 0
-            yield _Line(
-                "model_report_received",
-                f"The model reports {count} finding(s); checking them against the record.",
-                "report_acceptance",
-            )
-        case ReportRefused():
-            codes = ", ".join(dict.fromkeys(failure.code for failure in event.failures))
-            yield _Line(
-                "report_downgraded",
-                f"The report does not hold yet: {codes}. One correction is asked for.",
-                "report_acceptance",
-                "warning",
-            )
+        case ReportSubmitted() | ReportRefused():
+            yield _describe_report(event)
         case MissionClosed():
             yield _describe_closing(record, event)
-        case MissionResumed(paused_ms):
-            text = f"The run stood still for {round(paused_ms / 1000)} s and goes on."
-            yield _Line("mission_resumed", text, "runtime", "warning")
-        case MissionQueued():
-            wait = f"{event.capacity} run at once, and it waits at most {event.max_wait_ms / 1000:g} s"
-            text = f"Waits for a slot in {event.lane}: place {event.place} of {event.waiting}; {wait}."
-            yield _Line("mission_queued", text, "runtime")
-        case MissionScheduled():
-            yield _Line("mission_scheduled", f"Begins after {event.waited_ms / 1000:.1f} s in the queue.", "runtime")
-        case ModelReplaced():
-            if is_news(record.replaced):
-                yield _Line("model_replaced", describe_replacement(event), "runtime", "warning")
+        case MissionResumed() | MissionQueued() | MissionScheduled():
+            yield _describe_wait(event)
         case ActionAllowed() | LegacyEvent():
             pass
         case _:
@@ -237,11 +200,54 @@ def _describe_opening(event: MissionOpened) -> _Line:
     return _Line("mission_started", text, "runtime")
 
 
+def _describe_model(record: RunRecord, event: ModelAsked | ModelAnswered | ModelReplaced) -> Iterator[_Line]:
+    match event:
+        case ModelAsked():
+            text = f"Asked {_model(record)} for its next step ({event.purpose})."
+            yield _Line("model_action_requested", text, "runtime", "debug")
+        case ModelAnswered():
+            if event.outcome in ("failed", "unknown"):
+                text = f"The model gave no answer: {event.error_message}"
+                yield _Line("model_action_failed", text, "runtime", "warning")
+        case ModelReplaced():
+            if is_news(record.replaced):
+                yield _Line("model_replaced", describe_replacement(event), "runtime", "warning")
+
+
 def _describe_closing(record: RunRecord, event: MissionClosed) -> _Line:
     kind, severity = ENDING[event.status]
     reasons = f" ({', '.join(event.reason_codes)})" if event.reason_codes else ""
     text = f"{event.status}{reasons}: {record.tool_runs} tool runs, {len(record.calls)} model calls."
     return _Line(kind, text, "runtime", severity)
+
+
+def _describe_report(event: ReportSubmitted | ReportRefused) -> _Line:
+    match event:
+        case ReportSubmitted(proposer="runtime"):
+            told = "One look decides the objective; the runtime reports, and no model is asked."
+            return _Line("deterministic_fast_path_used", told, "report_acceptance")
+        case ReportSubmitted():
+            findings = event.draft.get("findings")
+            count = len(findings) if isinstance(findings, list) else 0
+            told = f"The model reports {count} finding(s); checking them against the record."
+            return _Line("model_report_received", told, "report_acceptance")
+        case ReportRefused():
+            codes = ", ".join(dict.fromkeys(failure.code for failure in event.failures))
+            told = f"The report does not hold yet: {codes}. One correction is asked for."
+            return _Line("report_downgraded", told, "report_acceptance", "warning")
+
+
+def _describe_wait(event: MissionResumed | MissionQueued | MissionScheduled) -> _Line:
+    match event:
+        case MissionResumed(paused_ms):
+            text = f"The run stood still for {round(paused_ms / 1000)} s and goes on."
+            return _Line("mission_resumed", text, "runtime", "warning")
+        case MissionQueued():
+            wait = f"{event.capacity} run at once, and it waits at most {event.max_wait_ms / 1000:g} s"
+            text = f"Waits for a slot in {event.lane}: place {event.place} of {event.waiting}; {wait}."
+            return _Line("mission_queued", text, "runtime")
+        case MissionScheduled():
+            return _Line("mission_scheduled", f"Begins after {event.waited_ms / 1000:.1f} s in the queue.", "runtime")
 
 
 def describe_call(tool: str, arguments: dict[str, object]) -> str:

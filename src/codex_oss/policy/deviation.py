@@ -21,6 +21,8 @@ from typing import Final
 INITIAL: Final = "initial_attempt"
 RETRIED: Final = "retry_same_model"
 FALLBACK: Final = "fallback_"
+OF_ACCOUNTS: Final = ("retry_same_account", "retry_switched_account")
+"""How reasons of `accounts.failover` begin: another account answers, or the same one again, with the same model."""
 REASONS: Final[dict[str, str]] = {
     INITIAL: "the model that was asked for answered at once",
     RETRIED: "the model that was asked for answered after failed tries",
@@ -38,6 +40,7 @@ MAX_NAME_CHARS: Final = 128
 MAX_CHARS: Final = 400
 _UNSAFE: Final = re.compile(r"[^!-:<-~]")
 """All but visible ASCII; `;` separates the parts."""
+_UNSAFE_LABEL: Final = re.compile(r"[^ -:<-~]")
 
 
 def fallback_reason(code: str) -> str:
@@ -48,7 +51,7 @@ def fallback_reason(code: str) -> str:
 
 def is_deviation(reason: str) -> bool:
     """Does somebody else answer than was asked for?"""
-    return reason not in (INITIAL, RETRIED)
+    return reason not in (INITIAL, RETRIED) and not reason.startswith(OF_ACCOUNTS)
 
 
 def word_deviation(asked: str, answered: str, reason: str) -> str:
@@ -59,6 +62,12 @@ def word_deviation(asked: str, answered: str, reason: str) -> str:
     if not is_deviation(reason):
         return ""
     return f"asked={_name(asked)}; answered={_name(answered)}; reason={reason}"
+
+
+def word_switch(answers: str, instead_of: str, why: str) -> str:
+    """The words for a client whose turn another account answers than before. why: a code of docs/accounts-lane.md."""
+    labels = [_UNSAFE_LABEL.sub("?", label[:MAX_NAME_CHARS]) for label in (answers, instead_of)]
+    return f"account={labels[0]}; instead_of={labels[1]}; reason={why}"
 
 
 def _name(name: str) -> str:

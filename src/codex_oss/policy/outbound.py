@@ -7,6 +7,8 @@ Counterparts: `server.gpt_relay` asks, `services.relay` sends, `config` admits a
 | `chatgpt-account-id` | the ChatGPT backend |
 | a bearer token without it | the OpenAI API |
 
+With `GPT_MODEL_STRATEGY=accounts` nothing of a client's travels; there it is one fixed address (`AccountBackend`).
+
 Rules that hold here:
 
 1. A URL is one of two fixed bases and one of four fixed endpoints; of the client's address only the query goes along.
@@ -100,6 +102,27 @@ class Backends:
             raise InvalidRequest("The query of the address holds characters that no URL may hold.")
         base = self.chatgpt if credential.account else self.openai
         return f"{base}/{endpoint}" + (f"?{query.decode()}" if query else "")
+
+
+ACCOUNT_BASE: Final = "https://chatgpt.com/backend-api"
+ACCOUNT_ENDPOINTS: Final = frozenset({"codex/responses", "codex/models", "codex/usage", "wham/usage"})
+
+
+@dataclass(frozen=True, slots=True)
+class AccountBackend:
+    """Where an account's token may travel. Raises LocalProtocolError for a base that is neither this nor loopback."""
+
+    base: str = ACCOUNT_BASE
+
+    def __post_init__(self) -> None:
+        if self.base != ACCOUNT_BASE and not LOOPBACK_URL.fullmatch(self.base):
+            raise LocalProtocolError("A token of an account travels to the ChatGPT backend only, or on loopback.")
+
+    def url(self, endpoint: str) -> str:
+        """The address of an endpoint. Raises LocalProtocolError for one that is not on the list."""
+        if endpoint not in ACCOUNT_ENDPOINTS:
+            raise LocalProtocolError("This endpoint of the ChatGPT backend is not on the list.")
+        return f"{self.base.removesuffix('/codex')}/{endpoint}"
 
 
 def shown_bearer(headers: Headers) -> bytes:

@@ -30,4 +30,6 @@ def printable(text: str) -> str:
 
 def printable_json(text: str) -> str:
     """JSON *text* (which holds no raw control character below U+0020 but line feeds) with the others escaped."""
+    if text.isascii() and "\x7f" not in text:
+        return text
     return _IN_JSON.sub(lambda found: f"\\u{ord(found[0]):04x}", text)

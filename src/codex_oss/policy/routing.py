@@ -10,6 +10,7 @@ Counterparts: `contracts.profiles` holds the names, `wiring` ties a `Route` to a
 | `gpt-*`, `codex-*` and their kin, `GPT_MODEL_STRATEGY=error` | refused with advice |
 | the same, `passthrough` | relayed to their own backend, which is no lane |
 | the same, `oss` | oss, the open model that `GPT_MODEL_OSS_FALLBACK` names |
+| the same, `accounts` | chatgpt: the user's own accounts |
 
 Rules that hold here:
 
@@ -43,7 +44,7 @@ MODELS_HINT: Final = "GET /v1/models lists every name."
 class Route:
     """Who answers. tier: `A2`…`A6` for a mission, None for a raw turn. reason: why not as asked; a stable code."""
 
-    lane: Literal["oss", "mission", "passthrough"]
+    lane: Literal["oss", "mission", "passthrough", "chatgpt"]
     profile: ModelProfile
     tier: str | None = None
     reason: str = ""
@@ -80,6 +81,8 @@ def choose_route(
 def _gpt_route(model: str, profiles: Mapping[str, ModelProfile], strategy: str, fallback: str) -> Route:
     if strategy == "passthrough":
         return Route("passthrough", raw_profile(model, model, ""))
+    if strategy == "accounts":
+        return Route("chatgpt", raw_profile(model, model, ""))
     if strategy == "oss" and (profile := find_profile(profiles, fallback)) is not None:
         return Route("oss", profile, reason=GPT_ALIAS)
     raise InvalidRequest(

@@ -79,6 +79,8 @@ class Scope:
     """Patterns of what the project hides from every mission."""
     linked: tuple[str, ...] = ()
     """Patterns of the files that the project lets be read although they have several hard links."""
+    guards_critical: bool = True
+    """Critical paths need a permission of their own. False only for the agent of a person who sits beside it."""
 
 
 def scope_of(
@@ -132,7 +134,8 @@ def check_path(path: str, scope: Scope, *, walk: bool = False) -> Verdict:
     covering = [root for root in scope.roots if covers(compared_form(root), compared)]
     if not exact and not covering:
         return denied("path_outside_scope", f"{_shown(path)} is outside the allowed roots and paths of this mission.")
-    if is_critical(fold(tidy), scope.critical) and not _may_read_critical(scope, exact, covering):
+    guarded = scope.guards_critical and is_critical(fold(tidy), scope.critical)
+    if guarded and not _may_read_critical(scope, exact, covering):
         return denied(
             "critical_path_detected",
             f"{_shown(path)} is a critical path: the mission must allow critical reads, say why, and name it.",

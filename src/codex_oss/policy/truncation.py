@@ -19,7 +19,7 @@ from typing import Final
 import msgspec
 
 from codex_oss.contracts.profiles import ModelProfile
-from codex_oss.wire.chat_stream import BYTES_PER_TOKEN
+from codex_oss.wire.chat_answer import BYTES_PER_TOKEN
 from codex_oss.wire.items import CompactionItem, CustomToolCall, FunctionCall, Item, Message, ToolOutput, TurnRequest
 
 ANSWER_SHARE: Final = 8

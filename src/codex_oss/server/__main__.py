@@ -86,10 +86,10 @@ def listen(host: str, port: int) -> socket.socket:
 def _run(project: Path, settings: Settings, sock: socket.socket, instance: Instance) -> None:
     from codex_oss.server.app import Application, Identity
     from codex_oss.server.log_lines import redact_log
+    from codex_oss.server.open_turns import OpenTurns
     from codex_oss.server.process import BridgeServer
-    from codex_oss.server.turn_response import OpenTurns
     from codex_oss.services.source import source_hash
-    from codex_oss.wiring import build
+    from codex_oss.wiring.bridge import build
 
     bridge = build(settings, project, os.environ)
     redact_log(bridge.redactor)

@@ -22,7 +22,6 @@ from collections.abc import Callable
 from typing import Final
 
 from starlette.datastructures import Headers
-from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from codex_oss.config import LOOPBACK_HOSTS, Config
@@ -36,6 +35,7 @@ PATHS_OF_TURNS: Final = (("responses", "responses"), ("chat/completions", "chat"
 HEADS: Final = ("http.response.start", "websocket.http.response.start", "websocket.accept")
 SURFACES: Final = {f"{base}/{path}": surface for base in ("", "/v1") for path, surface in PATHS_OF_TURNS}
 """Where turns are taken; a request refused there is told to the request log."""
+_OUR_KEY: Final = OUR_KEY_HEADER.encode()
 WILDCARD_HOSTS: Final = ("0.0.0.0", "::")  # noqa: S104 (compared, not bound)
 
 
@@ -83,21 +83,24 @@ class Access:
         refusal = self.refusal(headers, scope["path"], scope.get("method", "WEBSOCKET"))
         app = self._app if refusal is None else error_response(refusal)
         if refusal is not None and (surface := _surface(scope)):
-            self._on_refusal(refusal, arrival_of(HTTPConnection(scope), surface))
+            self._on_refusal(refusal, arrival_of(scope, surface))
         await app(scope, receive, send_with_id)
 
     def refusal(self, headers: Headers, path: str, method: str = "GET") -> RequestError | None:
         """Why a request is refused; None when it may pass. method: `WEBSOCKET` for an upgrade."""
-        origins = headers.getlist("origin")
+        told: dict[bytes, list[str]] = {b"origin": [], b"sec-fetch-site": [], b"host": []}
+        for name, value in headers.raw:
+            if name in told:
+                told[name].append(value.decode("latin-1"))
+        origins, hosts = told[b"origin"], told[b"host"]
         if any(origin not in self._origins for origin in origins):
             return RequestError(
                 "Requests from web pages are refused.",
                 hint="Add the origin to allowed_origins to trust it.",
                 code="forbidden_origin",
             )
-        if not origins and headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
+        if not origins and (told[b"sec-fetch-site"] or ["none"])[0] not in ("none", "same-origin"):
             return RequestError("Requests from web pages are refused.", code="forbidden_origin")
-        hosts = headers.getlist("host")
         if not self._any_host and (len(hosts) != 1 or host_name(hosts[0]) not in self._hosts):
             return RequestError(
                 "The Host header does not name this bridge.",
@@ -115,7 +118,7 @@ class Access:
         )
 
     def _has_key(self, headers: Headers) -> bool:
-        shown = [value.strip().encode("latin-1", "replace") for value in headers.getlist(OUR_KEY_HEADER)]
+        shown = [value.strip() for name, value in headers.raw if name == _OUR_KEY]
         shown = shown if len(shown) == 1 else []
         return any([hmac.compare_digest(key, self._key) for key in (*shown, shown_bearer(headers.raw))])  # noqa: C419
 

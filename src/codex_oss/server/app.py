@@ -8,13 +8,13 @@
 | `POST /v1/chat/completions`, `/chat/completions` | the same for chat clients; see `server.chat_completions` |
 | `GET /v1/responses` with `Upgrade: websocket` | turns over WebSocket; see `server.turn_socket` |
 | `GET /v1/responses/{id}` and the like | what is stored of a turn; see `server.stored_responses` |
-| `GET /v1/models`, `/models` | every raw alias and admitted mission alias, in OpenAI's list form and in Codex' |
+| `GET /v1/models`, `/models` | every raw alias and admitted mission alias, and the accounts' models, in two forms |
 | `GET /health`, `/v1/health` | who this bridge is and how it is; needs no key, tells no secret |
 | `GET /metrics` | Prometheus |
 | `/mcp` | the tools of `codex-oss mcp` over HTTP; see `server.mcp_endpoint` |
 | `/api/missions` | the missions of the project; see `server.missions_api` |
 
-Counterparts: `server.access` wraps it, `server.turn_response` runs a turn, `wiring.Bridge` chooses its lane.
+Counterparts: `server.access` wraps it, `server.turn_response` runs a turn, `wiring.bridge` chooses its lane.
 Any other path is a 404 and any other method a 405, both as JSON.
 """
 
@@ -42,6 +42,7 @@ from starlette.types import ASGIApp
 from codex_oss.contracts.profiles import PRIMARY_KEY_ENV
 from codex_oss.errors import BridgeError, RequestError
 from codex_oss.server.access import Access
+from codex_oss.server.account_models import AccountModels
 from codex_oss.server.background import BackgroundTurns
 from codex_oss.server.chat_completions import ChatCompletions
 from codex_oss.server.compaction import Compactions
@@ -51,20 +52,22 @@ from codex_oss.server.mcp_endpoint import McpEndpoint
 from codex_oss.server.metrics import Metrics
 from codex_oss.server.metrics_page import CONTENT_TYPE, Gauges, render_metrics
 from codex_oss.server.missions_api import MissionsApi
+from codex_oss.server.open_turns import OpenTurns
 from codex_oss.server.request_body import read_body
+from codex_oss.server.short_routes import Handler, ShortRoutes
 from codex_oss.server.stored_responses import StoredResponses
 from codex_oss.server.turn_desk import AcceptedTurn, TurnDesk
 from codex_oss.server.turn_notes import Arrival, arrival_of
-from codex_oss.server.turn_response import OpenTurns, TurnResponse
+from codex_oss.server.turn_response import TurnResponse
 from codex_oss.server.turn_socket import TurnSockets
+from codex_oss.wire.chat_answer import BYTES_PER_TOKEN
 from codex_oss.wire.chat_request import encode_chat_request
-from codex_oss.wire.chat_stream import BYTES_PER_TOKEN
 from codex_oss.wire.codex_models import codex_models
 from codex_oss.wire.items import TurnRequest
 from codex_oss.wire.relay_stream import RelayEncoder
 from codex_oss.wire.responses_request import decode_body, decode_turn, turn_items
 from codex_oss.wire.stored_items import RawItem
-from codex_oss.wiring import Bridge
+from codex_oss.wiring.bridge import Bridge
 
 log = logging.getLogger(__name__)
 
@@ -92,6 +95,7 @@ class Application:
         self._turns = turns
         config = bridge.config
         self._mcp = McpEndpoint(bridge)
+        self._account_models = AccountModels(bridge.chatgpt.accounts.catalog if bridge.chatgpt else None)
         self._desk = TurnDesk(bridge, Metrics())
         self._background = BackgroundTurns(turns, self._desk.ended, time.time)
         self._stored = StoredResponses(
@@ -101,9 +105,13 @@ class Application:
 
     def asgi(self) -> ASGIApp:
         """The whole application, access checks included."""
+        chat = ChatCompletions(self._desk, self._turns, self._read_body)
+        turns: dict[str, Handler] = {
+            **dict.fromkeys(("/v1/responses", "/responses"), self.create_response),
+            **dict.fromkeys(("/v1/chat/completions", "/chat/completions"), chat.create),
+        }
         routes = [
-            *(Path(path, self.create_response, methods=["POST"]) for path in ("/v1/responses", "/responses")),
-            *ChatCompletions(self._desk, self._turns, self._read_body).routes(),
+            *(Path(path, handler, methods=["POST"]) for path, handler in turns.items()),
             *Compactions(self._desk, self._turns, self._stored, self._read_body).routes(),
             *(Path(path, self.models, methods=["GET"]) for path in ("/v1/models", "/models")),
             *(Path(path, self.health, methods=["GET"]) for path in ("/v1/health", "/health")),
@@ -115,8 +123,9 @@ class Application:
             *TurnSockets(self._desk, self._turns, self._stored).routes(),
         ]
         handlers: dict[Any, Any] = {HTTPException: _http_error, BridgeError: _bridge_error, Exception: _unexpected}
-        app = Starlette(routes=routes, exception_handlers=handlers, lifespan=self._lifespan)
-        app.router.redirect_slashes = False
+        framework = Starlette(routes=routes, exception_handlers=handlers, lifespan=self._lifespan)
+        framework.router.redirect_slashes = False
+        app = ShortRoutes(framework, turns, _turn_error)
         config, ours = self._bridge.config, self._bridge.held_keys()
         if config.gpt_strategy == "passthrough":
             relay = GptRelay(app, self._desk, self._turns, self._own_models, ours)
@@ -125,7 +134,7 @@ class Application:
 
     async def create_response(self, http: Request) -> Any:
         """Decode a turn, choose its lane, and leave the rest to a TurnResponse."""
-        arrival = arrival_of(http, "responses")
+        arrival = arrival_of(http.scope, "responses")
         try:
             request, obj, history = await self._decoded(http, arrival)
             if request.background:
@@ -142,7 +151,7 @@ class Application:
 
     async def input_tokens(self, http: Request) -> Response:
         """How many tokens a turn would send, roughly: the upstream's tokenizer is not here."""
-        request, _, _ = await self._decoded(http, arrival_of(http, "responses"))
+        request, _, _ = await self._decoded(http, arrival_of(http.scope, "responses"))
         profile = self._bridge.route(request.model).profile
         body, _ = encode_chat_request(self._desk.fitted(self._desk.opened(request), profile), profile, stream=False)
         return json_response({"object": "response.input_tokens", "input_tokens": len(body) // BYTES_PER_TOKEN})
@@ -165,7 +174,7 @@ class Application:
 
     async def models(self, http: Request) -> Response:
         """The list of models, for OpenAI's clients under `data` and for Codex under `models`; 304 if it is known."""
-        listing = self._own_models()
+        listing = await self._account_models.beside(self._own_models())
         digest = hashlib.sha256(msgspec.json.encode(listing["models"])).hexdigest()
         etag = {"ETag": f'"{digest[:32]}"'}
         if http.headers.get("if-none-match") == etag["ETag"]:
@@ -199,6 +208,7 @@ class Application:
             "state_db": msgspec.to_builtins(bridge.responses.facts),
             "request_log": msgspec.to_builtins(bridge.requests.facts),
             "prompt_cache": self._desk.notes.cache_summary(),
+            "accounts": await bridge.account_facts(),
         }
         return json_response(facts)
 
@@ -228,6 +238,7 @@ class Application:
 
     @asynccontextmanager
     async def _lifespan(self, _: Starlette) -> AsyncIterator[None]:
+        self._bridge.start()
         try:
             yield
         finally:
@@ -242,11 +253,12 @@ def _untranslated(
 
     One in the background is translated: what is kept of it must be streamed again later.
     """
-    of_another_lane = accepted.route.lane != "oss" or accepted.request.compacts or accepted.request.background
-    if of_another_lane or accepted.route.profile.api != "responses":
+    lane, request = accepted.route.lane, accepted.request
+    speaks = lane == "chatgpt" or (lane == "oss" and accepted.route.profile.api == "responses")
+    if not speaks or request.compacts or request.background:
         return accepted, None
     whole = {**obj, "input": turn_items(obj, history or ())}
-    request = msgspec.structs.replace(accepted.request, untranslated=whole)
+    request = msgspec.structs.replace(request, untranslated=whole)
     return msgspec.structs.replace(accepted, request=request), RelayEncoder(request, now=time.time)
 
 
@@ -263,6 +275,12 @@ async def _http_error(http: Request, error: Exception) -> Response:
 async def _bridge_error(http: Request, error: Exception) -> Response:
     assert isinstance(error, BridgeError)
     return error_response(internal(error) if error.code == "internal" else error, client=client_of(http.scope))
+
+
+async def _turn_error(http: Request, error: Exception) -> Response:
+    """What the framework would answer, for the routes that do without it."""
+    known = isinstance(error, BridgeError)
+    return await (_bridge_error(http, error) if known else _unexpected(http, error))
 
 
 async def _unexpected(_: Request, error: Exception) -> Response:

@@ -31,8 +31,9 @@ from starlette.types import Message, Receive, Scope, Send
 
 from codex_oss.errors import InvalidRequest, RateLimited, RequestError, fault_of
 from codex_oss.server.errors import error_response, json_response
+from codex_oss.server.open_turns import Keep, OpenTurns
 from codex_oss.server.turn_desk import AcceptedTurn
-from codex_oss.server.turn_response import SSE_HEADERS, Keep, OnEnd, OpenTurns, TurnResponse, disconnected
+from codex_oss.server.turn_response import SSE_HEADERS, OnEnd, TurnResponse, disconnected
 from codex_oss.wire.responses_stream import DONE_FRAME, ResponseEncoder, sse_frame
 
 log = logging.getLogger(__name__)

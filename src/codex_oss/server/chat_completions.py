@@ -12,17 +12,16 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from starlette.requests import Request
-from starlette.routing import Route as Path
 
 from codex_oss.errors import BridgeError
+from codex_oss.server.open_turns import OpenTurns
 from codex_oss.server.turn_desk import TurnDesk
 from codex_oss.server.turn_notes import arrival_of
-from codex_oss.server.turn_response import OpenTurns, TurnResponse
+from codex_oss.server.turn_response import TurnResponse
 from codex_oss.wire.completions_request import decode_chat_turn, wants_usage
 from codex_oss.wire.completions_stream import ChatEncoder
 from codex_oss.wire.responses_request import decode_body
 
-PATHS = ("/v1/chat/completions", "/chat/completions")
 ReadBody = Callable[[Request], Awaitable[bytes]]
 
 
@@ -34,13 +33,9 @@ class ChatCompletions:
         self._turns = turns
         self._read_body = read_body
 
-    def routes(self) -> list[Path]:
-        """The routes to join into the application."""
-        return [Path(path, self.create, methods=["POST"]) for path in PATHS]
-
     async def create(self, http: Request) -> Any:
         """Decode a turn, choose its lane, and leave the rest to a TurnResponse."""
-        arrival = arrival_of(http, "chat")
+        arrival = arrival_of(http.scope, "chat")
         try:
             obj = decode_body(await self._read_body(http))
             arrival.model = obj.get("model")

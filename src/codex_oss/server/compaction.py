@@ -18,10 +18,11 @@ from starlette.requests import Request
 from starlette.routing import Route as Path
 
 from codex_oss.errors import BridgeError
+from codex_oss.server.open_turns import OpenTurns
 from codex_oss.server.stored_responses import StoredResponses
 from codex_oss.server.turn_desk import TurnDesk
 from codex_oss.server.turn_notes import arrival_of
-from codex_oss.server.turn_response import OpenTurns, TurnResponse
+from codex_oss.server.turn_response import TurnResponse
 from codex_oss.wire.items import TurnRequest
 from codex_oss.wire.responses_request import decode_body, decode_turn
 from codex_oss.wire.responses_stream import ResponseEncoder
@@ -49,7 +50,7 @@ class Compactions:
 
     async def create(self, http: Request) -> Any:
         """Decode the conversation, choose its lane, and leave the rest to a TurnResponse."""
-        arrival = arrival_of(http, "responses")
+        arrival = arrival_of(http.scope, "responses")
         try:
             obj = decode_body(await self._read_body(http))
             arrival.model = obj.get("model")

@@ -21,7 +21,16 @@ from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.types import Scope
 
-from codex_oss.errors import BridgeError, CircuitOpen, QuotaExhausted, RateLimited, RequestError, fault_of, http_status
+from codex_oss.errors import (
+    BridgeError,
+    CircuitOpen,
+    NoAccountReady,
+    QuotaExhausted,
+    RateLimited,
+    RequestError,
+    fault_of,
+    http_status,
+)
 from codex_oss.policy.final_words import final_words
 
 log = logging.getLogger(__name__)
@@ -31,6 +40,7 @@ Client = Literal["codex", "opencode", "other"]
 MAX_RETRY_AFTER_S: Final = 60
 """OpenCode sits silent for as long as `Retry-After` says, so a plan limit of hours is not passed on."""
 INTERNAL_MESSAGE: Final = "The bridge failed; its log has the details."
+USED_UP: Final = "usage_limit_reached"
 TYPE_BY_STATUS: Final = {
     401: "authentication_error",
     403: "permission_error",
@@ -58,6 +68,8 @@ def error_response(error: BridgeError, *, client: Client = "other") -> Response:
     status = http_status(error.code, asked_wrongly=isinstance(error, RequestError))
     if isinstance(error, QuotaExhausted):
         return _final_response(error, 400) if client == "opencode" else _quota_response(error, status, client)
+    if isinstance(error, NoAccountReady) and error.code == USED_UP:
+        return _final_response(error, 400) if client == "opencode" else _used_up_response(error, status, client)
     if isinstance(error, CircuitOpen) and client != "other":
         status = 400  # both would repeat a 503, and show less
     if client == "opencode" and status < 500 and status != 429 and error.code != "context_length_exceeded":
@@ -93,6 +105,18 @@ def _quota_response(error: QuotaExhausted, status: int, client: Client) -> Respo
             headers["Retry-After"] = str(min(seconds, MAX_RETRY_AFTER_S))
     if client == "other":
         headers["x-should-retry"] = "false"  # the official SDKs go by it; they would wait a minute, twice, for nothing
+    return json_response({"error": body}, status, headers)
+
+
+def _used_up_response(error: NoAccountReady, status: int, client: Client) -> Response:
+    """Every account is used up: type and code that Codex goes by, with the reset only where the backend named it."""
+    body = _error_object(error, USED_UP)
+    if error.resets_at is not None:
+        body |= {
+            "resets_at": math.ceil(error.resets_at),
+            "resets_in_seconds": max(math.ceil(error.resets_at - time.time()), 0),
+        }
+    headers = {"x-should-retry": "false"} if client == "other" else None
     return json_response({"error": body}, status, headers)
 
 

@@ -27,7 +27,7 @@ from functools import cached_property
 from typing import Any, Final
 
 import msgspec
-from starlette.requests import HTTPConnection, Request
+from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -43,11 +43,11 @@ from codex_oss.policy.outbound import (
     request_headers,
 )
 from codex_oss.server.errors import error_response, internal, json_response
+from codex_oss.server.open_turns import OpenTurns
 from codex_oss.server.relayed_turn import RelayedTurn
 from codex_oss.server.request_body import plain_body, receive_body
 from codex_oss.server.turn_desk import Surface, TurnDesk
 from codex_oss.server.turn_notes import arrival_of
-from codex_oss.server.turn_response import OpenTurns
 from codex_oss.services.relay import RelayedAnswer
 from codex_oss.services.vouched_credentials import VouchedCredentials
 from codex_oss.wire.items import TurnRequest
@@ -99,7 +99,7 @@ class GptRelay:
             else:
                 answer = self._app
         except BridgeError as exc:
-            self._desk.refused(exc, arrival_of(HTTPConnection(scope), SURFACES.get(endpoint, "responses")))
+            self._desk.refused(exc, arrival_of(scope, SURFACES.get(endpoint, "responses")))
             answer = error_response(internal(exc) if exc.code == "internal" else exc)
         await answer(scope, receive, send)
 

@@ -7,6 +7,7 @@ which quote what they choked on.
 from __future__ import annotations
 
 import logging
+import time
 from typing import Final
 
 from codex_oss.policy.exposure import Redactor
@@ -22,11 +23,21 @@ class RedactedLines(logging.Formatter):
     def __init__(self, redactor: Redactor) -> None:
         super().__init__(LINE_FORMAT)
         self._redactor = redactor
+        self._second, self._time = -1, ""
 
     def format(self, record: logging.LogRecord) -> str:
         """The text of *record* without secrets; lines stay lines."""
-        line = super().format(record)
-        return line if getattr(record, "clean", False) else self._redactor.redact(line).text
+        if getattr(record, "clean", False) and not record.exc_info:
+            # As LINE_FORMAT has it, without asking for all that a record may hold: one for each turn.
+            return f"{self.formatTime(record)} {record.levelname} {record.name} {record.getMessage()}"
+        return self._redactor.redact(super().format(record)).text
+
+    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: N802 (the library's name)
+        """As the library has it, made once a second."""
+        second = int(record.created)
+        if second != self._second:
+            self._second, self._time = second, time.strftime(self.default_time_format, time.localtime(second))
+        return f"{self._time},{int(record.msecs):03d}"
 
 
 def redact_log(redactor: Redactor) -> None:

@@ -12,15 +12,19 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import os
+from collections.abc import Mapping
 from typing import Any, Final
 
 from starlette.routing import Route as Path
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from codex_oss.services.delegation import Delegation, begin_here
+from codex_oss.services.account_tools import ACCOUNT_TOOL_NAMES, offered_tools, offers_accounts
+from codex_oss.services.delegation import Caller, Delegation, Tell, ToolReply, begin_here
 from codex_oss.services.delegation_tools import instructions
 from codex_oss.services.mcp_host import build_mcp_server
-from codex_oss.wiring import Bridge
+from codex_oss.wiring.accounts import call_account_tool
+from codex_oss.wiring.bridge import Bridge
 
 MAX_SESSIONS: Final = 64
 IDLE_S: Final = 1800.0
@@ -57,7 +61,13 @@ class McpEndpoint:
 
         bridge = self._bridge
         delegation = Delegation(bridge.missions, bridge.profiles, begin_here(bridge.missions))
-        server = build_mcp_server(delegation.call, instructions(bridge.project))
+
+        async def call(name: str, arguments: Mapping[str, Any], tell: Tell, caller: Caller) -> ToolReply:
+            if name in ACCOUNT_TOOL_NAMES and offers_accounts(os.environ):
+                return await call_account_tool(os.environ, name, arguments)
+            return await delegation.call(name, arguments, tell, caller)
+
+        server = build_mcp_server(call, instructions(bridge.project), lambda: offered_tools(os.environ))
         manager = StreamableHTTPSessionManager(
             server,
             session_idle_timeout=IDLE_S,

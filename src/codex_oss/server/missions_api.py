@@ -44,7 +44,7 @@ from codex_oss.services.mission_jobs import MissionJob
 from codex_oss.services.mission_runner import Admission
 from codex_oss.wire.fields import optional_text_at
 from codex_oss.wire.responses_request import decode_body
-from codex_oss.wiring import Bridge
+from codex_oss.wiring.bridge import Bridge
 
 DEFAULT_PROFILE: Final = "kimi"
 ROOT: Final = "/api/missions"

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import os
 import signal
 import socket
@@ -26,8 +27,8 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from codex_oss.server.http_protocol import BoundedHttp
-from codex_oss.server.turn_response import OpenTurns
-from codex_oss.wiring import Bridge
+from codex_oss.server.open_turns import OpenTurns
+from codex_oss.wiring.bridge import Bridge
 
 MAX_DRAIN_S: Final = 3.3
 INTERRUPT_GRACE_S: Final = 0.3
@@ -35,6 +36,10 @@ LAST_RESORT_S: Final = 4.8
 PING_INTERVAL_S: Final = 60.0
 PING_PATIENCE_S: Final = 900.0
 SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
+OLD_ROUNDS: Final = 100
+"""Rounds of the middle generation before the collector looks at everything; Python's own number is 10."""
+IDLE_ROUNDS: Final = 5
+"""Rounds of the youngest generation after which an idle bridge looks at everything."""
 
 
 def open_socket(**arguments: Any) -> asyncio.Protocol:
@@ -42,6 +47,18 @@ def open_socket(**arguments: Any) -> asyncio.Protocol:
     from codex_oss.server.socket_protocol import SocketProtocol
 
     return SocketProtocol(**arguments)
+
+
+def calm_collector() -> None:
+    """Let the garbage collector pass over what the start made, and look at everything only when the bridge is idle.
+
+    What a turn makes goes by itself, without cycles. Measured while 512 streams began: by Python's own thresholds the
+    collector stood in the way of every delta for 50 to 150 ms at a time, looking at modules and at open turns.
+    """
+    gc.collect()
+    gc.freeze()
+    young, middle, _ = gc.get_threshold()
+    gc.set_threshold(young, middle, OLD_ROUNDS)
 
 
 class BridgeServer(uvicorn.Server):
@@ -99,6 +116,13 @@ class BridgeServer(uvicorn.Server):
         if self.started:
             self._loop = asyncio.get_running_loop()
             self._announce()
+            calm_collector()
+
+    async def on_tick(self, counter: int) -> bool:
+        """Ten times a second; collect garbage while nobody waits."""
+        if not self._turns and gc.get_count()[1] >= IDLE_ROUNDS:
+            gc.collect()
+        return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop accepting, let open turns end or end them, then close everything."""

@@ -28,8 +28,9 @@ from starlette.types import Receive, Scope, Send
 from codex_oss.errors import BridgeError, fault_of
 from codex_oss.policy.outbound import Headers
 from codex_oss.server.errors import error_response, internal
+from codex_oss.server.open_turns import Keep, OpenTurns
 from codex_oss.server.turn_desk import AcceptedTurn, Outcome, TurnEnd
-from codex_oss.server.turn_response import SHUTDOWN, Keep, OnEnd, OpenTurns, disconnected
+from codex_oss.server.turn_response import SHUTDOWN, OnEnd, disconnected
 from codex_oss.services.relay import RelayedAnswer
 from codex_oss.wire.answer_tail import AnswerTail
 from codex_oss.wire.events import TurnStarted

@@ -22,6 +22,7 @@ from typing import Final
 from starlette.requests import Request
 
 from codex_oss.errors import InvalidRequest, RequestError
+from codex_oss.server.http_protocol import exchange_of
 
 MAX_WINDOW_BYTES: Final = 8 * 1024 * 1024
 PIECE_BYTES: Final = 64 * 1024
@@ -98,6 +99,12 @@ async def _received(http: Request, max_bytes: int, idle_s: float) -> bytes:
     declared = http.headers.get("content-length", "")
     if declared.isdecimal() and declared.isascii() and int(declared[:20]) > max_bytes:
         raise _too_large(max_bytes)
+    exchange = exchange_of(http.scope)
+    whole = exchange.take_body(http.receive) if exchange is not None else None
+    if whole is not None:
+        if len(whole) > max_bytes:
+            raise _too_large(max_bytes)
+        return whole
     parts: list[bytes] = []
     size = 0
     now = asyncio.get_running_loop().time

@@ -32,7 +32,7 @@ from starlette.routing import Route as Path
 from codex_oss.errors import InvalidRequest, RequestError, StoreError
 from codex_oss.server.background import BackgroundTurns, EventStream, events_gone, stream_from
 from codex_oss.server.errors import json_response
-from codex_oss.server.turn_response import Keep, OpenTurns
+from codex_oss.server.open_turns import Keep, OpenTurns
 from codex_oss.services.response_rows import StoredTurn
 from codex_oss.services.response_store import ResponseStore
 from codex_oss.wire.fields import optional_text_at

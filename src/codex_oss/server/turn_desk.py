@@ -27,7 +27,7 @@ from codex_oss.server.metrics import Metrics, TurnLabels
 from codex_oss.server.turn_notes import Arrival, TurnNotes
 from codex_oss.wire.events import Lane, TurnEvent, TurnStarted, Usage
 from codex_oss.wire.items import CompactionItem, Item, OpaqueItem, TurnRequest
-from codex_oss.wiring import Bridge
+from codex_oss.wiring.bridge import Bridge
 
 log = logging.getLogger(__name__)
 
@@ -75,7 +75,7 @@ class TurnDesk:
     def __init__(self, bridge: Bridge, metrics: Metrics) -> None:
         self.bridge = bridge
         self.metrics = metrics
-        self.notes = TurnNotes(bridge.requests, bridge.redactor)
+        self.notes = TurnNotes(bridge.requests, bridge.redactor, attempts=bridge.attempts)
 
     def accept(
         self, request_id: str, surface: Surface, request: TurnRequest, *, bytes_in: int | None = None

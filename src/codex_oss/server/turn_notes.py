@@ -17,12 +17,11 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import Struct
-from starlette.requests import HTTPConnection
+from starlette.types import Scope
 
 from codex_oss.errors import BridgeError
 from codex_oss.policy.cache_monitor import CAUSES, CacheMonitor, Identity, Turn
@@ -31,17 +30,19 @@ from codex_oss.policy.exposure import Redactor
 from codex_oss.policy.printable import INVISIBLE
 from codex_oss.policy.prompt_prefix import prefix_of
 from codex_oss.policy.routing import Route
+from codex_oss.services.attempt_book import AttemptBook
 from codex_oss.services.request_log import RequestLog
 from codex_oss.services.request_record import (
     MAX_CHARS,
     CacheNote,
-    CostInputs,
     RequestRecord,
     Timings,
-    Tokens,
+    cost_inputs_of,
     encode_record,
+    iso_utc,
+    tokens_of,
 )
-from codex_oss.wire.events import TurnStarted, Usage
+from codex_oss.wire.events import TurnStarted
 from codex_oss.wire.responses_request import identity_fields
 
 if TYPE_CHECKING:
@@ -73,8 +74,15 @@ class Arrival(Struct):
 class TurnNotes:
     """The notes of one bridge."""
 
-    def __init__(self, requests: RequestLog, redactor: Redactor, monitor: CacheMonitor | None = None) -> None:
+    def __init__(
+        self,
+        requests: RequestLog,
+        redactor: Redactor,
+        monitor: CacheMonitor | None = None,
+        attempts: AttemptBook | None = None,
+    ) -> None:
         self.requests = requests
+        self._attempts = attempts or AttemptBook()
         self.monitor = monitor or CacheMonitor()
         self._cleaned = lru_cache(1024)(partial(_cleaned, redactor))
 
@@ -107,12 +115,12 @@ class TurnNotes:
 
     def _ended_line(self, end: TurnEnd, label: str, at: float, monotonic_s: float) -> bytes:
         turn, request, started = end.turn, end.turn.request, end.started
-        asked = turn.route.profile
+        asked, notes = turn.route.profile, self._attempts.take(request.response_id)
         reason = started.reason if started else ""
         answered, deviates = _answered(turn.route, started)
         upstream_model = self.clean(started.upstream_model) if started else ""
         record = RequestRecord(
-            time=_iso(at),
+            time=iso_utc(at),
             request_id=turn.request_id,
             response_id=request.response_id,
             surface=turn.surface,
@@ -126,11 +134,12 @@ class TurnNotes:
             upstream_model=upstream_model,
             deviation=deviates,
             reason=reason,
-            attempts=started.attempts if started else 0,
+            attempts=notes,
+            tries=max(started.attempts if started else 0, len(notes)),
             outcome=end.outcome,
             error_code=end.error_code,
-            tokens=_tokens(end.usage),
-            cost_inputs=_cost_inputs(upstream_model, end.usage),
+            tokens=tokens_of(end.usage),
+            cost_inputs=cost_inputs_of(upstream_model, end.usage),
             timings=Timings(started.queued_s if started else None, _rounded(end.first_batch_s), _rounded(end.total_s)),
             bytes_in=turn.bytes_in,
             bytes_out=end.bytes_out,
@@ -142,7 +151,7 @@ class TurnNotes:
     def _refused_line(self, code: str, arrival: Arrival, at: float, total_s: float | None) -> bytes:
         told = identity_fields(arrival.headers)
         record = RequestRecord(
-            time=_iso(at),
+            time=iso_utc(at),
             request_id=arrival.request_id,
             surface=arrival.surface,
             client=self.clean(told["client"]),
@@ -159,7 +168,7 @@ class TurnNotes:
     def _judged(self, end: TurnEnd, label: str, monotonic_s: float) -> CacheNote:
         """What the monitor says; only of whole turns that one open model answered."""
         request, whole = end.turn.request, end.outcome in ("completed", "incomplete")
-        if end.turn.route.lane != "oss" or end.usage is None or end.started is None or not whole:
+        if end.turn.route.lane not in ("oss", "chatgpt") or end.usage is None or end.started is None or not whole:
             return CacheNote()
         identity = Identity(
             self.clean(request.session_id),
@@ -177,12 +186,12 @@ class TurnNotes:
         return CacheNote(verdict.state, verdict.cause, warning is not None)
 
 
-def arrival_of(http: HTTPConnection, surface: str) -> Arrival:
+def arrival_of(scope: Scope, surface: str) -> Arrival:
     """A request over HTTP that has just come in."""
-    headers = {name.lower(): value for name, value in http.headers.items()}
+    headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
     told = headers.get("content-length", "")
     size = int(told) if told.isascii() and told.isdecimal() and len(told) <= 15 else None
-    return Arrival(http.state.request_id, surface, headers, begun_s=time.monotonic(), bytes_in=size)
+    return Arrival(scope["state"]["request_id"], surface, headers, begun_s=time.monotonic(), bytes_in=size)
 
 
 def _answered(route: Route, started: TurnStarted | None) -> tuple[str, bool]:
@@ -196,30 +205,6 @@ def _answered(route: Route, started: TurnStarted | None) -> tuple[str, bool]:
 
 def _cleaned(redactor: Redactor, text: str) -> str:
     return redactor.redact(text).text.translate(INVISIBLE)[:MAX_CHARS]
-
-
-def _tokens(usage: Usage | None) -> Tokens:
-    if usage is None:
-        return Tokens()
-    return Tokens(
-        input=usage.input_tokens,
-        cached=usage.cached_tokens if usage.cached_known else None,
-        cache_write=usage.cache_write_tokens or None,
-        output=usage.output_tokens,
-        reasoning=None if usage.estimated else usage.reasoning_tokens,
-        estimated=usage.estimated,
-    )
-
-
-def _cost_inputs(upstream_model: str, usage: Usage | None) -> CostInputs | None:
-    if usage is None:
-        return None
-    read = min(usage.cached_tokens, usage.input_tokens)
-    return CostInputs(upstream_model, usage.input_tokens - read, read, usage.cache_write_tokens, usage.output_tokens)
-
-
-def _iso(at: float) -> str:
-    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _rounded(seconds: float | None) -> float | None:

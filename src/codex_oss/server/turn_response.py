@@ -4,8 +4,8 @@ Not Starlette's StreamingResponse: at 512 streams that had a p99 delta age of 57
 
     lane ─► batch ─► encoder ─► send        (the task of the request)
     lane ─► delta ─► encoder ─► transport   (no task: within the read that brought it, see `wire.events.DeltaSink`)
-    receive ─► http.disconnect ─► cancel    (another task)
-    shutdown ─► interrupt ─► failed event   (by `OpenTurns`)
+    connection lost ─► cancel               (`Exchange.on_left`; without one, another task that receives)
+    shutdown ─► interrupt ─► failed event   (by `server.open_turns`)
 
 Rules that hold here:
 
@@ -24,7 +24,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import aclosing, suppress
 from typing import Any, Final, Protocol
 
@@ -34,7 +34,8 @@ from starlette.types import Receive, Scope, Send
 
 from codex_oss.errors import BridgeError, fault_of
 from codex_oss.server.errors import client_of, error_response, internal
-from codex_oss.server.http_protocol import DIRECT_BODY, DirectBody
+from codex_oss.server.http_protocol import Exchange, exchange_of
+from codex_oss.server.open_turns import Keep, OpenTurns
 from codex_oss.server.turn_desk import AcceptedTurn, Outcome, TurnEnd
 from codex_oss.wire.events import (
     Batches,
@@ -52,8 +53,6 @@ from codex_oss.wire.responses_stream import ResponseEncoder
 log = logging.getLogger(__name__)
 
 OnEnd = Callable[[TurnEnd], None]
-Keep = Callable[[dict[str, Any]], Awaitable[None]]
-"""Takes the response object of an ended turn to where it is stored; bounded in time, never raises."""
 
 SSE_HEADERS: Final = (
     (b"content-type", b"text/event-stream; charset=utf-8"),
@@ -63,67 +62,6 @@ SSE_HEADERS: Final = (
 ROUTE_HEADER: Final = "x-codex-oss-route"
 TIDY_S: Final = 1.0
 SHUTDOWN: Final = BridgeError("The bridge is shutting down.", hint="Start it again.", code="upstream_unavailable")
-
-
-class OpenTurn(Protocol):
-    """What a shutdown and the stored responses ask of a turn under way."""
-
-    keep: Keep | None
-    ended: asyncio.Event
-
-    @property
-    def response_id(self) -> str:
-        """`resp_…`."""
-
-    def response(self) -> dict[str, Any]:
-        """The response object as it stands."""
-
-    def interrupt(self) -> None:
-        """End it, because the bridge stops."""
-
-
-class OpenTurns:
-    """The turns under way, so that a shutdown can let them end and then ends them."""
-
-    def __init__(self) -> None:
-        self._turns: set[OpenTurn] = set()
-        self.stopping = False
-        """True from the begin of the shutdown; connections that live on begin no turn any more."""
-
-    def __len__(self) -> int:
-        return len(self._turns)
-
-    def add(self, turn: OpenTurn) -> None:
-        """A turn began."""
-        self._turns.add(turn)
-
-    def discard(self, turn: OpenTurn) -> None:
-        """A turn ended."""
-        self._turns.discard(turn)
-
-    def response_of(self, response_id: str) -> dict[str, Any] | None:
-        """The response of this id as it stands; None for one that is not under way here or not to be stored."""
-        kept = (turn.response() for turn in self._turns if turn.keep is not None)
-        return next((response for response in kept if response["id"] == response_id), None)
-
-    async def drain(self, patience_s: float, grace_s: float) -> None:
-        """Wait up to *patience_s* for all turns, then interrupt the rest and give their last events *grace_s*."""
-        self.stopping = True
-        await self._wait(patience_s)
-        self.interrupt()
-        await self._wait(grace_s)
-
-    def interrupt(self) -> None:
-        """End every turn as failed."""
-        for turn in list(self._turns):
-            turn.interrupt()
-
-    async def _wait(self, seconds: float) -> None:
-        waits = [asyncio.create_task(turn.ended.wait()) for turn in self._turns]
-        if waits:
-            _, late = await asyncio.wait(waits, timeout=seconds)
-            for wait in late:
-                wait.cancel()
 
 
 class TurnEncoder(Protocol):
@@ -182,14 +120,15 @@ class TurnResponse:
         self._over = False
         self._task: asyncio.Task[Any] | None = None
         self._tidying: asyncio.TimerHandle | None = None
+        self._exchange: Exchange | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Run the turn until it ended or the client left."""
         self._begun_at = time.monotonic()
         self._turns.add(self)
         self._task = asyncio.current_task()
-        gone = asyncio.create_task(disconnected(receive))
-        gone.add_done_callback(self._client_left)
+        self._exchange = exchange_of(scope)
+        gone = self._watch_client(receive)
         try:
             await self._run(scope, receive, send)
         except asyncio.CancelledError:
@@ -200,7 +139,10 @@ class TurnResponse:
             log.error("%s: could not end properly: %s", self._request.response_id, fault_of(failure))
         finally:
             self._over = True
-            gone.cancel()
+            if gone is not None:
+                gone.cancel()
+            elif self._exchange is not None:
+                self._exchange.on_left = None
             if self._tidying is not None:
                 self._tidying.cancel()
             self._on_end(self._end_of_turn())
@@ -210,9 +152,20 @@ class TurnResponse:
                 self._turns.discard(self)
                 self.ended.set()
 
-    def _client_left(self, _: object) -> None:
+    def _watch_client(self, receive: Receive) -> asyncio.Task[None] | None:
+        """From now on a client that leaves ends the turn; the task that waits for that, where there must be one."""
+        if self._exchange is None:
+            gone = asyncio.create_task(disconnected(receive))
+            gone.add_done_callback(self._client_left)
+            return gone
+        self._exchange.on_left = self._client_left
+        if self._exchange.left:
+            self._client_left()
+        return None
+
+    def _client_left(self, _: object = None) -> None:
         """End the turn. After its terminal event nothing is lost any more: the lane gets a moment to tidy up."""
-        if self._over or self._task is None:
+        if self._over or self._task is None or self._tidying is not None:
             return
         self._left = True
         if self._encoder.terminal:
@@ -267,7 +220,7 @@ class TurnResponse:
 
     async def _relay(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass every batch on. The answer ends with the terminal event; the lane may then still tidy up."""
-        sink = self._sink(scope)
+        sink = self._sink()
         async with aclosing(batches_of(self._accepted.lane, self._request)) as batches:
             events: Sequence[TurnEvent] | None = await anext(batches, None)
             while events is not None:
@@ -277,24 +230,28 @@ class TurnResponse:
                 frames = self._encoder.encode(events)
                 if self._encoder.terminal and not ended:
                     await self._end(frames, scope, receive, send)
+                    if self._exchange is not None:
+                        self._client_left()  # it has all it wants
                 elif frames and self._request.stream:
                     await self._write(send, frames)
+                del frames  # the first ones repeat the request, twice; an open stream does not hold them
                 events = await _next_batch(batches, sink)
         if not self._encoder.terminal:
             await self._end(self._encoder.finish(), scope, receive, send)
 
-    def _sink(self, scope: Scope) -> DeltaSink | None:
+    def _sink(self) -> DeltaSink | None:
         """What shows single deltas without a task; None where the server or the answer has no way for it."""
-        body: DirectBody | None = scope.get("state", {}).get(DIRECT_BODY) if self._request.stream else None
-        if body is None:
+        exchange = self._exchange if self._request.stream else None
+        if exchange is None:
             return None
+        encode = self._encoder.encode
 
         def show(events: Sequence[TurnEvent]) -> bool:
-            if self._first_batch_s is None or self._encoder.terminal or not body.open:
+            if not exchange.open:  # nor is it before the first batch and after the last one
                 return False
-            if frames := self._encoder.encode(events):
+            if frames := encode(events):
                 self._bytes_out += len(frames)
-                body.write(frames)
+                exchange.write(frames)
             return True
 
         return show

@@ -39,10 +39,11 @@ from starlette.types import Message, Receive, Scope, Send
 
 from codex_oss.errors import BridgeError, InvalidRequest, RequestError
 from codex_oss.server.errors import error_response, internal
+from codex_oss.server.open_turns import Keep, OpenTurns
 from codex_oss.server.stored_responses import StoredResponses
 from codex_oss.server.turn_desk import AcceptedTurn, TurnDesk
 from codex_oss.server.turn_notes import Arrival
-from codex_oss.server.turn_response import SHUTDOWN, Keep, OpenTurns, TurnResponse
+from codex_oss.server.turn_response import SHUTDOWN, TurnResponse
 from codex_oss.wire.events import TurnCompleted, TurnEvent, TurnFailed, TurnStarted
 from codex_oss.wire.items import TurnRequest
 from codex_oss.wire.responses_request import decode_body, decode_turn

@@ -93,6 +93,7 @@ class BridgeHealth(msgspec.Struct, frozen=True):
     state_db: dict[str, Any] = {}
     request_log: dict[str, Any] = {}
     prompt_cache: dict[str, Any] = {}
+    accounts: dict[str, int] = {}  # by how they stand; empty where the bridge does not answer with them
 
 
 @dataclass(frozen=True, slots=True)

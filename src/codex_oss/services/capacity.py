@@ -13,11 +13,9 @@ All calls come from one event loop; there is no lock because no step below yield
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import math
 from collections import Counter, deque
-from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -71,17 +69,12 @@ class CapacityGate:
         """Requests in the queue now."""
         return len(self._waiting)
 
-    @contextlib.asynccontextmanager
-    async def slot(self, model: str, limit: int, max_wait_s: float = math.inf) -> AsyncIterator[Slot]:
+    def slot(self, model: str, limit: int, max_wait_s: float = math.inf) -> HeldSlot:
         """Hold a slot for *model*, of which *limit* exist. max_wait_s: shortens the waits of this gate.
 
-        Raises RateLimited `capacity_exceeded`.
+        To be entered; then it raises RateLimited `capacity_exceeded`.
         """
-        slot = await self._acquire(model, limit, max_wait_s)
-        try:
-            yield slot
-        finally:
-            self._release(model)
+        return HeldSlot(self, model, limit, max_wait_s)
 
     def facts(self) -> dict[str, Any]:
         """For `/health`: requests under way per model, and those that wait, in order."""
@@ -91,7 +84,8 @@ class CapacityGate:
             "waiting": [waiter.model for waiter in self._waiting],
         }
 
-    async def _acquire(self, model: str, limit: int, max_wait_s: float) -> Slot:
+    async def acquire(self, model: str, limit: int, max_wait_s: float) -> Slot:
+        """Take a slot, which is given back with `release`; see `slot`."""
         # A cancelled waiter, whose task has not run yet, will never take the slot that it seems to fit.
         ahead = (waiter for waiter in self._waiting if not waiter.granted.cancelled())
         if self._fits(model, limit) and not any(self._fits(waiter.model, waiter.limit) for waiter in ahead):
@@ -112,7 +106,7 @@ class CapacityGate:
         except BaseException as exc:
             at_last = self._place(waiter, own) if waiter in self._waiting else place
             if waiter.granted.done() and not waiter.granted.cancelled():
-                self._release(model)
+                self.release(model)
             else:
                 self._waiting.remove(waiter)
             if isinstance(exc, TimeoutError):
@@ -136,7 +130,8 @@ class CapacityGate:
     def _fits(self, model: str, limit: int) -> bool:
         return self.under_way < self.max_total and self._under_way[model] < limit
 
-    def _release(self, model: str) -> None:
+    def release(self, model: str) -> None:
+        """Give a slot back, to who waits first."""
         self._under_way[model] -= 1
         if not self._under_way[model]:
             del self._under_way[model]
@@ -158,3 +153,21 @@ class CapacityGate:
         )
         error.retryable = False  # waited here already
         return error
+
+
+class HeldSlot:
+    """A slot from entering to leaving. A class of its own: a generator as context costs more than the gate itself."""
+
+    __slots__ = ("_gate", "_limit", "_max_wait_s", "_model")
+
+    def __init__(self, gate: CapacityGate, model: str, limit: int, max_wait_s: float) -> None:
+        self._gate = gate
+        self._model = model
+        self._limit = limit
+        self._max_wait_s = max_wait_s
+
+    async def __aenter__(self) -> Slot:
+        return await self._gate.acquire(self._model, self._limit, self._max_wait_s)
+
+    async def __aexit__(self, *_: object) -> None:
+        self._gate.release(self._model)

@@ -75,7 +75,9 @@ class DelegationTool(Struct, frozen=True):
     description: str
     arguments: type[Struct]
     read_only: bool = True
-    """No tool writes to the project; cancelling is the only one that ends something."""
+    """No tool writes to the project; of these, cancelling is the only one that ends something."""
+    destructive: bool = False
+    """What it does cannot be taken back."""
 
     def on_wire(self) -> dict[str, Any]:
         """The tool as `tools/list` gives it; the schema of its arguments is an object without references."""
@@ -88,7 +90,7 @@ class DelegationTool(Struct, frozen=True):
             "annotations": {
                 "title": self.title,
                 "readOnlyHint": self.read_only,
-                "destructiveHint": False,
+                "destructiveHint": self.destructive,
                 "openWorldHint": False,
             },
         }

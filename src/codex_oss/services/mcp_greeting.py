@@ -16,13 +16,14 @@ have answered by then. A session that never delegates never imports it. Rules th
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any, Final, Literal
 
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
 from codex_oss import __version__
-from codex_oss.services.delegation_tools import SERVER_NAME, TOOLS
+from codex_oss.services.delegation_tools import SERVER_NAME, TOOLS, DelegationTool
 
 GREETED_VERSIONS: Final = ("2025-06-18", "2025-11-25")
 """Protocol versions whose answers are known to be these. Older and newer ones are answered by the SDK."""
@@ -47,10 +48,14 @@ class _Message(Struct):
 
 
 class Greeter:
-    """The state of one session until the SDK takes over. instructions: what clients may tell their model of us."""
+    """The state of one session until the SDK takes over.
 
-    def __init__(self, instructions: str) -> None:
+    instructions: what clients may tell their model of us. tools: what is offered, looked up for each list.
+    """
+
+    def __init__(self, instructions: str, tools: Callable[[], Sequence[DelegationTool]] = lambda: TOOLS) -> None:
         self._instructions = instructions
+        self._tools = tools
         self.replay: list[bytes] = []
         """What the SDK has to hear first."""
         self.answered_id: int | str | None = None
@@ -88,7 +93,7 @@ class Greeter:
         if message.method == "ping" and not keys:
             return {}
         if message.method == "tools/list" and keys.keys() <= {"_meta"}:
-            return {"tools": [tool.on_wire() for tool in TOOLS]}
+            return {"tools": [tool.on_wire() for tool in self._tools()]}
         return None
 
     def _welcome(self, version: str) -> dict[str, Any]:

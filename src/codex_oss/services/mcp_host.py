@@ -1,4 +1,4 @@
-"""The MCP server: the tools of `services.delegation_tools`, spoken over the official SDK.
+"""The MCP server: the tools of `services.delegation_tools` and `services.account_tools`, over the official SDK.
 
 Counterparts: `cli.mcp` runs it on stdin and stdout, `server.mcp_endpoint` on HTTP. The SDK is imported when a server is
 made, not when this file is: it takes more time and memory than the whole bridge.
@@ -6,11 +6,11 @@ made, not when this file is: it takes more time and memory than the whole bridge
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from codex_oss import __version__
-from codex_oss.services.delegation_tools import SERVER_NAME, TOOLS
+from codex_oss.services.delegation_tools import SERVER_NAME, TOOLS, DelegationTool
 
 if TYPE_CHECKING:
     from mcp.server import Server, ServerRequestContext
@@ -21,17 +21,17 @@ if TYPE_CHECKING:
     """Carries one tool out: name, arguments, where its progress is told, and who calls."""
 
 
-def build_mcp_server(call: Call, instructions: str) -> Server[Any]:
-    """A server that offers the tools and has *call* carry them out."""
+def build_mcp_server(
+    call: Call, instructions: str, tools: Callable[[], Sequence[DelegationTool]] = lambda: TOOLS
+) -> Server[Any]:
+    """A server that offers the tools (looked up for each list) and has *call* carry them out."""
     import mcp_types as types
     from mcp.server import Server
-
-    tools = [types.Tool.model_validate(tool.on_wire()) for tool in TOOLS]
 
     async def list_tools(
         context: ServerRequestContext[Any], params: types.PaginatedRequestParams | None
     ) -> types.ListToolsResult:
-        return types.ListToolsResult(tools=tools)
+        return types.ListToolsResult(tools=[types.Tool.model_validate(tool.on_wire()) for tool in tools()])
 
     async def call_tool(
         context: ServerRequestContext[Any], params: types.CallToolRequestParams

@@ -30,6 +30,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from codex_oss.config import DEFAULT_LOCAL_KEY, SETTINGS
+from codex_oss.services.account_tools import SWITCH_ENV as ACCOUNT_TOOLS_ENV
 from codex_oss.services.jsonc_member import MemberPlace, put_member, read_member, strip_member
 from codex_oss.services.marked_block import EditRefused
 from codex_oss.services.toml_table import TablePlace, put_table, read_table, strip_table
@@ -43,8 +44,9 @@ STARTUP_TIMEOUT_S: Final = 30
 TOOL_TIMEOUT_S: Final = 600
 """How long the clients wait for one answer; `services.delegation.MAX_WAIT_S` is below it."""
 FORWARDED_SETTINGS: Final = ("local_key", "upstream_base", "upstream_key")
-FOLDER_VARIABLES: Final = ("XDG_CONFIG_HOME", "XDG_STATE_HOME")
-"""Where the server finds the user's settings and keys; Codex forwards nothing that is not named."""
+OWN_VARIABLES: Final = ("XDG_CONFIG_HOME", "XDG_STATE_HOME", ACCOUNT_TOOLS_ENV)
+"""Where the server finds the user's settings, keys and accounts, and whether it tells of the last; Codex forwards
+nothing that is not named."""
 
 
 def server_command() -> tuple[str, ...]:
@@ -74,7 +76,7 @@ def codex_settings(local_key: str, key_names: Iterable[str]) -> dict[str, Any]:
     program, *arguments = server_command()
     own_key = {} if local_key == DEFAULT_LOCAL_KEY else {"env": {KEY_VARIABLE: local_key}}
     settings = [name for row in SETTINGS if row.field in FORWARDED_SETTINGS for name in row.env]
-    forwarded = dict.fromkeys((*FOLDER_VARIABLES, *settings, *sorted(key_names)))
+    forwarded = dict.fromkeys((*OWN_VARIABLES, *settings, *sorted(key_names)))
     return {
         "command": program,
         "args": arguments,

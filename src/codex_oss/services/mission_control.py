@@ -58,7 +58,7 @@ class MissionControl:
     def admit(self, raw: Mapping[str, Any], model: str) -> Admission | tuple[Problem, ...]:
         """Judge a raw mission for a model name. Raises RequestError for a name that nobody answers to."""
         route = self._route(model)
-        if route.lane == "passthrough":
+        if route.lane in ("passthrough", "chatgpt"):
             return (Problem("child_model_refused", "model", f"{model!r} takes no mission: {_CHILD_REFUSED}."),)
         try:
             return self._desk.admit(raw, model_alias=model, profile=route.profile, tier=route.tier, reason=route.reason)

@@ -1,6 +1,7 @@
 """One line of the request log: what is known of a request after its end, and nothing of what was said in it.
 
-Counterparts: `server.turn_notes` fills it, `services.request_log` writes it, `services.request_history` reads it back.
+Counterparts: `server.turn_notes` and `services.agent_requests` fill it, `services.request_log` writes it,
+`services.request_history` reads it back.
 
 Rules that hold here:
 
@@ -8,17 +9,20 @@ Rules that hold here:
    and redacted before they get here; errors are codes.
 2. A number that nobody told is null, not 0.
 3. A line is one JSON object in one line, whatever its texts hold: line feeds, escapes and direction marks are escaped.
-4. Fields are added, never renamed; a reader passes over what it does not know.
+4. Fields are added, not renamed; a reader passes over what it does not know. `attempts` was once a number: that is
+   read as `tries`.
 """
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import msgspec
 from msgspec import Struct
 
 from codex_oss.policy.printable import printable_json
+from codex_oss.wire.events import Usage
 
 SCHEMA: Final = "request.v1"
 MAX_CHARS: Final = 200
@@ -69,6 +73,17 @@ class CacheNote(Struct, frozen=True):
     warned: bool = False
 
 
+class AttemptNote(Struct, frozen=True):
+    """One request that a turn made to an account."""
+
+    account: str = ""
+    """The key of the account, as in `codex-oss accounts list`."""
+    reason: str = ""
+    """Why it was made; a code of docs/accounts-lane.md."""
+    outcome: str = ""
+    """answered, cut, cancelled, or the kind of its failure."""
+
+
 class RequestRecord(Struct, frozen=True, kw_only=True):
     """One request."""
 
@@ -80,7 +95,7 @@ class RequestRecord(Struct, frozen=True, kw_only=True):
     response_id: str = ""
     """`resp_…`; empty for one that was refused before it was a turn."""
     surface: str
-    """responses, websocket or chat."""
+    """responses, websocket, chat, or run: the agent of this process."""
     client: str = ""
     """Name and version of the client's program."""
     session: str = ""
@@ -97,7 +112,9 @@ class RequestRecord(Struct, frozen=True, kw_only=True):
     """Another one answered than was asked for."""
     reason: str = ""
     """Why this one answered; a stable code."""
-    attempts: int = 0
+    attempts: tuple[AttemptNote, ...] | int = ()
+    """Requests to accounts, in order. Older lines have their number here."""
+    tries: int = 0
     """Requests to upstreams, the answered one included."""
     outcome: str
     """completed, incomplete, failed, refused or cancelled."""
@@ -113,6 +130,33 @@ class RequestRecord(Struct, frozen=True, kw_only=True):
     dropped_tools: tuple[str, ...] = ()
     """Types of hosted tools that were left out."""
     cache: CacheNote = CacheNote()
+
+
+def tokens_of(usage: Usage | None) -> Tokens:
+    """The tokens of a turn; all unknown when nobody told."""
+    if usage is None:
+        return Tokens()
+    return Tokens(
+        input=usage.input_tokens,
+        cached=usage.cached_tokens if usage.cached_known else None,
+        cache_write=usage.cache_write_tokens or None,
+        output=usage.output_tokens,
+        reasoning=None if usage.estimated else usage.reasoning_tokens,
+        estimated=usage.estimated,
+    )
+
+
+def cost_inputs_of(upstream_model: str, usage: Usage | None) -> CostInputs | None:
+    """What a price list is applied to."""
+    if usage is None:
+        return None
+    read = min(usage.cached_tokens, usage.input_tokens)
+    return CostInputs(upstream_model, usage.input_tokens - read, read, usage.cache_write_tokens, usage.output_tokens)
+
+
+def iso_utc(at: float) -> str:
+    """An instant (epoch seconds) as a record has it."""
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 _ENCODER: Final = msgspec.json.Encoder()
@@ -131,9 +175,12 @@ def encode_record(record: RequestRecord) -> bytes:
 def decode_record(line: bytes) -> RequestRecord | None:
     """The record of a line; None for a torn one and for anything else that is not ours."""
     try:
-        return _DECODER.decode(line)
+        record = _DECODER.decode(line)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
+    if isinstance(record.attempts, int):
+        return msgspec.structs.replace(record, tries=record.attempts, attempts=())
+    return record
 
 
 def _whole(value: Any) -> Any:

@@ -1,6 +1,6 @@
 """Reading the settings: configuration and model profiles, from flags, the environment and files.
 
-Counterparts: `config` and `contracts.profiles` judge what is read here; `wiring.build` makes a bridge of it. The files,
+Counterparts: `config` and `contracts.profiles` judge what is read here; `wiring.bridge` builds it. The files,
 the strongest first (`XDG_CONFIG_HOME` defaults to `~/.config`):
 
     <project>/.codex-oss/config.toml     $XDG_CONFIG_HOME/codex-oss/config.toml
@@ -64,6 +64,13 @@ def read_settings(project: Path, flags: Mapping[str, Any], environ: Mapping[str,
     return Settings(config, profiles, _trusted_bases(flags, environ))
 
 
+def shipped_models() -> frozenset[str]:
+    """Names of the models that come with the package, with their aliases: words that say nothing of the user."""
+    shipped = tomllib.loads(resources.files("codex_oss").joinpath("data/models.toml").read_text(encoding="utf-8"))
+    profiles, _ = parse_profiles([("codex_oss/data/models.toml", shipped)])
+    return frozenset({text for one in profiles.values() for text in (one.name, one.alias, one.model)})
+
+
 def user_folder(environ: Mapping[str, str]) -> Path:
     """The user's configuration folder by the XDG rule (a relative XDG_CONFIG_HOME is ignored)."""
     xdg = environ.get("XDG_CONFIG_HOME", "")
@@ -87,10 +94,22 @@ def _config(
             told = f"a project's file can only name one in {STATE_FOLDER}/; use {variable} or your own config.toml"
             more.append(ConfigProblem(str(paths[0]), key, told))
     if project is not None:
-        # Nor where credentials of the user's own go, not even to another port of this machine.
-        told = "a project's file cannot place a backend; use the environment or your own config.toml"
-        placed = [key for key in ("openai_base_url", "chatgpt_base_url") if key in files[0][1]]
-        more += [ConfigProblem(str(paths[0]), key, told) for key in placed]
+        # Nor where credentials of the user's own go, what a command may do to the machine, or what is kept of requests.
+        own = {
+            "openai_base_url": "place a backend",
+            "chatgpt_base_url": "place a backend",
+            "account_identity": "say as whom you ask",
+            "sandbox": "loosen the sandbox",
+            "sandbox_readable": "loosen the sandbox",
+            "snapshots": "have requests kept",
+        }
+        more += [
+            ConfigProblem(
+                str(paths[0]), key, f"a project's file cannot {what}; use the environment or your own config.toml"
+            )
+            for key, what in own.items()
+            if key in files[0][1]
+        ]
     return config, problems + more
 
 
@@ -113,7 +132,7 @@ def _profiles(
         model_concurrency={
             name: limit
             for name, limit in config.model_concurrency.items()
-            if config.gpt_strategy != "passthrough" or not GPT_NAME.fullmatch(name)
+            if config.gpt_strategy not in ("passthrough", "accounts") or not GPT_NAME.fullmatch(name)
         },
     )
     if config.gpt_strategy == "oss" and find_profile(profiles, config.gpt_oss_fallback) is None:

@@ -18,7 +18,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final, Protocol
 from urllib.parse import urlsplit
@@ -55,8 +55,8 @@ class UpstreamAnswer:
 
     def __init__(self, connection: Connection, watch: Watch) -> None:
         self.content_type = connection.headers.get("content-type", "").partition(";")[0].strip().lower()
-        self._connection = connection
-        self._watch = watch
+        self.connection = connection
+        self.watch = watch
 
     async def read(self) -> bytes:
         """What arrived of the body, at least one byte; b"" at its end.
@@ -64,14 +64,14 @@ class UpstreamAnswer:
         Raises Unavailable when a deadline passes, StreamInterrupted when the connection breaks.
         """
         try:
-            return await self._connection.read()
+            return await self.connection.read()
         except ConnectionBroken as exc:
-            self._watch.raise_if_expired(exc)
+            self.watch.raise_if_expired(exc)
             raise StreamInterrupted("The upstream broke the connection in the middle of its answer.") from exc
 
     async def pump(self, take: Callable[[bytes], bool]) -> None:
         """Hand each chunk to *take* as it arrives, until that returns False or nothing comes any more; see `read`."""
-        await self._connection.pump(take)
+        await self.connection.pump(take)
 
 
 class UpstreamClient:
@@ -85,7 +85,7 @@ class UpstreamClient:
         self, key_of: Callable[[str], str], deadlines: Deadlines, *, may_hold_key: Callable[[str], bool]
     ) -> None:
         self._key_of = key_of
-        self._may_hold_key = may_hold_key
+        self._may_hold_key = functools.lru_cache(64)(may_hold_key)
         self._deadlines = deadlines
         self._pool = ConnectionPool()
 
@@ -93,8 +93,7 @@ class UpstreamClient:
         """Close every idle connection; one that is in use closes with its `post`."""
         self._pool.close()
 
-    @contextlib.asynccontextmanager
-    async def post(
+    def post(
         self,
         profile: ModelProfile,
         body: bytes,
@@ -102,29 +101,39 @@ class UpstreamClient:
         stream: bool,
         path: str = "/chat/completions",
         total_s: float | None = None,
-    ) -> AsyncIterator[UpstreamAnswer]:
-        """Send *body* to *path* below the base URL of *profile* and yield its 200 answer.
-
+    ) -> Posting:
+        """Send *body* to *path* below the base URL of *profile*: a context whose value is the 200 answer.
 
         total_s: what is left of the turn's time; a shorter deadline of this client stands.
-        Raises UpstreamRefused `upstream_key_missing` before anything is sent when the key is unset; Unavailable,
-        RateLimited, UpstreamRefused, ContextWindowExceeded or UpstreamProtocolError for any other failure.
+        Entering raises UpstreamRefused `upstream_key_missing` before anything is sent when the key is unset;
+        Unavailable, RateLimited, UpstreamRefused, ContextWindowExceeded or UpstreamProtocolError for any other failure.
         """
+        return Posting(self, profile, body, stream, path, total_s)
+
+    async def begin(
+        self, profile: ModelProfile, body: bytes, stream: bool, path: str, total_s: float | None
+    ) -> UpstreamAnswer:
+        """Send a request and return its 200 answer, which is given back with `end`; see `post`."""
         headers = self._headers(profile, stream=stream)
         deadlines = self._deadlines.within(total_s)
         watch = Watch(deadlines)
         connection = await self._send(profile, f"{profile.base_url}{path}", body, headers, deadlines)
-        del body  # sent: an open stream does not hold its request
+        answer = UpstreamAnswer(connection, watch)
         try:
             watch.guard(connection, connection.abort)
             if connection.status != 200:
                 raise await self._refusal(profile, connection)
             if any(connection.headers.get(name, plain).lower() != plain for name, plain in PLAIN_CODINGS):
                 raise UpstreamProtocolError("The upstream compressed its answer although it was asked not to.")
-            yield UpstreamAnswer(connection, watch)
-        finally:
-            watch.end()
-            self._pool.release(connection)
+        except BaseException:
+            self.end(answer)
+            raise
+        return answer
+
+    def end(self, answer: UpstreamAnswer) -> None:
+        """Let go of an answer; its connection is kept when it was read to its end, and closed at once when not."""
+        answer.watch.end()
+        self._pool.release(answer.connection)
 
     def _headers(self, profile: ModelProfile, *, stream: bool) -> dict[str, str]:
         headers = {
@@ -195,6 +204,36 @@ class UpstreamClient:
             retry_after=connection.headers.get("retry-after", ""),
             secret=self._key_of(profile.key_env) if profile.key_env else "",
         )
+
+
+class Posting:
+    """A request from entering to leaving. A class of its own: a generator as context costs more than the request."""
+
+    __slots__ = ("_answer", "_body", "_client", "_path", "_profile", "_stream", "_total_s")
+
+    def __init__(
+        self,
+        client: UpstreamClient,
+        profile: ModelProfile,
+        body: bytes,
+        stream: bool,
+        path: str,
+        total_s: float | None,
+    ) -> None:
+        self._client = client
+        self._profile = profile
+        self._body = body
+        self._stream = stream
+        self._path = path
+        self._total_s = total_s
+
+    async def __aenter__(self) -> UpstreamAnswer:
+        body, self._body = self._body, b""  # once it is sent, an open stream does not hold its request
+        self._answer = await self._client.begin(self._profile, body, self._stream, self._path, self._total_s)
+        return self._answer
+
+    async def __aexit__(self, *_: object) -> None:
+        self._client.end(self._answer)
 
 
 class Heard(Protocol):

@@ -49,6 +49,14 @@ class State(enum.Enum):
     BROKEN = enum.auto()
 
 
+IDLE: Final = State.IDLE
+HEAD: Final = State.HEAD
+BODY: Final = State.BODY
+DONE: Final = State.DONE
+BROKEN: Final = State.BROKEN
+# Names of their own, since they are asked for with each chunk: CPython 3.11 looks a member up like a property.
+
+
 class Connection(asyncio.Protocol):
     """One connection and the exchange on it. status and headers (names in lower case) are those of the last answer."""
 
@@ -63,7 +71,7 @@ class Connection(asyncio.Protocol):
         """Since when somebody waits for more of the body, by the loop's clock; None while nobody does."""
         self.place: object = None
         """The pool's note of where this connection leads."""
-        self._state = State.IDLE
+        self._state = IDLE
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._parser: httptools.HttpResponseParser | None = None
@@ -84,7 +92,7 @@ class Connection(asyncio.Protocol):
     def reusable(self) -> bool:
         """Whether another request may be sent: the last answer is whole, and the server keeps the connection."""
         alive = self._transport is not None and not self._transport.is_closing()
-        return alive and (self._state is State.IDLE or (self._state is State.DONE and self._keep and not self._ready))
+        return alive and (self._state is IDLE or (self._state is DONE and self._keep and not self._ready))
 
     @property
     def transport(self) -> asyncio.Transport:
@@ -94,22 +102,22 @@ class Connection(asyncio.Protocol):
 
     async def exchange(self, head: bytes, body: bytes = b"") -> None:
         """Send a request and wait for the head of its answer. Raises ConnectionBroken."""
-        assert self._state is State.IDLE or self.reusable
+        assert self._state is IDLE or self.reusable
         if self._transport is None or self._transport.is_closing():
             raise ConnectionBroken("closed before the request")
-        self._state, self.heard, self.spoke, self._keep, self._barren_bytes = State.HEAD, False, False, False, 0
+        self._state, self.heard, self.spoke, self._keep, self._barren_bytes = HEAD, False, False, False, 0
         self._parser = httptools.HttpResponseParser(self)
         self._transport.writelines((head, body))
-        while self._state is State.HEAD:
+        while self._state is HEAD:
             await self._wait()
-        if self._state is State.BROKEN and not self._ready:
+        if self._state is BROKEN and not self._ready:
             raise ConnectionBroken(self._failure)
 
     async def read(self) -> bytes:
         """What arrived of the body, at least one byte; b"" at its end. Raises ConnectionBroken."""
         while not self._ready:
-            if self._state is not State.BODY:
-                if self._state is State.BROKEN:
+            if self._state is not BODY:
+                if self._state is BROKEN:
                     raise ConnectionBroken(self._failure)
                 return b""
             await self._wait_for_more()
@@ -123,7 +131,7 @@ class Connection(asyncio.Protocol):
         while self._ready:
             if not take(self._ready_chunk()):
                 return
-        if self._state is State.BODY:
+        if self._state is BODY:
             self._take = take
             try:
                 await self._wait_for_more()
@@ -132,11 +140,11 @@ class Connection(asyncio.Protocol):
 
     def rest(self) -> None:
         """Wait for the next exchange; from now on the server has nothing to say."""
-        self._state = State.IDLE
+        self._state = IDLE
 
     def abort(self) -> None:
         """Drop the connection at once; a reader that waits is woken with ConnectionBroken."""
-        if self._state is not State.DONE:
+        if self._state is not DONE:
             self._break("aborted")
         elif self._transport is not None:
             self._transport.abort()
@@ -186,13 +194,13 @@ class Connection(asyncio.Protocol):
         """Keep a chunk until somebody reads; too many make the server wait."""
         self._ready.append(chunk)
         self._ready_bytes += len(chunk)
-        if self._ready_bytes > MAX_BUFFERED_BYTES and not self._paused and self._state is State.BODY:
+        if self._ready_bytes > MAX_BUFFERED_BYTES and not self._paused and self._state is BODY:
             self._paused = True
             self.transport.pause_reading()
 
     def _break(self, why: str) -> None:
-        if self._state is not State.BROKEN:
-            self._state, self._failure, self._parser = State.BROKEN, why, None
+        if self._state is not BROKEN:
+            self._state, self._failure, self._parser = BROKEN, why, None
             if self._transport is not None:
                 self._transport.abort()
             self._wake()
@@ -230,26 +238,26 @@ class Connection(asyncio.Protocol):
             self._barren_bytes += len(data)
             if self._barren_bytes > MAX_BARREN_BYTES:
                 failure = "more than the bound without a byte of the body"
-        if self._state is State.DONE:
+        if self._state is DONE:
             self._parser = None
             if failure:
                 self.abort()
         elif failure:
             self._break(failure)
-        if self._take is None or self._state is not State.BODY:
+        if self._take is None or self._state is not BODY:
             self._wake()
 
     def eof_received(self) -> None:
         """The server closed its side; the transport closes itself."""
-        if self._state is State.BODY and self._until_close:
-            self._state, self._parser = State.DONE, None
+        if self._state is BODY and self._until_close:
+            self._state, self._parser = DONE, None
             self._wake()
-        elif self._state is not State.DONE:
+        elif self._state is not DONE:
             self._break("closed by the server")
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is gone."""
-        if self._state is not State.DONE:
+        if self._state is not DONE:
             self._break(str(exc or "closed"))
         self._transport = None
 
@@ -257,14 +265,14 @@ class Connection(asyncio.Protocol):
 
     def on_message_begin(self) -> None:
         """An answer begins: the one asked for, or the one after a 1xx."""
-        if self._state is not State.HEAD:
+        if self._state is not HEAD:
             self._keep = False
             raise ValueError("a second answer")
         self.headers = {}
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """A header, or (not read) a trailer."""
-        if self._state is State.HEAD:
+        if self._state is HEAD:
             key, text = name.decode("latin-1").lower(), value.decode("latin-1")
             self.headers[key] = f"{self.headers[key]}, {text}" if key in self.headers else text
 
@@ -276,10 +284,10 @@ class Connection(asyncio.Protocol):
             return
         framed = "transfer-encoding" in self.headers or "content-length" in self.headers
         self._until_close = not framed and self.status not in NO_BODY
-        self._state = State.BODY
+        self._state = BODY
 
     def on_message_complete(self) -> None:
         """The answer is whole; a 1xx is not the answer yet."""
         assert self._parser is not None
-        if self._state is State.BODY:
-            self._state, self._keep = State.DONE, self._parser.should_keep_alive()
+        if self._state is BODY:
+            self._state, self._keep = DONE, self._parser.should_keep_alive()

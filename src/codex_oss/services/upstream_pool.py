@@ -23,6 +23,7 @@ import socket
 import ssl
 from collections import deque
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Final, NamedTuple, cast
 from urllib.parse import SplitResult, quote, unquote, urlsplit
 
@@ -67,9 +68,8 @@ class ConnectionPool:
 
         Raises CannotConnect, TlsFailed, ConnectionBroken, and ValueError for a URL or header that cannot be sent.
         """
-        parts = urlsplit(url)
-        place = Place(parts.scheme, _ascii_host(parts), parts.port or PORTS[parts.scheme], proxy)
-        head = _head(parts, place, headers, len(body))
+        place, first_lines = _way_to(url, proxy)
+        head = _head(first_lines, headers, len(body))
         connection = self._take(place)
         if connection is not None:
             try:
@@ -197,17 +197,32 @@ async def _connect(host: str, port: int, context: ssl.SSLContext | None) -> Conn
     return connection
 
 
-def _head(parts: SplitResult, place: Place, headers: Mapping[str, str], size: int) -> bytes:
-    """The head of a request. Raises ValueError for what would not stay on its line."""
+@lru_cache(64)
+def _way_to(url: str, proxy: str) -> tuple[Place, str]:
+    """Where a request to *url* goes, and the lines of its head that are always the same. Raises ValueError."""
+    parts = urlsplit(url)
+    place = Place(parts.scheme, _ascii_host(parts), parts.port or PORTS[parts.scheme], proxy)
     target = quote(parts.path or "/", safe=PATH_SAFE)
     lines = [f"Host: {_host_header(place)}"]
-    if place.proxy and place.scheme == "http":
+    if proxy and place.scheme == "http":
         target = f"http://{_host_header(place)}{target}"
-        lines += _proxy_key(urlsplit(place.proxy))
-    lines += [f"{name}: {value}" for name, value in headers.items()]
-    if not all(line.isprintable() for line in (target, *lines)):
-        raise ValueError("a header holds control characters")
-    return "\r\n".join([f"POST {target} HTTP/1.1", *lines, f"Content-Length: {size}", "\r\n"]).encode("ascii")
+        lines += _proxy_key(urlsplit(proxy))
+    lines.insert(0, f"POST {target} HTTP/1.1")
+    _check_lines(lines)
+    return place, "\r\n".join(lines)
+
+
+def _head(first_lines: str, headers: Mapping[str, str], size: int) -> bytes:
+    """The head of a request. Raises ValueError for what would not stay on its line."""
+    lines = [f"{name}: {value}" for name, value in headers.items()]
+    _check_lines(lines)
+    return "\r\n".join([first_lines, *lines, f"Content-Length: {size}", "\r\n"]).encode("ascii")
+
+
+def _check_lines(lines: list[str]) -> None:
+    for line in lines:
+        if not line.isprintable():
+            raise ValueError("a header holds control characters")
 
 
 def _ascii_host(parts: SplitResult) -> str:

@@ -1,6 +1,6 @@
 """Assemble the tool calls of one chat answer from pieces that vendors number in their own ways.
 
-Counterpart: `wire.chat_stream` opens and closes the items.
+Counterpart: `wire.chat_answer` opens and closes the items.
 
 Rules that hold here:
 

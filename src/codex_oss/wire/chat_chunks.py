@@ -1,6 +1,6 @@
 """One chunk of a Chat Completions stream as a value: only the wanted fields, tolerant of wrong types.
 
-Counterpart: `wire.chat_stream` interprets the chunks.
+Counterpart: `wire.chat_answer` interprets the chunks.
 
 Rules that hold here:
 
@@ -191,11 +191,13 @@ def _object(value: Any) -> dict[str, Any]:
 
 
 def _whole(value: Any) -> int | None:
+    if value is None or type(value) is int:
+        return value
     if isinstance(value, str) and value.isdecimal() and len(value) < 10:
         return int(value)
     if isinstance(value, float) and value.is_integer():
         return int(value)
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
+    return None
 
 
 def _count(raw: dict[str, Any], *keys: str) -> int | None:

@@ -1,6 +1,6 @@
 """What an upstream's error object means for us.
 
-Counterparts: `wire.chat_stream` for errors inside a stream, `services.upstream` for error bodies.
+Counterparts: `wire.chat_answer` for errors inside a stream, `services.upstream` for error bodies.
 
 Rules that hold here:
 

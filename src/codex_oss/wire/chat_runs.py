@@ -17,7 +17,6 @@ Rules that hold here:
 
 from __future__ import annotations
 
-import re
 from typing import Final, Literal
 
 import msgspec
@@ -31,7 +30,6 @@ Kind = Literal["content", "reasoning_content", "reasoning", "arguments"]
 MARKER: Final = "\u2038marker\u2038"
 MIN_TEXTS: Final = 4
 """A shorter run is not worth it."""
-_SPECIAL: Final = re.compile(rb'[\x00-\x1f"\\]')
 _decode_string: Final = msgspec.json.Decoder(str).decode
 
 
@@ -97,8 +95,8 @@ def _text_of(pieces: list[bytes]) -> str | None:
     """The text of string bodies; None when one of them is none."""
     joined = b"".join(pieces)
     try:
-        if _SPECIAL.search(joined) is None:
-            return joined.decode()
+        if b"\\" not in joined:
+            return _decode_string(b'"%b"' % joined)
         # A cut between two halves of a surrogate pair is read as two broken characters, here as everywhere.
         return "".join([_decode_string(b'"%b"' % piece) for piece in pieces])
     except (msgspec.MsgspecError, ValueError):

@@ -1,6 +1,6 @@
 """Find the tool calls that some servers leave in the text: `<tool_call>{"name": …, "arguments": …}</tool_call>`.
 
-Counterpart: `wire.chat_stream` feeds each piece of text, for profiles with the quirk `text_calls` only: text about such
+Counterpart: `wire.chat_answer` feeds each piece of text, for profiles with the quirk `text_calls` only: text about such
 calls looks the same as the calls.
 
 Rules that hold here:

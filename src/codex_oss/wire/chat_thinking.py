@@ -1,6 +1,6 @@
 """Split inline thinking (`<think>…</think>`) from the text of an answer, across chunk borders.
 
-Counterpart: `wire.chat_stream` feeds each piece of `content` and opens the items.
+Counterpart: `wire.chat_answer` feeds each piece of `content` and opens the items.
 
     START ─ "<think>" ─► THINKING ─ "</think>" ─► AFTER ─ first visible character ─► TEXT
       └──── anything else ──────────────────────────────────────────────────────────► TEXT

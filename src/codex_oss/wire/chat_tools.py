@@ -1,6 +1,6 @@
 """Tools for a Chat Completions upstream: their wire names, their form, and the way back.
 
-Counterparts: `wire.chat_request` writes the tools, `wire.chat_stream` asks `ToolNames` what a called name means.
+Counterparts: `wire.chat_request` writes the tools, `wire.chat_answer` asks `ToolNames` what a called name means.
 
     functions/exec (custom) ─► "functions__exec" ─► the model calls it ─► CustomCallStart("exec", "functions")
 

@@ -20,8 +20,9 @@ from codex_oss.wire.chat_stream import ChatDecoder
 from codex_oss.wire.chat_tools import ToolNames
 from codex_oss.wire.events import TurnEvent
 from codex_oss.wire.items import CustomToolCall, FunctionCall, TurnRequest
+from codex_oss.wire.relayed_body import relayed_body
 from codex_oss.wire.responses_body import encode_responses_request
-from codex_oss.wire.responses_relay import RelayDecoder, relayed_body
+from codex_oss.wire.responses_relay import RelayDecoder
 from codex_oss.wire.responses_upstream import ResponsesDecoder
 
 

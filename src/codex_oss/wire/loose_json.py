@@ -33,7 +33,7 @@ def decode_loose(data: bytes, *, bad_utf8: Literal["strict", "replace"] = "stric
         raise ValueError("it is nested too deeply") from None
     except (msgspec.MsgspecError, ValueError):
         return _decode_with_repair(data, bad_utf8)
-    if data.count(b"{") + data.count(b"[") > MAX_DEPTH and _is_deep(value):
+    if _may_be_deep(data) and _is_deep(value):
         raise ValueError("it is nested too deeply")
     return value
 
@@ -78,6 +78,19 @@ def _decode_with_repair(data: bytes, bad_utf8: str) -> Any:
 
 def _refuse_constant(name: str) -> Any:
     raise ValueError(name)
+
+
+def _may_be_deep(data: bytes) -> bool:
+    """Whether more than MAX_DEPTH arrays and objects open in *data*. Looks no farther than that, in big strides."""
+    left = MAX_DEPTH
+    for opening in (b"{", b"["):
+        at = data.find(opening)
+        while at >= 0:
+            if not left:
+                return True
+            left -= 1
+            at = data.find(opening, at + 1)
+    return False
 
 
 def _is_deep(value: Any) -> bool:

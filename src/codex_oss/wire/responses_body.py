@@ -69,6 +69,14 @@ def encode_responses_request(
     request: TurnRequest, profile: ModelProfile, *, stream: bool = True
 ) -> tuple[bytes, ToolNames]:
     """Return the JSON body and the names that decode its answer. Never raises."""
+    body, names = responses_request(request, profile, stream=stream)
+    return encode_clean(body), names
+
+
+def responses_request(
+    request: TurnRequest, profile: ModelProfile, *, stream: bool = True
+) -> tuple[dict[str, Any], ToolNames]:
+    """The same body before it is written."""
     used = (item.call_id for item in request.items if isinstance(item, FunctionCall | CustomToolCall))
     names = ToolNames(request.tools, response_id=request.response_id, used_call_ids=used)
     body: dict[str, Any] = {"model": profile.model, "store": False, "stream": stream, "include": [SEALED]}
@@ -84,7 +92,7 @@ def encode_responses_request(
     else:
         body.pop("tool_choice", None)
     body["input"] = [_item(item, place, profile.name) for place, item in enumerate(request.items)]
-    return encode_clean(body), names
+    return body, names
 
 
 def encode_clean(body: dict[str, Any]) -> bytes:

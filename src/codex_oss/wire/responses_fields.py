@@ -19,6 +19,7 @@ Source: the `openai` package 3.52 (`ResponseCreateParams`).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final
 
 from codex_oss.wire.fields import (
@@ -57,23 +58,48 @@ def check_fields(obj: dict[str, Any]) -> None:
     """Raise InvalidRequest for the first field that cannot be accepted; code `unsupported_parameter` for one that
     asks for what does not exist here.
     """
-    for key, (message, hint) in ABSENT.items():
-        if obj.get(key):
-            raise unsupported(key, message, hint)
-    if not flag_at(obj, "generate", "", True):
-        raise unsupported("generate", "can only be false over WebSocket")
-    _check_metadata(obj)
-    _check_logprobs(obj)
-    for key in TEXTS:
-        text_at(obj, key, "")
-    for key in ("safety_identifier", "prompt_cache_key"):
-        if len(text_at(obj, key, "")) > MAX_IDENTIFIER:
-            raise invalid(key, f"is longer than {MAX_IDENTIFIER} characters")
-    if text_at(obj, "truncation", "", "disabled") not in TRUNCATIONS:
-        raise invalid("truncation", "must be auto or disabled")
-    whole_at(obj, "max_tool_calls", 1)
-    object_at(obj, "prompt_cache_options", "")
-    flag_at(object_at(obj, "stream_options", "") or {}, "include_obfuscation", "stream_options", False)
+    # By what is there, not by what could be: of twenty fields a request has five.
+    for key in obj:
+        check = _CHECKS.get(key)
+        if check is not None:
+            check(obj, key)
+
+
+def _check_absent(obj: dict[str, Any], key: str) -> None:
+    if obj[key]:
+        message, hint = ABSENT[key]
+        raise unsupported(key, message, hint)
+
+
+def _check_generate(obj: dict[str, Any], key: str) -> None:
+    if not flag_at(obj, key, "", True):
+        raise unsupported(key, "can only be false over WebSocket")
+
+
+def _check_text(obj: dict[str, Any], key: str) -> None:
+    text_at(obj, key, "")
+
+
+def _check_identifier(obj: dict[str, Any], key: str) -> None:
+    if len(text_at(obj, key, "")) > MAX_IDENTIFIER:
+        raise invalid(key, f"is longer than {MAX_IDENTIFIER} characters")
+
+
+def _check_truncation(obj: dict[str, Any], key: str) -> None:
+    if text_at(obj, key, "", "disabled") not in TRUNCATIONS:
+        raise invalid(key, "must be auto or disabled")
+
+
+def _check_max_tool_calls(obj: dict[str, Any], key: str) -> None:
+    whole_at(obj, key, 1)
+
+
+def _check_cache_options(obj: dict[str, Any], key: str) -> None:
+    object_at(obj, key, "")
+
+
+def _check_stream_options(obj: dict[str, Any], key: str) -> None:
+    flag_at(object_at(obj, key, "") or {}, "include_obfuscation", key, False)
 
 
 def truncates(obj: dict[str, Any]) -> bool:
@@ -81,24 +107,43 @@ def truncates(obj: dict[str, Any]) -> bool:
     return optional_text_at(obj, "truncation", "") == "auto"
 
 
-def _check_metadata(obj: dict[str, Any]) -> None:
-    metadata = object_at(obj, "metadata", "") or {}
+def _check_metadata(obj: dict[str, Any], key: str) -> None:
+    metadata = object_at(obj, key, "") or {}
     if len(metadata) > MAX_METADATA_PAIRS:
-        raise invalid("metadata", f"holds more than {MAX_METADATA_PAIRS} pairs")
-    for key, value in metadata.items():
-        if len(key) > MAX_METADATA_KEY:
-            raise invalid("metadata", f"has a key of more than {MAX_METADATA_KEY} characters")
+        raise invalid(key, f"holds more than {MAX_METADATA_PAIRS} pairs")
+    for name, value in metadata.items():
+        if len(name) > MAX_METADATA_KEY:
+            raise invalid(key, f"has a key of more than {MAX_METADATA_KEY} characters")
         if not isinstance(value, str):
-            raise invalid("metadata", f"must hold strings, not {kind_of(value)}")
+            raise invalid(key, f"must hold strings, not {kind_of(value)}")
         if len(value) > MAX_METADATA_VALUE:
-            raise invalid("metadata", f"has a value of more than {MAX_METADATA_VALUE} characters")
+            raise invalid(key, f"has a value of more than {MAX_METADATA_VALUE} characters")
 
 
-def _check_logprobs(obj: dict[str, Any]) -> None:
-    if whole_at(obj, "top_logprobs", 0, 20):
-        raise unsupported("top_logprobs", "must be 0: the models here tell no probabilities")
-    for position, name in enumerate(list_at(obj, "include", "")):
+def _check_top_logprobs(obj: dict[str, Any], key: str) -> None:
+    if whole_at(obj, key, 0, 20):
+        raise unsupported(key, "must be 0: the models here tell no probabilities")
+
+
+def _check_include(obj: dict[str, Any], key: str) -> None:
+    for position, name in enumerate(list_at(obj, key, "")):
         if not isinstance(name, str):
-            raise invalid(f"include[{position}]", f"must be a string, not {kind_of(name)}")
+            raise invalid(f"{key}[{position}]", f"must be a string, not {kind_of(name)}")
         if name == LOGPROBS:
-            raise unsupported(f"include[{position}]", "asks for probabilities, which the models here do not tell")
+            raise unsupported(f"{key}[{position}]", "asks for probabilities, which the models here do not tell")
+
+
+_CHECKS: Final[dict[str, Callable[[dict[str, Any], str], None]]] = {
+    **dict.fromkeys(ABSENT, _check_absent),
+    **dict.fromkeys(TEXTS, _check_text),
+    **dict.fromkeys(("safety_identifier", "prompt_cache_key"), _check_identifier),
+    "generate": _check_generate,
+    "metadata": _check_metadata,
+    "top_logprobs": _check_top_logprobs,
+    "include": _check_include,
+    "truncation": _check_truncation,
+    "max_tool_calls": _check_max_tool_calls,
+    "prompt_cache_options": _check_cache_options,
+    "stream_options": _check_stream_options,
+}
+"""What is looked at of each field; the others have a place in `TurnRequest` or none at all."""

@@ -1,6 +1,6 @@
 """The untranslated way: a Responses client in front of a Responses upstream gets that upstream's own frames.
 
-Counterparts: `server.app` gives a request its `untranslated` body; `lanes.oss` sends `relayed_body` and feeds a
+Counterparts: `server.app` gives a request its `untranslated` body; `lanes.oss` sends it (`wire.relayed_body`), feeds a
 `RelayDecoder` (by `wire.codecs`); `wire.relay_stream` writes what comes out to the client. Decision 0015.
 
     bytes ─► SseDecoder ─► payload ─┬─ *.delta ──────────────► framed again as it is, not decoded
@@ -33,9 +33,9 @@ from msgspec import Struct
 
 from codex_oss.contracts.profiles import ModelProfile
 from codex_oss.errors import UpstreamError
+from codex_oss.wire.chat_answer import BYTES_PER_TOKEN
 from codex_oss.wire.chat_chunks import decode_usage
 from codex_oss.wire.chat_errors import classify_chat_error
-from codex_oss.wire.chat_stream import BYTES_PER_TOKEN
 from codex_oss.wire.chat_tools import ToolNames
 from codex_oss.wire.events import (
     Relayed,
@@ -47,7 +47,6 @@ from codex_oss.wire.events import (
     UsageReported,
 )
 from codex_oss.wire.items import TurnRequest
-from codex_oss.wire.responses_body import encode_clean
 from codex_oss.wire.responses_events import (
     ENDINGS,
     FAILED,
@@ -59,8 +58,8 @@ from codex_oss.wire.responses_events import (
     text_of,
 )
 from codex_oss.wire.responses_object import encode_usage
-from codex_oss.wire.responses_upstream import FOREIGN, INTERRUPTED, ResponsesDecoder
-from codex_oss.wire.seals import owner_of, unmarked
+from codex_oss.wire.responses_upstream import FOREIGN, INTERRUPTED, Heed, ResponsesDecoder
+from codex_oss.wire.seals import marked, owner_of
 from codex_oss.wire.sse import SseDecoder
 
 UNIQUE_ID: Final = re.compile(r"resp_[A-Za-z0-9_-]{8,120}")
@@ -81,33 +80,26 @@ class _Typed(Struct, gc=False):
 _TYPED: Final = msgspec.json.Decoder(_Typed)
 
 
-def relayed_body(request: TurnRequest, profile: ModelProfile, *, stream: bool) -> bytes:
-    """Return the client's own body with what must differ: model, store, stream, and no id of an earlier response."""
-    body = {**(request.untranslated or {}), "model": profile.model, "store": False, "stream": stream}
-    body.pop("previous_response_id", None)
-    items = body.pop("input", None)
-    if isinstance(items, list):
-        items = [_own_seal(item, profile.name) for item in items]
-    return encode_clean({**body, "input": items})
-
-
-def _own_seal(item: Any, profile: str) -> Any:
-    """Take our mark off what this profile sealed, and leave out what another one did."""
-    sealed = item.get("encrypted_content") if isinstance(item, dict) else None
-    if not isinstance(sealed, str) or not owner_of(sealed):
-        return item
-    rest = {key: value for key, value in item.items() if key != "encrypted_content"}
-    own = unmarked(profile, sealed)
-    return {**rest, "encrypted_content": own} if own else rest
-
-
 class RelayDecoder:
-    """The decoder of one answer that goes on untranslated; same methods as `ResponsesDecoder`."""
+    """The decoder of one answer that goes on untranslated; same methods as `ResponsesDecoder`.
+
+    heed: is shown every event that is no delta; what it takes goes no further. owner: marks what is sealed in the
+    answer (`wire.seals`); without one it goes on as it came.
+    """
 
     def __init__(
-        self, request: TurnRequest, names: ToolNames, profile: ModelProfile, *, request_bytes: int = 0
+        self,
+        request: TurnRequest,
+        names: ToolNames,
+        profile: ModelProfile,
+        *,
+        request_bytes: int = 0,
+        heed: Heed | None = None,
+        owner: str = "",
     ) -> None:
         self._request = request
+        self._heed = heed
+        self._owner = owner
         self._translator = ResponsesDecoder(names, profile, request_bytes=request_bytes)
         self._request_bytes = request_bytes
         self._sse = SseDecoder()
@@ -219,6 +211,8 @@ class RelayDecoder:
             self._take_event(decode_object(payload), out)
 
     def _take_event(self, event: dict[str, Any], out: list[TurnEvent]) -> None:
+        if self._heed is not None and self._heed(event):
+            return
         event.pop("headers", None)
         kind, response = text_of(event, "type"), event.get("response")
         if kind == "error" or (event.get("error") and not kind):
@@ -239,7 +233,7 @@ class RelayDecoder:
         if not self._shown:
             self._hold(kind, event)
             return
-        item, number = event.get("item"), event.get("sequence_number")
+        item, number = self._sealed(event.get("item")), event.get("sequence_number")
         self._number = number if isinstance(number, int) else self._number
         self._open += kind == "response.output_item.added"
         if kind == "response.output_item.done" and isinstance(item, dict):
@@ -247,6 +241,13 @@ class RelayDecoder:
             self._items.append(item)
             self._new_items.append(item)
         self._pass(kind.encode(), _encode(event))
+
+    def _sealed(self, item: Any) -> Any:
+        """The item, what is sealed in it marked in place."""
+        sealed = item.get("encrypted_content") if self._owner and isinstance(item, dict) else None
+        if isinstance(sealed, str) and not owner_of(sealed):
+            item["encrypted_content"] = marked(self._owner, sealed)
+        return item
 
     def _hold(self, kind: str, event: dict[str, Any]) -> None:
         """Keep an opening event until something shows; only one of each, since a server may repeat them for ever."""
@@ -288,7 +289,7 @@ class RelayDecoder:
     ) -> None:
         """End as the upstream ended, with what clients rely on made whole."""
         self._ended = True
-        response["output"] = output_of(response) or list(self._items)
+        response["output"] = [self._sealed(item) for item in output_of(response)] or list(self._items)
         usage = self._usage_of(response)
         ending = ending_of(kind, response)
         response["status"] = ending

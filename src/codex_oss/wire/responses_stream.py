@@ -64,6 +64,7 @@ ERROR_TYPE: Final = {
 }
 """`error.type` of the nested error event by its code; anything absent is `server_error`."""
 
+ENDINGS: Final = (TurnCompleted, TurnIncomplete, TurnFailed)
 Framing = Literal["sse", "lines"]
 DONE_FRAME: Final = b"data: [DONE]\n\n"
 _FRAMES: Final[dict[Framing, tuple[bytes, bytes]]] = {
@@ -129,11 +130,15 @@ class ResponseEncoder:
 
         Raises LocalProtocolError for an order that `wire.events` forbids.
         """
+        # Deltas first and without `match`: these lines run for each token. A batch of one is what a paced stream has.
+        if len(events) == 1 and not self._pending and self._terminal is None:
+            event = events[0]
+            if type(event) is TextDelta or type(event) is ArgumentsDelta or type(event) is ReasoningDelta:
+                return self._delta(event)
         for event in events:
-            # Deltas first and without `match`: this line runs for each token.
             if type(event) is TextDelta or type(event) is ArgumentsDelta or type(event) is ReasoningDelta:
                 if self._terminal is None:
-                    self._delta(event)
+                    self._pending.append(self._delta(event))
             else:
                 self._take(event)
         return self._frames()
@@ -154,7 +159,7 @@ class ResponseEncoder:
         return self._object.value(self._final or changing_fields(status, self._output()))
 
     def _take(self, event: TurnEvent) -> None:
-        if isinstance(event, TurnCompleted | TurnIncomplete | TurnFailed):
+        if isinstance(event, ENDINGS):
             if self._terminal is not None:
                 raise LocalProtocolError("A turn ended twice.")
             self._end(event)
@@ -197,7 +202,8 @@ class ResponseEncoder:
         for name, fields in item.opening():
             self._emit(name, fields)
 
-    def _delta(self, event: TextDelta | ArgumentsDelta | ReasoningDelta) -> None:
+    def _delta(self, event: TextDelta | ArgumentsDelta | ReasoningDelta) -> bytes:
+        """The frame of a delta."""
         item = self._open.get(event.index)
         if item is None or type(event) is not item.delta_type:
             raise LocalProtocolError(f"A {type(event).__name__} for item {event.index}, which is not open for it.")
@@ -208,10 +214,9 @@ class ResponseEncoder:
             text = clean_text(text)
             encoded = _encode(text)
         item.texts.append(text)
-        self._pending.append(
-            b'%b%b,"sequence_number":%d}%b' % (item.delta_prefix, encoded, self._sequence, self._after)
-        )
+        number = self._sequence
         self._sequence += 1
+        return b'%b%b,"sequence_number":%d}%b' % (item.delta_prefix, encoded, number, self._after)
 
     def _open_at(self, index: int) -> OutputItem:
         item = self._open.get(index)

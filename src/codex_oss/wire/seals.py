@@ -1,6 +1,6 @@
 """Marks on `encrypted_content`, so that what one provider sealed is never sent to another.
 
-Counterparts: `wire.responses_upstream` marks what an upstream sealed, `wire.responses_body` and `wire.responses_relay`
+Counterparts: `wire.responses_answer` marks what an upstream sealed, `wire.responses_body` and `wire.responses_relay`
 take the mark off before it goes back.
 
     upstream "kimi" ─► gAAA… ─► client: "kimi:gAAA…" ─► turn to kimi: gAAA…    turn to another model: left out

@@ -42,7 +42,14 @@ class SseDecoder:
 
         Raises UpstreamProtocolError when a frame does not end within `max_frame_bytes`.
         """
-        if not (self._buffer or self._after_cr or self._at_start) and _is_one_line(data):
+        # One `data: x` line and its blank line: the usual read of a paced stream.
+        if (
+            data.startswith(b"data: ")
+            and data.endswith(b"\n\n")
+            and data.find(_LF) == len(data) - 2 > 6
+            and _CR not in data
+            and not (self._buffer or self._after_cr or self._at_start)
+        ):
             return [data[6:-2]]
         whole = self.feed_frames(data)
         return payloads_of(whole) if whole else []
@@ -100,16 +107,6 @@ class SseDecoder:
             self._buffer.clear()
             return start[len(_BOM) :]
         return data
-
-
-def _is_one_line(data: bytes) -> bool:
-    """Say whether a read is one `data: x` line and its blank line: the usual read of a paced stream."""
-    return (
-        data.endswith(b"\n\n")
-        and data.find(_LF) == len(data) - 2 > 6
-        and data.startswith(b"data: ")
-        and _CR not in data
-    )
 
 
 def payloads_of(frames: bytes) -> list[bytes]:

@@ -1,4 +1,4 @@
-"""The one place where concrete things meet: services are built, lanes are tied to them.
+"""One running bridge: services are built, lanes are tied to them.
 
 Counterparts: `services.settings` reads what is to be built; `server` and `cli` call `build`; everything below takes its
 collaborators as arguments. Adding a lane is one line in `build`.
@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from codex_oss.config import DEFAULT_LOCAL_KEY, DEFAULT_UPSTREAM_BASE, Config
 from codex_oss.contracts.profiles import PRIMARY_KEY_ENV, ModelProfile
@@ -29,12 +30,12 @@ from codex_oss.policy.key_trust import may_hold_key
 from codex_oss.policy.retry import RetryPolicy
 from codex_oss.policy.routing import Route, choose_route, known_models
 from codex_oss.services.admission import AdmissionDesk
-from codex_oss.services.anchors import AnchorBook
-from codex_oss.services.audit_claims import ReadSource, Source
+from codex_oss.services.attempt_book import AttemptBook
 from codex_oss.services.capacity import CapacityGate
 from codex_oss.services.delivery_log import DeliveryBook
 from codex_oss.services.event_log import Seal
-from codex_oss.services.local_key import open_key, read_key, user_state_folder
+from codex_oss.services.instruction_sets import read_sets
+from codex_oss.services.local_key import user_state_folder
 from codex_oss.services.mission_control import MissionControl
 from codex_oss.services.mission_lanes import MissionLanes
 from codex_oss.services.mission_runner import MissionRunner
@@ -51,19 +52,20 @@ from codex_oss.services.tool_host import ToolHost
 from codex_oss.services.upstream import Deadlines, UpstreamClient
 from codex_oss.wire.events import Lane, TurnEvent
 from codex_oss.wire.items import TurnRequest
+from codex_oss.wiring.accounts import open_accounts
+from codex_oss.wiring.records import open_seal
+
+if TYPE_CHECKING:
+    from codex_oss.wiring.chatgpt import ChatGptParts
 
 PRIMARY_KEY_NAMES = (PRIMARY_KEY_ENV, "UPSTREAM_API_KEY")
 """Variables whose value is `Config.upstream_key`, wherever that was set."""
 
 log = logging.getLogger(__name__)
 
-RECORD_KEY = "record"
-"""Name of the key that mission logs are sealed with, in the user's state folder."""
 NATIVE_QUIET_S = 300.0
 """`stream_idle_timeout_ms` of Codex 0.169."""
 NATIVE_TOTAL_S = 3600.0
-MAX_AUDITED_BYTES = 64 * 1024 * 1024
-"""A file above this is said to be changed or gone by the audit: no mission could have read it whole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +89,9 @@ class Bridge:
     route: Callable[[str], Route]
     """Which lane and profile answer to a model name; see `policy.routing`."""
     requests: RequestLog
+    attempts: AttemptBook
+    chatgpt: ChatGptParts | None = None
+    """The user's own accounts; None unless the strategy is `accounts`."""
 
     def lane_for(self, request: TurnRequest) -> tuple[Route, Lane]:
         """The route of a request and the lane that serves it. Raises RequestError for a name nobody answers to.
@@ -132,16 +137,31 @@ class Bridge:
         """Every model name to show, with its profile: raw aliases first, then admitted missions."""
         return list(known_models(self.profiles))
 
+    async def account_facts(self) -> dict[str, int]:
+        """How the user's accounts stand, in numbers; empty where none answers, or the book cannot be read."""
+        try:
+            return await self.chatgpt.pool.facts() if self.chatgpt is not None else {}
+        except StoreError as exc:
+            log.warning("the accounts cannot be read: %s", exc.message)
+            return {}
+
     def keys_present(self) -> dict[str, bool]:
         """For every key variable that a profile names: is it set? Never a value."""
         names = sorted({profile.key_env for profile in self.profiles.values() if profile.key_env})
         return {name: bool(self.key_of(name)) for name in names}
+
+    def start(self) -> None:
+        """Begin what a serving bridge does by itself: tokens of the user's accounts are renewed ahead of need."""
+        if self.chatgpt is not None and self.config.proactive_refresh:
+            self.chatgpt.accounts.proactive.start()
 
     async def aclose(self) -> None:
         """End the missions under way, close the connection pool, the stored responses and the project."""
         await self.missions.jobs.aclose()
         await self.upstream.aclose()
         await self.relay.aclose()
+        if self.chatgpt is not None:
+            await self.chatgpt.aclose()
         await self.responses.aclose()
         self.requests.close()
         self.root.close()
@@ -162,24 +182,8 @@ def build(settings: Settings, project: Path, environ: Mapping[str, str]) -> Brid
     relay, sealer = RelayClient(_patient(deadlines)), Sealer(user_state_folder(environ))
     breakers = Breakers(BreakerPolicy(config.circuit_breaker_errors, config.circuit_breaker_cooldown_s))
     route, root = _router(settings), ProjectRoot(project)
-    raw = OssLane(
-        resolve=lambda model: route(model).profile,
-        profiles=profiles,
-        upstream=upstream,
-        gate=gate,
-        retry=RetryPolicy(max_retries=config.upstream_retries),
-        breakers=breakers,
-        stream=config.upstream_stream,
-        total_s=min(config.upstream_total_timeout_s, config.turn_deadline_s),
-        redact=lambda text: redactor.redact(text).text,
-    )
+    raw = _raw_lane(settings, route, upstream, gate, breakers, redactor)
     with_files = WithFiles(raw, PdfTexts().text_of)
-    checked = CheckedLane(with_files, able=lambda model: route(model).profile.quirks.structured_output)
-
-    def oss(request: TurnRequest) -> AsyncIterator[Sequence[TurnEvent]]:
-        """A server that speaks Responses itself gets files and demands as they are, and answers for them."""
-        return (raw if route(request.model).profile.api == "responses" else checked)(request)
-
     # A mission judges the answers of its model by itself.
     missions = _missions(settings, project, environ, root, redactor, raw, route)
     mission = MissionLane(
@@ -188,8 +192,21 @@ def build(settings: Settings, project: Path, environ: Mapping[str, str]) -> Brid
         stream_remarks=config.visible_trace_stream,
         cancel_on_leave=config.mission_on_disconnect == "cancel",
     )
-    compaction = CompactionLane(with_files, lambda text, model: sealer.seal(Sealed(text, model, int(time.time()))))
-    lanes: dict[str, Lane] = {"oss": oss, "mission": mission, "compaction": compaction}
+    attempts = AttemptBook()
+    chatgpt = _chatgpt(config, environ, gate, attempts, _patient(deadlines), redactor)
+    gpt: Lane = chatgpt.lane if chatgpt is not None else with_files
+
+    def summarised(request: TurnRequest) -> AsyncIterator[Sequence[TurnEvent]]:
+        return (gpt if route(request.model).lane == "chatgpt" else with_files)(request)
+
+    compaction = CompactionLane(summarised, lambda text, model: sealer.seal(Sealed(text, model, int(time.time()))))
+    lanes: dict[str, Lane] = {
+        "oss": _clients_lane(raw, with_files, route),
+        "mission": mission,
+        "compaction": compaction,
+    }
+    if chatgpt is not None:
+        lanes["chatgpt"] = chatgpt.lane
     return Bridge(
         config=config,
         project=project,
@@ -207,7 +224,66 @@ def build(settings: Settings, project: Path, environ: Mapping[str, str]) -> Brid
         missions=missions,
         route=route,
         requests=_request_log(config, project),
+        attempts=attempts,
+        chatgpt=chatgpt,
     )
+
+
+def _chatgpt(
+    config: Config,
+    environ: Mapping[str, str],
+    gate: CapacityGate,
+    attempts: AttemptBook,
+    deadlines: Deadlines,
+    redactor: Redactor,
+) -> ChatGptParts | None:
+    if config.gpt_strategy != "accounts":
+        return None
+    from codex_oss.wiring.chatgpt import build_chatgpt  # what most bridges never need
+
+    return build_chatgpt(
+        config,
+        open_accounts(environ, config.chatgpt_base_url or ""),
+        gate,
+        attempts,
+        deadlines,
+        lambda text: redactor.redact(text).text,
+        read_sets(config.instruction_set, environ),
+    )
+
+
+def _raw_lane(
+    settings: Settings,
+    route: Callable[[str], Route],
+    upstream: UpstreamClient,
+    gate: CapacityGate,
+    breakers: Breakers,
+    redactor: Redactor,
+) -> OssLane:
+    """Raw open models, as missions ask them."""
+    config = settings.config
+    return OssLane(
+        resolve=lambda model: route(model).profile,
+        profiles=settings.profiles,
+        upstream=upstream,
+        gate=gate,
+        retry=RetryPolicy(max_retries=config.upstream_retries),
+        breakers=breakers,
+        stream=config.upstream_stream,
+        total_s=min(config.upstream_total_timeout_s, config.turn_deadline_s),
+        redact=lambda text: redactor.redact(text).text,
+    )
+
+
+def _clients_lane(raw: Lane, with_files: Lane, route: Callable[[str], Route]) -> Lane:
+    """Raw open models, as clients ask them."""
+    checked = CheckedLane(with_files, able=lambda model: route(model).profile.quirks.structured_output)
+
+    def oss(request: TurnRequest) -> AsyncIterator[Sequence[TurnEvent]]:
+        """A server that speaks Responses itself gets files and demands as they are, and answers for them."""
+        return (raw if route(request.model).profile.api == "responses" else checked)(request)
+
+    return oss
 
 
 def _router(settings: Settings) -> Callable[[str], Route]:
@@ -226,24 +302,6 @@ def _router(settings: Settings) -> Callable[[str], Route]:
     return route
 
 
-def open_project(project: Path) -> ProjectRoot:
-    """The project's folder, opened; a context manager."""
-    return ProjectRoot(project)
-
-
-def source_reader(root: ProjectRoot) -> ReadSource:
-    """Reads what a file of the project is now, for the audit."""
-
-    def read_source(path: str) -> Source | None:
-        try:
-            content = root.read_file(path, MAX_AUDITED_BYTES)
-        except StoreError:
-            return None
-        return Source(content.sha256, content.data)
-
-    return read_source
-
-
 def _patient(deadlines: Deadlines) -> Deadlines:
     """For relayed turns: never less than Codex itself waits for its native backend, which may think for minutes."""
     return Deadlines(
@@ -251,31 +309,6 @@ def _patient(deadlines: Deadlines) -> Deadlines:
         max(deadlines.idle_s, NATIVE_QUIET_S),
         max(deadlines.total_s, NATIVE_TOTAL_S),
     )
-
-
-def open_seal(project: Path, environ: Mapping[str, str]) -> Seal:
-    """What the logs of this project are sealed with; nothing, with a warning, where the user has no state folder."""
-    folder = user_state_folder(environ)
-    if folder is None:
-        log.warning("there is no folder for the user's state: mission logs get neither MAC nor anchor")
-        return Seal()
-    return Seal(open_key(folder, RECORD_KEY), AnchorBook(folder, project))
-
-
-def seal_for_audit(project: Path, environ: Mapping[str, str], key_file: Path | None) -> Seal:
-    """Key and anchors as far as they are here; nothing is made. Errors: StoreError for a key that is not usable."""
-    folder = user_state_folder(environ)
-    if folder is None and key_file is None:
-        return Seal()
-    anchors = AnchorBook(folder, project) if folder else None
-    path = key_file or (folder / f"{RECORD_KEY}.key" if folder else None)
-    try:
-        key = read_key(path) if path else b""
-    except FileNotFoundError:
-        if key_file is not None:
-            raise StoreError(f"There is no key {key_file}.", code="key_unusable") from None
-        key = b""
-    return Seal(key, anchors)
 
 
 def _missions(
@@ -330,9 +363,13 @@ def _held_secrets(config: Config, environ: Mapping[str, str]) -> list[str]:
 
 
 def _key_reader(config: Config, environ: Mapping[str, str], redactor: Redactor) -> Callable[[str], str]:
+    held: set[str] = set()
+
     def key_of(name: str) -> str:
         key = config.upstream_key if name in PRIMARY_KEY_NAMES else environ.get(name, "").strip()
-        redactor.hold(key)  # whatever becomes a key while we run is a secret from its first use on
+        if key not in held:  # whatever becomes a key while we run is a secret from its first use on
+            held.add(key)
+            redactor.hold(key)
         return key
 
     return key_of

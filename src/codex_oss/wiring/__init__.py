@@ -1,0 +1,1 @@
+"""The room where concrete things meet: what one edge needs, built of its services. Everything below takes arguments."""
