@@ -147,6 +147,7 @@ def test_a_chat_says_which_account_answers(tmp_path: Path) -> None:
             terminal.until("a@example.com (plus)")
             terminal.send("who are you?\r")
             terminal.until("Answered by acc-a.")
+            terminal.until("40 out")  # the turn is over; before that a prompt is refused
             bench.backend.next("acc-a", used_up(3600))
             terminal.send("and now?\r")
             terminal.until("Answered by acc-b.")
